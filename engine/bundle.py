@@ -1,0 +1,316 @@
+"""The bundle: the directory that holds a whole linker. Only this file knows the names of the files in it.
+
+A bundle is written under a neighbouring name and renamed when it is whole, and never changed afterwards. What a
+machine finds out about a bundle (parity of a compute type on its own processor) is kept in that machine's state
+directory, so that a bundle can be read-only and shared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from engine.errors import BundleError
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+GENERATOR = "generator"
+ENCODER = "encoder"
+KNOWLEDGE_BASE = "knowledge_base.sqlite"
+INDEX = "index"
+PARITY = "parity"
+
+_LIBRARIES = (
+    "cielo",
+    "ctranslate2",
+    "onnxruntime",
+    "tokenizers",
+    "hnswlib",
+    "numpy",
+    "torch",
+    "transformers",
+    "optimum",
+)
+_REQUIRED = {
+    "name": str, "licence": str, "sources": dict, "built_with": dict, "prompt": dict, "generator": dict,
+    "encoder": dict, "knowledge_base": dict, "index": dict, "parity": dict, "files": dict,
+}  # fmt: skip
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle: where it is, its manifest, and its identity (the SHA-256 of the manifest)."""
+
+    path: Path
+    manifest: dict[str, Any]
+    sha256: str
+
+    @classmethod
+    def open(cls, path: Path) -> Bundle:
+        """Open the bundle in the directory `path`: its schema and the sizes of its files are checked.
+
+        Raises:
+            BundleError: naming every problem found.
+        """
+        content = _read_manifest(path)
+        bundle = cls(path, _parse_manifest(path, content), hashlib.sha256(content).hexdigest())
+        _refuse(path, list(bundle._wrong_sizes()))
+        return bundle
+
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+        return str(self.manifest["name"])
+
+    @property
+    def generator(self) -> Path:
+        """The directory of the CTranslate2 model."""
+        return self.path / GENERATOR
+
+    @property
+    def generator_tokenizer(self) -> Path:
+        """The generator's `tokenizer.json`."""
+        return self.path / GENERATOR / "tokenizer.json"
+
+    @property
+    def encoder(self) -> Path:
+        """The ONNX model."""
+        return self.path / ENCODER / "model.onnx"
+
+    @property
+    def encoder_tokenizer(self) -> Path:
+        """The encoder's `tokenizer.json`."""
+        return self.path / ENCODER / "tokenizer.json"
+
+    @property
+    def knowledge_base(self) -> Path:
+        """The SQLite file."""
+        return self.path / KNOWLEDGE_BASE
+
+    @property
+    def index(self) -> Path:
+        """The directory of the indexes."""
+        return self.path / INDEX
+
+    @property
+    def references(self) -> Path:
+        """The float32 references: prompts, ids, hypotheses, scores."""
+        return self.path / PARITY / "references.json"
+
+    @property
+    def reference_vectors(self) -> Path:
+        """The float32 reference vectors of the encoder."""
+        return self.path / PARITY / "vectors.npz"
+
+    def _wrong_sizes(self) -> Iterator[str]:
+        for name, entry in self.manifest["files"].items():
+            file = self.path / name
+            if not file.is_file():
+                yield f"{name} is missing"
+            elif file.stat().st_size != entry["size"]:
+                yield f"{name} has {file.stat().st_size} bytes, expected {entry['size']}"
+
+    def check_hashes(self, under: str = "") -> None:
+        """Compare the SHA-256 of each file whose name begins with `under` with the manifest.
+
+        Raises:
+            BundleError: naming every file that was altered.
+        """
+        names = [name for name in self.manifest["files"] if name.startswith(under)]
+        altered = [name for name in names if sha256_of(self.path / name) != self.manifest["files"][name]["sha256"]]
+        _refuse(self.path, [f"{name} does not have the content that the manifest names" for name in altered])
+
+    def unlisted_files(self) -> list[str]:
+        """Return the names of files in the bundle that its manifest does not list."""
+        present = {file.relative_to(self.path).as_posix() for file in self.path.rglob("*") if file.is_file()}
+        return sorted(present - set(self.manifest["files"]) - {MANIFEST})
+
+    def parity(self) -> dict[str, dict[str, Any]]:
+        """Return what is known here of parity, by ``device/compute type``.
+
+        The figures of the machine that built the bundle are in its manifest; those of this machine replace them.
+        """
+        known: dict[str, dict[str, Any]] = dict(self.manifest["parity"])
+        with contextlib.suppress(OSError, ValueError):
+            known.update(json.loads(self._state_file().read_text(encoding="utf-8")))
+        return known
+
+    def record_parity(self, key: str, figures: dict[str, Any]) -> Path:
+        """Keep this machine's parity figures for a ``device/compute type``; return the file they are in."""
+        file = self._state_file()
+        known: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):
+            known = json.loads(file.read_text(encoding="utf-8"))
+        known[key] = figures
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as temporary:
+            temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        return file
+
+    def _state_file(self) -> Path:
+        return state_directory() / "parity" / f"{self.sha256[:32]}-{machine_key()}.json"
+
+
+def _refuse(path: Path, problems: list[str]) -> None:
+    if problems:
+        raise BundleError(f"the bundle {path} is damaged: {'; '.join(problems)}; copy or build it anew")
+
+
+def _read_manifest(path: Path) -> bytes:
+    if not path.is_dir():
+        raise BundleError(f"no bundle at {path}: expected a directory with a {MANIFEST}; `cielo convert` makes one")
+    try:
+        return (path / MANIFEST).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path} is not a bundle: {MANIFEST} cannot be read ({error.strerror})") from error
+
+
+def _parse_manifest(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        manifest = json.loads(content)
+    except ValueError as error:
+        raise BundleError(f"{path}: {MANIFEST} is not JSON; copy or build the bundle anew") from error
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        raise BundleError(
+            f"{path}: got a bundle of schema {schema!r}, expected {SCHEMA}; "
+            "use the cielo that wrote it, or convert again"
+        )
+    wrong = [key for key, kind in _REQUIRED.items() if not isinstance(manifest.get(key), kind)]
+    if wrong:
+        raise BundleError(f"{path}: {MANIFEST} lacks or has in another type: {', '.join(wrong)}; build the bundle anew")
+    _check_names(path, manifest["files"])
+    return dict(manifest)
+
+
+def _check_names(path: Path, files: dict[str, Any]) -> None:
+    for name, entry in files.items():
+        parts = Path(name).parts
+        if (
+            Path(name).is_absolute()
+            or ".." in parts
+            or not isinstance(entry, dict)
+            or not {"size", "sha256"} <= set(entry)
+        ):
+            raise BundleError(f"{path}: {MANIFEST} lists a file in a form that is not read; build the bundle anew")
+
+
+@contextlib.contextmanager
+def writing(output: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a new directory beside `output`; rename it to `output` when the block ends well, else remove it.
+
+    Raises:
+        BundleError: where something stands at `output` and `overwrite` is False, or it cannot be written.
+    """
+    output = output.absolute()
+    if output.exists() and not overwrite:
+        raise BundleError(f"{output} exists; name another output, or ask to overwrite it")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
+    except OSError as error:
+        raise BundleError(f"{output.parent} cannot be written to ({error.strerror}); name another output") from error
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        _replace(temporary, output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(temporary: Path, output: Path) -> None:
+    if not output.exists():
+        temporary.rename(output)
+        return
+    old = temporary.with_suffix(".old")
+    output.rename(old)
+    temporary.rename(output)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_manifest(directory: Path, manifest: dict[str, Any]) -> Bundle:
+    """Write the manifest of a bundle whose other files are in place: it lists each one's size and SHA-256."""
+    files = sorted(file for file in directory.rglob("*") if file.is_file() and file.name != MANIFEST)
+    entries = {
+        file.relative_to(directory).as_posix(): {"size": file.stat().st_size, "sha256": sha256_of(file)}
+        for file in files
+    }
+    whole = {"schema": SCHEMA, **manifest, "built_with": library_versions(), "files": entries}
+    (directory / MANIFEST).write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    return Bundle.open(directory)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that a bundle depends on, as far as they are installed."""
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` when the block ends well, else remove it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def default_bundle() -> Path:
+    """Return the bundle that is used where none is named: ``CIELO_BUNDLE``, else the mini that comes with cielo."""
+    named = os.environ.get("CIELO_BUNDLE")
+    if named:
+        return Path(named)
+    installed = Path(__file__).parent / "mini"
+    checkout = Path(__file__).parents[1] / "models" / "mini" / "bundle"
+    return installed if installed.is_dir() else checkout
+
+
+def state_directory() -> Path:
+    """Return the directory for what cielo keeps about this machine: ``CIELO_STATE``, else the XDG state directory."""
+    named = os.environ.get("CIELO_STATE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "cielo"
+
+
+def processor_name() -> str:
+    """Return the name of this machine's processor."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def machine_key() -> str:
+    """Return a short key of this machine's processor and instruction sets, on which int8 results depend."""
+    flags = ""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return hashlib.sha256(f"{processor_name()}\n{flags}".encode()).hexdigest()[:16]

@@ -1,0 +1,366 @@
+"""The parity gate: what a bundle computes, compared with the float32 PyTorch references that it carries.
+
+The conversion and ``cielo verify --parity`` run the same checks, without torch. Each check has a name, a figure and
+a tolerance; the tolerances depend on the compute type alone (or, of the encoder, on its precision).
+
+Texts are compared by two rules. In float32 every list of hypotheses must be the reference's, texts and scores; two
+hypotheses whose scores lie within the tolerance may change places. In a narrower type the best text must be the
+reference's wherever the reference is decided, that is, where its best hypothesis leads the next by at least
+`DECIDED_MARGIN` in log-probability: in a nearer tie the rounding decides, and either answer is as good.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.assembly import Stages, open_stages
+from engine.bundle import Bundle, library_versions, machine_key, processor_name
+from engine.errors import BundleError
+from engine.records import Hypothesis
+from engine.stages.generator import DECODINGS, SEARCHES, Decoding
+from engine.stages.index import Index, squared_distances
+from engine.stages.tokenizer import Encoded
+
+DECIDED_MARGIN = 0.5
+_SAMPLE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison: its figure, and the bound that the figure must keep."""
+
+    name: str
+    figure: float
+    tolerance: float
+    comparison: Literal["<=", ">="]
+    detail: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the figure keeps its bound; a figure that is not a number never does."""
+        return self.figure <= self.tolerance if self.comparison == "<=" else self.figure >= self.tolerance
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the check as a dictionary, `passed` included."""
+        return {**asdict(self), "passed": self.passed}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Every check of one bundle on one device with one compute type."""
+
+    device: str
+    compute_type: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def key(self) -> str:
+        """``device/compute type``, by which figures are kept."""
+        return f"{self.device}/{self.compute_type}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report with the machine and the libraries it was made on."""
+        return {
+            "status": "passed" if self.passed else "failed",
+            "processor": processor_name(),
+            "machine": machine_key(),
+            "libraries": library_versions(),
+            "checks": [check.to_dict() for check in self.checks],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """The float32 PyTorch outputs: for each of N prompts its ids, hypotheses by search, and a scored target."""
+
+    prompts: list[str]
+    prompt_ids: list[list[int]]
+    strings: list[str]
+    generator_string_ids: list[list[int]]
+    encoder_string_ids: list[list[int]]
+    searches: dict[Decoding, list[list[Hypothesis]]]
+    targets: list[list[int]]
+    target_log_probs: list[list[float]]
+    texts: list[str]
+    vectors: NDArray[np.float32]
+
+    @classmethod
+    def load(cls, references: Path, vectors: Path) -> References:
+        """Read the two files.
+
+        Raises:
+            BundleError: where they cannot be read as references.
+        """
+        try:
+            data = json.loads(references.read_text(encoding="utf-8"))
+            searches: dict[Decoding, list[list[Hypothesis]]] = {
+                decoding: [[Hypothesis(**entry) for entry in row] for row in data["searches"][decoding]]
+                for decoding in DECODINGS
+            }
+            names = ("prompts", "prompt_ids", "strings", "generator_string_ids", "encoder_string_ids", "targets")
+            with np.load(vectors) as arrays:
+                return cls(
+                    **{name: data[name] for name in names},
+                    searches=searches,
+                    target_log_probs=data["target_log_probs"],
+                    texts=data["texts"],
+                    vectors=arrays["vectors"],
+                )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(
+                f"the parity references cannot be read ({type(error).__name__}); build the bundle anew"
+            ) from error
+
+
+def _tolerances(compute_type: str, precision: str) -> dict[str, float]:
+    """Return the tolerance of each check. README and manifest show them; a recipe can override them by name."""
+    return {**_GENERATOR_TOLERANCES[_family(compute_type)], **_ENCODER_TOLERANCES[precision]}
+
+
+def _family(compute_type: str) -> str:
+    return "int8" if compute_type.startswith("int8") else "half" if compute_type.endswith("float16") else compute_type
+
+
+_GENERATOR_TOLERANCES: dict[str, dict[str, float]] = {
+    # Exact arithmetic in another order: 1e-4 in a score is what the references themselves are stable to.
+    "float32": {"log_probs": 1e-3, "texts": 1.0, "scores": 1e-4},
+    "int16": {"log_probs": 0.01, "texts": 0.99, "scores": 0.05},
+    "half": {"log_probs": 0.03, "texts": 0.98, "scores": 0.15},
+    "int8": {"log_probs": 0.08, "texts": 0.97, "scores": 0.30},
+}
+_ENCODER_TOLERANCES: dict[str, dict[str, float]] = {
+    "float32": {"vectors": 0.99999, "norm": 1e-4, "neighbours": 0.999},
+    "float16": {"vectors": 0.9995, "norm": 1e-3, "neighbours": 0.99},
+    "int8": {"vectors": 0.95, "norm": 1e-4, "neighbours": 0.99},
+}
+DEFAULT_RECALL = 0.999
+
+
+def run_checks(
+    bundle: Bundle,
+    *,
+    device: str,
+    compute_type: str,
+    threads: int | None = None,
+    overrides: Mapping[str, float] | None = None,
+) -> Report:
+    """Run every check of a bundle.
+
+    Args:
+        bundle: the bundle; its hashes are taken as they are.
+        device: ``cpu`` or ``cuda``.
+        compute_type: of the generator.
+        threads: processor threads; default: the processors this process may use.
+        overrides: tolerances by name of check; default: those of the bundle's recipe.
+
+    Raises:
+        BundleError: where a part cannot be opened.
+        DeviceError: where the machine cannot run the compute type.
+    """
+    references = References.load(bundle.references, bundle.reference_vectors)
+    if overrides is None:
+        overrides = bundle.manifest.get("tolerances", {})
+    with open_stages(bundle, device=device, compute_type=compute_type, threads=threads) as stages:
+        gate = _Gate(stages, references, compute_type, bundle.manifest["encoder"]["precision"], overrides)
+        return Report(device, compute_type, tuple(gate.checks()))
+
+
+class _Gate:
+    def __init__(
+        self, stages: Stages, references: References, compute_type: str, precision: str, overrides: Mapping[str, float]
+    ) -> None:
+        self._stages = stages
+        self._references = references
+        self._exact = compute_type == "float32"
+        self._tolerances = _tolerances(compute_type, precision)
+        self._overrides = overrides
+        self._prompts = [Encoded(ids, False) for ids in references.prompt_ids]
+
+    def checks(self) -> Iterator[Check]:
+        yield from self._tokenizer_checks()
+        yield self._log_probs()
+        for decoding in DECODINGS:
+            yield from self._search_checks(decoding)
+        yield from self._encoder_checks()
+        yield from self._index_checks()
+
+    def _check(self, name: str, figure: float, tolerance: float, comparison: Literal["<=", ">="], detail: str) -> Check:
+        return Check(name, float(figure), float(self._overrides.get(name, tolerance)), comparison, detail)
+
+    def _tokenizer_checks(self) -> Iterator[Check]:
+        references, encode = self._references, self._stages.tokenizer.encode
+        pairs = [
+            ("tokenizer.prompt_ids", references.prompt_ids, encode(references.prompts)),
+            (
+                "tokenizer.generator_ids",
+                references.generator_string_ids,
+                self._stages.tokenizer.encode_whole(references.strings),
+            ),
+            (
+                "tokenizer.encoder_ids",
+                references.encoder_string_ids,
+                self._stages.embedder.tokenizer.encode_whole(references.strings),
+            ),
+        ]
+        for name, expected, got in pairs:
+            wrong = sum(ids != entry.ids for ids, entry in zip(expected, got, strict=True))
+            yield self._check(name, wrong, 0, "<=", f"texts of {len(expected)} whose ids differ from the reference's")
+        open_ended = sum(
+            not entry.ids or entry.ids[-1:] != ids[-1:]
+            for ids, entry in zip(references.prompt_ids, pairs[0][2], strict=True)
+        )
+        yield self._check("tokenizer.end_of_sequence", open_ended, 0, "<=", "prompts that do not end in </s>")
+
+    def _log_probs(self) -> Check:
+        expected = self._references.target_log_probs
+        got = self._stages.generator.log_probs(self._prompts, self._references.targets)
+        wanted, found = _concatenate(expected), _concatenate(got)
+        name, tolerance = "generator.log_probs", self._tolerances["log_probs"]
+        if wanted.shape != found.shape:
+            return self._check(
+                name, float("inf"), tolerance, "<=", "the targets have other lengths than the references'"
+            )
+        difference = found - wanted
+        if self._exact:
+            return self._check(
+                name, np.max(np.abs(difference)), tolerance, "<=", "largest difference of a token's log-probability"
+            )
+        relative = np.sqrt(np.mean(difference**2)) / np.sqrt(np.mean(wanted**2))
+        return self._check(
+            name, relative, tolerance, "<=", "RMS difference of log-probabilities, relative to their RMS"
+        )
+
+    def _search_checks(self, decoding: Decoding) -> Iterator[Check]:
+        expected = self._references.searches[decoding]
+        got = self._stages.generator.generate(self._prompts, SEARCHES[decoding])
+        if self._exact:
+            yield from self._exact_search(decoding, expected, got)
+        else:
+            yield from self._close_search(decoding, expected, got)
+
+    def _exact_search(
+        self, decoding: Decoding, expected: list[list[Hypothesis]], got: list[list[Hypothesis]]
+    ) -> Iterator[Check]:
+        # Only the first is comparable where the searches stop at different steps: see `SEARCHES`.
+        depth = None if decoding == "reference" else 1
+        tolerance = self._tolerances["scores"]
+        pairs = [(want[:depth], found[:depth]) for want, found in zip(expected, got, strict=True)]
+        same = np.mean([_same_list(want, found, tolerance) for want, found in pairs])
+        name = f"generator.{decoding}"
+        what = "five-best lists" if depth is None else "best texts"
+        yield self._check(
+            f"{name}.texts", float(same), self._tolerances["texts"], ">=", f"share of {what} equal to the reference's"
+        )
+        largest = max(abs(a.score - b.score) for want, found in pairs for a, b in zip(want, found, strict=True))
+        yield self._check(f"{name}.scores", largest, tolerance, "<=", "largest difference of a score, rank by rank")
+
+    def _close_search(
+        self, decoding: Decoding, expected: list[list[Hypothesis]], got: list[list[Hypothesis]]
+    ) -> Iterator[Check]:
+        decided = [(want[0], found[0]) for want, found in zip(expected, got, strict=True) if _is_decided(want)]
+        same = [want.text == found.text for want, found in decided]
+        name = f"generator.{decoding}"
+        share = float(np.mean(same)) if same else 1.0
+        detail = f"share of equal best texts among {len(decided)} decided prompts of {len(expected)}"
+        yield self._check(f"{name}.texts", share, self._tolerances["texts"], ">=", detail)
+        median = float(
+            np.median([abs(want[0].score - found[0].score) for want, found in zip(expected, got, strict=True)])
+        )
+        yield self._check(
+            f"{name}.scores", median, self._tolerances["scores"], "<=", "median difference of the best score"
+        )
+
+    def _encoder_checks(self) -> Iterator[Check]:
+        expected = self._references.vectors
+        got = self._stages.embedder.embed(self._references.texts)
+        if expected.shape != got.shape:
+            yield self._check(
+                "encoder.vectors", float("nan"), 1.0, ">=", f"vectors of shape {got.shape}, expected {expected.shape}"
+            )
+            return
+        norms = np.linalg.norm(got, axis=1)
+        detail = "largest difference of a vector's L2 norm from 1"
+        yield self._check("encoder.norm", np.max(np.abs(norms - 1)), self._tolerances["norm"], "<=", detail)
+        cosines = np.sum(expected * got, axis=1) / norms
+        yield self._check(
+            "encoder.vectors",
+            np.min(cosines),
+            self._tolerances["vectors"],
+            ">=",
+            "smallest cosine to the reference vector",
+        )
+        share = _neighbour_agreement(expected, got)
+        detail = f"share of {len(got)} texts with the same nearest other text"
+        yield self._check("encoder.neighbours", share, self._tolerances["neighbours"], ">=", detail)
+
+    def _index_checks(self) -> Iterator[Check]:
+        queries = self._stages.embedder.embed(self._references.texts)
+        indexes = self._stages.indexes
+        smallest = min((self._stored_cosine(index) for index in indexes.values()), default=1.0)
+        detail = "smallest cosine of a stored vector to what the encoder gives for its description"
+        yield self._check("index.vectors", smallest, self._tolerances["vectors"], ">=", detail)
+        recall = min((index.recall_at_1(queries) for index in indexes.values()), default=1.0)
+        yield self._check(
+            "index.recall", recall, DEFAULT_RECALL, ">=", f"recall@1 against exact search on {len(queries)} queries"
+        )
+        codeless = sum(
+            not self._stages.knowledge_base.match(text, kind)
+            for kind, index in indexes.items()
+            for texts in index.descriptions
+            for text in texts
+        )
+        yield self._check("index.descriptions", codeless, 0, "<=", "descriptions of the index that have no code")
+
+    def _stored_cosine(self, index: Index) -> float:
+        rows = np.unique(np.linspace(0, len(index) - 1, min(_SAMPLE, len(index))).astype(int))
+        again = self._stages.embedder.embed([index.descriptions[row][0] for row in rows])
+        stored = np.asarray(index.vectors)[rows]
+        return float(np.min(np.sum(stored * again, axis=1))) if stored.shape == again.shape else float("nan")
+
+
+def _concatenate(rows: Sequence[Sequence[float] | NDArray[np.float32]]) -> NDArray[np.float64]:
+    return np.concatenate([np.asarray(row, dtype=np.float64) for row in rows]) if rows else np.zeros(0)
+
+
+def _same_list(expected: list[Hypothesis], got: list[Hypothesis], tolerance: float) -> bool:
+    """Tell whether two lists of hypotheses are equal, ties of scores within `tolerance` in either order.
+
+    A text that the reference lacks is accepted in the last rank alone, where it ties with the reference's last.
+    """
+    if len(expected) != len(got):
+        return False
+    texts = {hypothesis.text: hypothesis.score for hypothesis in expected}
+    last = len(expected) - 1
+    for rank, (want, found) in enumerate(zip(expected, got, strict=True)):
+        if want.text == found.text:
+            continue
+        tied = abs(want.score - found.score) <= tolerance
+        known = abs(texts.get(found.text, float("inf")) - found.score) <= tolerance
+        if not tied or not (known or (rank == last and last > 0)):
+            return False
+    return True
+
+
+def _is_decided(hypotheses: list[Hypothesis]) -> bool:
+    return len(hypotheses) < 2 or hypotheses[0].log_prob - hypotheses[1].log_prob >= DECIDED_MARGIN
+
+
+def _neighbour_agreement(expected: NDArray[np.float32], got: NDArray[np.float32]) -> float:
+    """Return the share of rows whose nearest other row is the reference's, or lies as near in the reference."""
+    reference, found = squared_distances(expected, expected), squared_distances(got, got)
+    np.fill_diagonal(reference, np.inf)
+    np.fill_diagonal(found, np.inf)
+    chosen = reference[np.arange(len(found)), np.argmin(found, axis=1)]
+    return float(np.mean(chosen <= np.min(reference, axis=1) + 1e-4))

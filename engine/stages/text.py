@@ -1,0 +1,83 @@
+"""Pure functions on text: the prompt, the preparation of sentences, the normal form.
+
+Everything here follows what the published Spanish model was trained on
+(https://huggingface.co/ezotova/medical-mt5-clinical-el-spanish and the code of its paper).
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+
+from unidecode import unidecode
+
+PROMPT = "Genera una definición para el término: {term} - en la frase: {sentence}"
+
+_NEWLINES = re.compile(r"[\r\n\u0085\u2028\u2029]+")
+_CLAUSE_MARKS = re.compile(r"([.,;:])")
+_SPACES = re.compile(r"\s+")
+# Signs that ASCII punctuation lacks and that Spanish text has; Unidecode would turn some of them into letters.
+_PUNCTUATION = str.maketrans("", "", string.punctuation + "¡¿«»“”‘’„‚‹›–—―…·•´¨ªº°©®™†‡§¶")
+_CODE_SUFFIX = re.compile(r"\s*\[(?:Code|Código):\s*[^\]]*\]\s*$", re.IGNORECASE)
+
+
+def fold_spaces(text: str) -> str:
+    """Return `text` with runs of white space folded to one space and none at its ends."""
+    return _SPACES.sub(" ", text).strip()
+
+
+def prepare_sentence(sentence: str) -> str:
+    """Prepare a sentence as the training data of the paper was prepared.
+
+    Newlines are deleted, one space is inserted after each ``.``, ``,``, ``;`` and ``:`` (so ``3.5`` becomes
+    ``3. 5``), and runs of spaces are folded.
+    """
+    return fold_spaces(_CLAUSE_MARKS.sub(r"\1 ", _NEWLINES.sub("", sentence)))
+
+
+def window_sentence(sentence: str, mention: str, window: int) -> str:
+    """Cut `sentence` to `window` characters on each side of the first occurrence of `mention`.
+
+    The mention is looked for without regard to case. Where it does not occur, the first
+    ``2 * window + len(mention)`` characters are kept.
+    """
+    start = sentence.casefold().find(mention.casefold()) if mention else -1
+    if start < 0:
+        return sentence[: 2 * window + len(mention)].strip()
+    return sentence[max(0, start - window) : start + len(mention) + window].strip()
+
+
+def build_prompt(term: str, sentence: str | None, *, prepare: bool = True, window: int | None = None) -> str:
+    """Return the generator's prompt for a mention.
+
+    Args:
+        term: the text of the mention.
+        sentence: the sentence it stands in; None or blank: the mention stands for it.
+        prepare: whether to prepare the sentence (see `prepare_sentence`).
+        window: characters of the sentence kept on each side of the mention; None keeps the whole sentence.
+    """
+    term = fold_spaces(term)
+    if sentence is None or not sentence.strip():
+        return PROMPT.format(term=term, sentence=term)
+    sentence = prepare_sentence(sentence) if prepare else sentence
+    if window is not None:
+        sentence = window_sentence(sentence, term, window)
+    return PROMPT.format(term=term, sentence=sentence)
+
+
+def normal_form(text: str) -> str:
+    """Return the form in which two descriptions count as the same.
+
+    Punctuation is deleted (not replaced by a space), letters lose their accents, everything is lower case, runs of
+    spaces are folded: the paper's rule, with Unidecode in the place of its table of thirteen letters, so that ``ö``
+    and ``ê`` are folded too. ``normal_form(normal_form(x)) == normal_form(x)`` for every `x`.
+    """
+    text = unicodedata.normalize("NFC", text).translate(_PUNCTUATION)
+    # Unidecode can bring punctuation and capitals of its own (``½`` becomes ``1/2``).
+    return fold_spaces(unidecode(text).translate(_PUNCTUATION).lower())
+
+
+def strip_code_suffix(generated: str) -> str:
+    """Remove the display suffix `` [Code: BW20]`` that the model card shows after a description."""
+    return _CODE_SUFFIX.sub("", generated)
