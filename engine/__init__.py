@@ -36,7 +36,10 @@ __all__ = ["Candidate", "CieloError", "Hypothesis", "Link", "Linker", "Mention",
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return metadata.version("cielo")
+        try:
+            return metadata.version("cielo")
+        except metadata.PackageNotFoundError:  # a checkout that is not installed
+            return "0+unknown"
     if name not in _HOMES:
         raise AttributeError(f"module 'engine' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

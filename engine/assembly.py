@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -63,13 +64,14 @@ def open_stages(bundle: Bundle, *, device: str, compute_type: str, threads: int 
     manifest = bundle.manifest
     tokenizer = Tokenizer(bundle.generator_tokenizer, manifest["generator"]["max_source_tokens"])
     encoder_tokenizer = Tokenizer(bundle.encoder_tokenizer, manifest["encoder"]["max_tokens"])
-    return Stages(
-        tokenizer=tokenizer,
-        generator=CTranslate2Generator(
+    with contextlib.ExitStack() as opened:  # where a later part fails, the earlier ones are released
+        indexes = load_all(bundle.index, manifest["index"]["ef"])
+        knowledge_base = KnowledgeBase(bundle.knowledge_base)
+        opened.callback(knowledge_base.close)
+        embedder = Embedder(bundle.encoder, encoder_tokenizer, device=device, threads=threads)
+        opened.callback(embedder.close)
+        generator = CTranslate2Generator(
             bundle.generator, tokenizer, device=device, compute_type=compute_type, replicas=threads
-        ),
-        knowledge_base=KnowledgeBase(bundle.knowledge_base),
-        embedder=Embedder(bundle.encoder, encoder_tokenizer, device=device, threads=threads),
-        indexes=load_all(bundle.index, manifest["index"]["ef"]),
-        prompt_settings=manifest["prompt"],
-    )
+        )
+        opened.pop_all()
+    return Stages(tokenizer, generator, knowledge_base, embedder, indexes, manifest["prompt"])

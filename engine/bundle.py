@@ -41,9 +41,14 @@ _LIBRARIES = (
     "transformers",
     "optimum",
 )
-_REQUIRED = {
-    "name": str, "licence": str, "sources": dict, "built_with": dict, "prompt": dict, "generator": dict,
-    "encoder": dict, "knowledge_base": dict, "index": dict, "parity": dict, "files": dict,
+# What a manifest must hold, and of which type; a dot steps into an inner dictionary.
+_REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "name": str, "licence": str, "sources": dict, "built_with": dict,
+    "prompt.prepare_sentence": bool, "generator.compute_type": str, "generator.decoding": str,
+    "generator.vocabulary": str, "generator.max_source_tokens": int, "encoder.precision": str, "encoder.pooling": str,
+    "encoder.max_tokens": int, "encoder.dimension": int, "knowledge_base.edition": str,
+    "knowledge_base.concepts": dict, "knowledge_base.descriptions": int, "index.m": int, "index.ef": int,
+    "index.recall_at_1": (int, float), "index.max_distance": (int, float), "parity": dict, "files": dict,
 }  # fmt: skip
 _CHUNK = 1 << 20
 
@@ -128,8 +133,14 @@ class Bundle:
             BundleError: naming every file that was altered.
         """
         names = [name for name in self.manifest["files"] if name.startswith(under)]
-        altered = [name for name in names if sha256_of(self.path / name) != self.manifest["files"][name]["sha256"]]
-        _refuse(self.path, [f"{name} does not have the content that the manifest names" for name in altered])
+        _refuse(self.path, [problem for name in names for problem in self._wrong_content(name)])
+
+    def _wrong_content(self, name: str) -> Iterator[str]:
+        try:
+            if sha256_of(self.path / name) != self.manifest["files"][name]["sha256"]:
+                yield f"{name} does not have the content that the manifest names"
+        except OSError as error:
+            yield f"{name} cannot be read ({error.strerror})"
 
     def unlisted_files(self) -> list[str]:
         """Return the names of files in the bundle that its manifest does not list."""
@@ -141,25 +152,39 @@ class Bundle:
 
         The figures of the machine that built the bundle are in its manifest; those of this machine replace them.
         """
-        known: dict[str, dict[str, Any]] = dict(self.manifest["parity"])
-        with contextlib.suppress(OSError, ValueError):
-            known.update(json.loads(self._state_file().read_text(encoding="utf-8")))
-        return known
+        return {**self.manifest["parity"], **_read_state(self._state_file())}
 
     def record_parity(self, key: str, figures: dict[str, Any]) -> Path:
-        """Keep this machine's parity figures for a ``device/compute type``; return the file they are in."""
+        """Keep this machine's parity figures for a ``device/compute type``; return the file they are in.
+
+        Raises:
+            BundleError: where the state directory cannot be written to.
+        """
         file = self._state_file()
-        known: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError):
-            known = json.loads(file.read_text(encoding="utf-8"))
-        known[key] = figures
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(file) as temporary:
-            temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        known = {**_read_state(file), key: figures}
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(file) as temporary:
+                temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise BundleError(
+                f"parity figures cannot be kept in {file.parent} ({error.strerror}); "
+                "name another directory in CIELO_STATE"
+            ) from error
         return file
 
     def _state_file(self) -> Path:
         return state_directory() / "parity" / f"{self.sha256[:32]}-{machine_key()}.json"
+
+
+def _read_state(file: Path) -> dict[str, dict[str, Any]]:
+    """Return what a state file holds; a damaged one holds nothing."""
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    entries = known.items() if isinstance(known, dict) else ()
+    return {key: figures for key, figures in entries if isinstance(figures, dict)}
 
 
 def _refuse(path: Path, problems: list[str]) -> None:
@@ -179,7 +204,7 @@ def _read_manifest(path: Path) -> bytes:
 def _parse_manifest(path: Path, content: bytes) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: {MANIFEST} is not JSON; copy or build the bundle anew") from error
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if schema != SCHEMA:
@@ -187,11 +212,22 @@ def _parse_manifest(path: Path, content: bytes) -> dict[str, Any]:
             f"{path}: got a bundle of schema {schema!r}, expected {SCHEMA}; "
             "use the cielo that wrote it, or convert again"
         )
-    wrong = [key for key, kind in _REQUIRED.items() if not isinstance(manifest.get(key), kind)]
+    wrong = list(dict.fromkeys(_wrong_keys(manifest)))
     if wrong:
         raise BundleError(f"{path}: {MANIFEST} lacks or has in another type: {', '.join(wrong)}; build the bundle anew")
     _check_names(path, manifest["files"])
     return dict(manifest)
+
+
+def _wrong_keys(manifest: dict[str, Any]) -> Iterator[str]:
+    """Name each required key that is missing or of another type, or the section that lacks it whole."""
+    for dotted, kind in _REQUIRED.items():
+        section, _, key = dotted.rpartition(".")
+        inner = manifest.get(section) if section else manifest
+        if not isinstance(inner, dict):
+            yield section
+        elif not isinstance(inner.get(key), kind):
+            yield dotted
 
 
 def _check_names(path: Path, files: dict[str, Any]) -> None:
@@ -235,13 +271,20 @@ def _replace(temporary: Path, output: Path) -> None:
         return
     old = temporary.with_suffix(".old")
     output.rename(old)
-    temporary.rename(output)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        temporary.rename(output)
+    except OSError:
+        old.rename(output)
+        raise
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink()
 
 
 def write_manifest(directory: Path, manifest: dict[str, Any]) -> Bundle:
     """Write the manifest of a bundle whose other files are in place: it lists each one's size and SHA-256."""
-    files = sorted(file for file in directory.rglob("*") if file.is_file() and file.name != MANIFEST)
+    files = sorted(file for file in directory.rglob("*") if file.is_file() and file != directory / MANIFEST)
     entries = {
         file.relative_to(directory).as_posix(): {"size": file.stat().st_size, "sha256": sha256_of(file)}
         for file in files

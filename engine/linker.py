@@ -92,8 +92,8 @@ class Linker:
         target = _choose_device(opened, device, compute_type)
         if not allow_unverified:
             _require_parity(opened, target, compute_type)
-        stages = open_stages(opened, device=target, compute_type=compute_type, threads=threads)
         chosen = _check_decoding(decoding or settings["decoding"])
+        stages = open_stages(opened, device=target, compute_type=compute_type, threads=threads)
         return cls(opened, stages, device=target, compute_type=compute_type, decoding=chosen)
 
     @property
@@ -169,6 +169,8 @@ class Linker:
         chunk: int = _STREAM_CHUNK,
     ) -> Iterator[Link]:
         """Link a stream of mentions, `chunk` at a time, and yield the results in order. See `link`."""
+        if chunk < 1:
+            raise ValueError(f"got chunk {chunk}, expected at least 1")
         source = iter(mentions)
         while batch := list(itertools.islice(source, chunk)):
             yield from self.link(batch, top_k=top_k, neighbours=neighbours, decoding=decoding)
@@ -215,9 +217,11 @@ class Linker:
         """Merge one row of the indexes' answers, nearest first, and give each description its codes."""
         near = [(of, neighbour) for of in found if kind in (None, of) for neighbour in found[of][row]]
         near.sort(key=lambda entry: entry[1].distance)
+        # What ties with the nearest stays whatever `top_k` is: the link's codes come from it.
+        kept = itertools.takewhile(lambda entry: entry[1].distance == near[0][1].distance, near[top_k:])
         return [
             Candidate(concept.code, concept.description, concept.kind, "neighbour", distance=neighbour.distance)
-            for of, neighbour in near[:top_k]
+            for of, neighbour in [*near[:top_k], *kept]
             for concept in self._stages.knowledge_base.match(neighbour.description, of)
         ]
 
@@ -248,7 +252,8 @@ class Linker:
         nearest = work.neighbours[0] if work.neighbours else None
         if nearest is None or nearest.distance is None or nearest.distance > self._max_distance:
             return "none", []
-        return "semantic", [near for near in work.neighbours if near.distance == nearest.distance]
+        ties = [near for near in work.neighbours if near.distance == nearest.distance]
+        return "semantic", list(_distinct(ties, len(ties)))
 
     def close(self) -> None:
         """Release the models; the linker cannot be used afterwards."""

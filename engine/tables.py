@@ -11,6 +11,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,7 @@ _RESULT_COLUMNS = (
     "candidates", "truncated", "bundle", "error",
 )  # fmt: skip
 _MAX_CELL = 1 << 28
+_MAX_NESTING = 64
 _ONE_LINE = str.maketrans(dict.fromkeys("\t\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", " "))
 
 
@@ -98,11 +100,16 @@ def open_output(path: str) -> Iterator[IO[str]]:
         if path == "-":
             with _spool() as spool:
                 yield spool
-                spool.seek(0)
-                _copy_to_stdout(spool)
+                _copy(spool, sys.stdout.buffer)
+        elif Path(path).exists() and not Path(path).is_file():  # /dev/null, a pipe: never to be renamed over
+            with Path(path).open("wb") as stream, _spool() as spool:
+                yield spool
+                _copy(spool, stream)
         else:
-            with atomic_write(Path(path)) as temporary, _open_text(temporary) as stream:
-                yield stream
+            with atomic_write(Path(path)) as temporary, _open_text(temporary) as text:
+                yield text
+    except BrokenPipeError:
+        raise  # the reader of standard output has gone: no error of the table
     except OSError as error:
         raise TableError(f"{path}: cannot be written ({error.strerror})") from error
 
@@ -115,10 +122,11 @@ def _spool() -> IO[str]:
     return tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace", newline="")
 
 
-def _copy_to_stdout(spool: IO[str]) -> None:
+def _copy(spool: IO[str], output: BinaryIO) -> None:
+    spool.seek(0)
     while chunk := spool.read(1 << 20):
-        sys.stdout.buffer.write(chunk.encode("utf-8", "backslashreplace"))
-    sys.stdout.buffer.flush()
+        output.write(chunk.encode("utf-8"))
+    output.flush()
 
 
 def read_rows(stream: BinaryIO, form: Format) -> Iterator[InputRow]:
@@ -132,7 +140,7 @@ def read_rows(stream: BinaryIO, form: Format) -> Iterator[InputRow]:
     # Bytes that are not UTF-8 come through as lone surrogates, and are found row by row.
     lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     csv.field_size_limit(_MAX_CELL)
-    reader = csv.reader(lines) if form == "csv" else (line.rstrip("\r\n").split("\t") for line in lines)
+    reader = csv.reader(lines, strict=True) if form == "csv" else (line.rstrip("\r\n").split("\t") for line in lines)
     return _read_flat(iter(reader))
 
 
@@ -145,18 +153,32 @@ def _read_jsonl(stream: BinaryIO) -> Iterator[InputRow]:
 
 def _json_row(number: int, line: bytes) -> InputRow:
     try:
-        values = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+        values = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except UnicodeDecodeError:
         return InputRow(number, {}, "the line is not UTF-8; save the file as UTF-8")
     except (ValueError, RecursionError):
         return InputRow(number, {}, "the line is not JSON; expected one object on each line")
     if not isinstance(values, dict):
         return InputRow(number, {}, f"the line holds a JSON {type(values).__name__}; expected an object")
+    if _nested_deeper(values, _MAX_NESTING):
+        return InputRow(number, {}, f"the line nests values more than {_MAX_NESTING} deep; expected plain columns")
     return InputRow(number, values)
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):  # ``1e999``: what is read must be written again, and JSON has no infinity
+        raise ValueError("a number is too large")
+    return value
+
+
+def _nested_deeper(value: Any, levels: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _nested_deeper(part, levels - 1) for part in parts if isinstance(part, (dict, list)))
 
 
 def _read_flat(reader: Iterator[list[str]]) -> Iterator[InputRow]:
@@ -204,19 +226,25 @@ def _printable(cell: str) -> str:
 def output_row(row: InputRow, outcome: Link | str) -> dict[str, Any]:
     """Return the output row: the input's columns, then the link's, or the error.
 
-    An input column that bears the name of a result column is kept as ``input_<name>``; ``kind`` is the linked
-    code's, and the input's where nothing was linked.
+    An input column that bears the name of a result column is kept as ``input_<name>`` (``input_input_<name>`` where
+    the input has that column too); ``kind`` is the linked code's, and the input's where nothing was linked.
     """
-    kept = {
-        f"input_{name}" if name in _RESULT_COLUMNS and name != "kind" else name: value
-        for name, value in row.values.items()
-    }
+    kept = {_kept_name(name, row.values): value for name, value in row.values.items()}
     if isinstance(outcome, str):
         return {**kept, "error": outcome}
     result = link_columns(outcome)
     if result["kind"] is None:
         result["kind"] = row.values.get("kind") or None
     return {**kept, **result}
+
+
+def _kept_name(name: str, others: Iterable[str]) -> str:
+    if name not in _RESULT_COLUMNS or name == "kind":
+        return name
+    kept = f"input_{name}"
+    while kept in others:
+        kept = f"input_{kept}"
+    return kept
 
 
 def link_columns(link: Link) -> dict[str, Any]:

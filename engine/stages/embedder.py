@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -49,6 +50,7 @@ class Embedder:
         options.log_severity_level = 3
         self.tokenizer = tokenizer
         self._batch_size = batch_size
+        self._session: Any
         try:
             self._session = onnxruntime.InferenceSession(str(model), options, providers=_providers(device))
         except Exception as error:  # ONNX Runtime's own exceptions share no base but Exception
@@ -81,7 +83,7 @@ class Embedder:
 
     def close(self) -> None:
         """Release the session; the embedder cannot be used afterwards."""
-        del self._session
+        self._session = None
 
 
 def _providers(device: str) -> list[str]:

@@ -89,12 +89,15 @@ class Index:
             vectors: Vectors = np.load(directory / "vectors.npy", mmap_mode="r")
             graph = hnswlib.Index(space="l2", dim=vectors.shape[1])
             graph.load_index(str(directory / "graph.hnsw"), max_elements=len(vectors))
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, EOFError, ValueError, IndexError, RuntimeError) as error:
             raise BundleError(
                 f"the index {directory.name} cannot be loaded ({error}); build the bundle anew"
             ) from error
         if not len(descriptions) == len(vectors) == graph.get_current_count():
             raise BundleError(f"the index {directory.name} holds parts of different lengths; build the bundle anew")
+        ends = [0, len(vectors) - 1]  # hnswlib reads a graph of any dimension as if it were of the one it is told
+        if not np.array_equal(np.asarray(graph.get_items(ends)), vectors[ends]):
+            raise BundleError(f"the index {directory.name} has a graph of other vectors; build the bundle anew")
         graph.set_ef(ef)  # hnswlib does not save it
         return cls(graph, vectors, descriptions)
 

@@ -73,7 +73,7 @@ def read_table(path: Path, kind: str) -> Iterator[Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = (
-                csv.reader(lines)
+                csv.reader(lines, strict=True)
                 if path.suffix.lower() == ".csv"
                 else csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
             )
@@ -81,7 +81,7 @@ def read_table(path: Path, kind: str) -> Iterator[Row]:
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise TableError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+        raise TableError(f"{path}: is not UTF-8; save it as UTF-8") from error
     except csv.Error as error:
         raise TableError(f"{path}: is not a well-formed table ({error})") from error
 

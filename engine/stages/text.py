@@ -42,10 +42,15 @@ def window_sentence(sentence: str, mention: str, window: int) -> str:
     The mention is looked for without regard to case. Where it does not occur, the first
     ``2 * window + len(mention)`` characters are kept.
     """
-    start = sentence.casefold().find(mention.casefold()) if mention else -1
+    start = _fold_case(sentence).find(_fold_case(mention)) if mention else -1
     if start < 0:
         return sentence[: 2 * window + len(mention)].strip()
     return sentence[max(0, start - window) : start + len(mention) + window].strip()
+
+
+def _fold_case(text: str) -> str:
+    """Fold the case of each character that stays one character, so that positions are those of `text`."""
+    return "".join(folded if len(folded := char.casefold()) == 1 else char for char in text)
 
 
 def build_prompt(term: str, sentence: str | None, *, prepare: bool = True, window: int | None = None) -> str:
@@ -57,13 +62,14 @@ def build_prompt(term: str, sentence: str | None, *, prepare: bool = True, windo
         prepare: whether to prepare the sentence (see `prepare_sentence`).
         window: characters of the sentence kept on each side of the mention; None keeps the whole sentence.
     """
-    term = fold_spaces(term)
+    shown = fold_spaces(term)
     if sentence is None or not sentence.strip():
-        return PROMPT.format(term=term, sentence=term)
-    sentence = prepare_sentence(sentence) if prepare else sentence
+        return PROMPT.format(term=shown, sentence=shown)
+    if prepare:  # the mention stands in the prepared sentence in its own prepared form (``3.5`` as ``3. 5``)
+        term, sentence = prepare_sentence(term), prepare_sentence(sentence)
     if window is not None:
-        sentence = window_sentence(sentence, term, window)
-    return PROMPT.format(term=term, sentence=sentence)
+        sentence = window_sentence(sentence, term.strip(), window)
+    return PROMPT.format(term=shown, sentence=sentence)
 
 
 def normal_form(text: str) -> str:
