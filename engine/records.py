@@ -68,13 +68,20 @@ class Hypothesis(_Record):
         text: the decoded description.
         score: what the search ranked it by: `log_prob` divided by length ** length_penalty.
         log_prob: natural logarithm of the probability of the whole output, ``</s>`` included.
+        length: its tokens, ``</s>`` included.
         finished: False where the output was cut at the longest length allowed, before ``</s>``.
     """
 
     text: str
     score: float
     log_prob: float
+    length: int = 1
     finished: bool = True
+
+    @property
+    def log_prob_per_token(self) -> float:
+        """The mean log-probability of its tokens: comparable between outputs of any length."""
+        return self.log_prob / max(1, self.length)
 
 
 @dataclass(frozen=True, slots=True)

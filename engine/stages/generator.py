@@ -169,9 +169,10 @@ class CTranslate2Generator:
         return max(longest, min(self._batch_tokens, share))
 
     def _hypothesis(self, tokens: list[str], score: float, search: Search) -> Hypothesis:
-        log_prob = score * max(1, len(tokens)) ** search.length_penalty
+        length = max(1, len(tokens))
         finished = bool(tokens) and tokens[-1] == self._end_token
-        return Hypothesis(self._tokenizer.decode(tokens), score, log_prob, finished)
+        log_prob = score * length**search.length_penalty
+        return Hypothesis(self._tokenizer.decode(tokens), score, log_prob, length, finished)
 
     def log_probs(self, prompts: Sequence[Encoded], targets: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
         """Return the log-probability of each token of each target (ids without ``</s>``), ``</s>``'s own at the end."""

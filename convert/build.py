@@ -1,0 +1,315 @@
+"""The conversion, step by step: a recipe in, a bundle out that has passed the parity gate, or an error and nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convert.checkpoint import resolve, revision_of
+from convert.encoder import EncoderFacts, convert_encoder
+from convert.generator import GeneratorFacts, convert_generator
+from convert.prompts import hostile_strings, parity_prompts, parity_texts
+from convert.recipe import EncoderRecipe, GeneratorRecipe, Recipe
+from convert.reference import Progress, ReferenceRequest, make_references
+from engine.bundle import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE, PARITY, Bundle, sha256_of, write_manifest, writing
+from engine.errors import ParityError
+from engine.parity import Check, run_checks
+from engine.stages.embedder import Embedder
+from engine.stages.generator import resolve_device, runnable_compute_types
+from engine.stages.index import Index, IndexSettings, load_all, save_all
+from engine.stages.knowledge_base import KnowledgeBase, Summary, read_table
+from engine.stages.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+# The index's breadth of search is doubled until the recipe's recall is reached.
+_MOST_EF = 2048
+_EMBEDDED_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """The directories of the two checkpoints."""
+
+    generator: Path
+    encoder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Knowledge:
+    """The knowledge base as it was built: counts, and the distinct descriptions of each kind."""
+
+    summary: Summary
+    by_kind: dict[str, list[str]]
+
+    @property
+    def descriptions(self) -> list[str]:
+        """Every distinct description, in the order of the tables."""
+        return list(dict.fromkeys(text for texts in self.by_kind.values() for text in texts))
+
+
+def build(recipe: Recipe, output: Path, *, progress: Progress | None = None, overwrite: bool = False) -> Path:
+    """Build the bundle of a recipe in the directory `output`.
+
+    Args:
+        recipe: what to build.
+        output: the new bundle's directory.
+        progress: is called with the step's name, how many of its items are done, and how many there are.
+        overwrite: replace what stands at `output`, once the new bundle is whole.
+
+    Raises:
+        RecipeError: where a file that the recipe names is not there.
+        BundleError: where `output` stands already or cannot be written.
+        CheckpointError: where a checkpoint cannot be had or is not what the recipe says.
+        TableError: where a table cannot be read.
+        ParityError: where a check failed; it names each with its figure and its tolerance. Nothing is left behind.
+    """
+    tell = progress or _silent
+    recipe.check_files()
+    with writing(output, overwrite=overwrite) as directory:
+        tell("checkpoints", 0, 1)
+        sources = _resolve(recipe)
+        tell("knowledge base", 0, 1)
+        knowledge = _build_knowledge_base(recipe, directory / KNOWLEDGE_BASE)
+        tell("references", 0, 1)
+        request = _reference_request(recipe, sources, knowledge)
+        make_references(request, directory / PARITY, tell)
+        tell("generator", 0, 1)
+        generator = _convert_generator(recipe, sources, knowledge, directory / GENERATOR)
+        tell("encoder", 0, 1)
+        encoder = _convert_encoder(recipe, sources, directory / ENCODER)
+        tell("index", 0, 1)
+        index = _build_index(recipe, directory, knowledge, request.texts, tell)
+        tell("manifest", 0, 1)
+        manifest = _manifest(recipe, sources, knowledge, generator, encoder, index)
+        bundle = write_manifest(directory, manifest)
+        tell("parity", 0, 1)
+        write_manifest(directory, {**manifest, "parity": _pass_gate(bundle, generator)})
+        tell("parity", 1, 1)
+    return output
+
+
+def _silent(step: str, done: int, total: int) -> None:
+    """Draw no progress."""
+
+
+def _resolve(recipe: Recipe) -> _Sources:
+    base = recipe.path.absolute().parent
+    return _Sources(
+        generator=resolve(recipe.generator.checkpoint, recipe.generator.revision, base),
+        encoder=resolve(recipe.encoder.checkpoint, recipe.encoder.revision, base),
+    )
+
+
+def _build_knowledge_base(recipe: Recipe, path: Path) -> _Knowledge:
+    tables = recipe.knowledge_base.tables
+    summary = KnowledgeBase.build(path, (row for table in tables for row in read_table(table.path, table.kind)))
+    base = KnowledgeBase(path)
+    try:
+        return _Knowledge(summary, {kind: base.descriptions(kind) for kind in base.kinds})
+    finally:
+        base.close()
+
+
+def _reference_request(recipe: Recipe, sources: _Sources, knowledge: _Knowledge) -> ReferenceRequest:
+    parity, prompt = recipe.parity, recipe.prompt
+    prompts = parity_prompts(parity.mentions, parity.prompts, prepare=prompt.prepare_sentence, window=prompt.window)
+    return ReferenceRequest(
+        generator=sources.generator,
+        encoder=sources.encoder,
+        prompts=prompts,
+        strings=hostile_strings(knowledge.descriptions, prompts),
+        texts=parity_texts(knowledge.descriptions),
+        descriptions=knowledge.descriptions,
+        restricted=recipe.generator.vocabulary == "knowledge-base",
+        pooling=recipe.encoder.pooling,
+        max_source_tokens=recipe.generator.max_source_tokens,
+        max_tokens=recipe.encoder.max_tokens,
+    )
+
+
+def _convert_generator(recipe: Recipe, sources: _Sources, knowledge: _Knowledge, output: Path) -> GeneratorFacts:
+    kept = knowledge.descriptions if recipe.generator.vocabulary == "knowledge-base" else None
+    facts = convert_generator(sources.generator, output, recipe.generator.quantization, kept)
+    refuse_failed(facts.checks)  # before the hour that the rest can take
+    return facts
+
+
+def _convert_encoder(recipe: Recipe, sources: _Sources, output: Path) -> EncoderFacts:
+    settings = recipe.encoder
+    return convert_encoder(sources.encoder, output, settings.precision, settings.pooling, settings.max_tokens)
+
+
+def _build_index(
+    recipe: Recipe, directory: Path, knowledge: _Knowledge, queries: list[str], tell: Progress
+) -> dict[str, Any]:
+    """Embed the descriptions, build and write one graph for each kind, and return the manifest's entry."""
+    tokenizer = Tokenizer(directory / ENCODER / "tokenizer.json", recipe.encoder.max_tokens)
+    embedder = Embedder(directory / ENCODER / "model.onnx", tokenizer)
+    try:
+        asked = embedder.embed(queries)
+        vectors = {
+            kind: _embed(embedder, texts, f"vectors ({kind})", tell) for kind, texts in knowledge.by_kind.items()
+        }
+    finally:
+        embedder.close()
+    settings, indexes = IndexSettings(), {}
+    for done, (kind, texts) in enumerate(knowledge.by_kind.items()):
+        tell("index", done, len(knowledge.by_kind))
+        indexes[kind] = Index.build(texts, vectors[kind], settings)
+    tell("index", len(indexes), len(indexes))
+    save_all(indexes, directory / INDEX)
+    ef, recall = _wide_enough(directory / INDEX, asked, settings.ef, recipe.index.recall)
+    return {**settings.to_dict(), "ef": ef, "recall_at_1": recall, "max_distance": recipe.index.max_distance}
+
+
+def _embed(embedder: Embedder, texts: list[str], step: str, tell: Progress) -> NDArray[np.float32]:
+    """Return the vectors of texts, and report the progress: a whole terminology can take an hour."""
+    parts = []
+    for start in range(0, len(texts), _EMBEDDED_AT_ONCE):
+        tell(step, start, len(texts))
+        parts.append(embedder.embed(texts[start : start + _EMBEDDED_AT_ONCE]))
+    tell(step, len(texts), len(texts))
+    return np.concatenate(parts)
+
+
+def _wide_enough(index: Path, queries: NDArray[np.float32], ef: int, wanted: float) -> tuple[int, float]:
+    """Return the least breadth of search that reaches a recall@1, and that recall; the gate judges it."""
+    while True:
+        recall = min(graph.recall_at_1(queries) for graph in load_all(index, ef).values())
+        if recall >= wanted or ef >= _MOST_EF:
+            return ef, recall
+        ef *= 2
+
+
+def _manifest(
+    recipe: Recipe,
+    sources: _Sources,
+    knowledge: _Knowledge,
+    generator: GeneratorFacts,
+    encoder: EncoderFacts,
+    index: dict[str, Any],
+) -> dict[str, Any]:
+    base = recipe.knowledge_base
+    tables = [{"name": table.path.name, "kind": table.kind, "sha256": sha256_of(table.path)} for table in base.tables]
+    return {
+        "name": recipe.name,
+        "licence": recipe.licence,
+        "sources": {
+            "generator": _source(recipe.generator, sources.generator, generator.weights),
+            "encoder": _source(recipe.encoder, sources.encoder, encoder.weights),
+        },
+        "prompt": {"prepare_sentence": recipe.prompt.prepare_sentence, "window": recipe.prompt.window},
+        "generator": {
+            "compute_type": generator.compute_type,
+            "vocabulary": recipe.generator.vocabulary,
+            "decoding": recipe.generator.decoding,
+            "max_source_tokens": recipe.generator.max_source_tokens,
+            "own_head": generator.own_head,
+            "source_tokens": generator.source_tokens,
+            "target_tokens": generator.target_tokens,
+        },
+        "encoder": {
+            "dimension": encoder.dimension,
+            "precision": encoder.precision,
+            "pooling": encoder.pooling,
+            "max_tokens": encoder.max_tokens,
+        },
+        "knowledge_base": {
+            "edition": base.edition,
+            "concepts": knowledge.summary.concepts,
+            "descriptions": knowledge.summary.descriptions,
+            "tables": tables,
+        },
+        "index": index,
+        "tolerances": {"index.recall": recipe.index.recall, **recipe.parity.tolerances},
+        "parity": {},
+    }
+
+
+def _source(named: GeneratorRecipe | EncoderRecipe, directory: Path, weights: dict[str, str]) -> dict[str, Any]:
+    # A directory's place on the machine that built the bundle is nobody else's business.
+    name = Path(named.checkpoint).name if Path(named.checkpoint).is_absolute() else named.checkpoint
+    revision = revision_of(directory) or named.revision
+    return {"name": name, "revision": revision, "sha256": _joint_hash(weights), "files": weights}
+
+
+def _joint_hash(weights: dict[str, str]) -> str:
+    """The hash of the only weight file, or of the list of names and hashes where there are several."""
+    if len(weights) == 1:
+        return next(iter(weights.values()))
+    listing = "".join(f"{name} {digest}\n" for name, digest in sorted(weights.items()))
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _pass_gate(bundle: Bundle, generator: GeneratorFacts) -> dict[str, dict[str, Any]]:
+    """Run the parity gate on each device here that runs the compute type; return the manifest's figures.
+
+    Raises:
+        ParityError: where a check failed.
+    """
+    compute_type = generator.compute_type
+    early = [check.to_dict() for check in generator.checks]
+    devices = _devices_that_run(compute_type)
+    if not devices:
+        # Written, and for the machine that can run it to verify: `Linker.open` refuses it until then.
+        return {f"{device}/{compute_type}": {"status": "unverified", "checks": early} for device in ("cpu", "cuda")}
+    figures = {}
+    for device in devices:
+        report = run_checks(bundle, device=device, compute_type=compute_type)
+        refuse_failed(report.checks)
+        figures[report.key] = {**report.to_dict(), "checks": [*early, *(check.to_dict() for check in report.checks)]}
+    return figures
+
+
+def _devices_that_run(compute_type: str) -> list[str]:
+    devices = dict.fromkeys(("cpu", resolve_device("auto")))
+    return [device for device in devices if compute_type in runnable_compute_types(device)]
+
+
+def refuse_failed(checks: Iterable[Check]) -> None:
+    """Raise where checks failed.
+
+    Raises:
+        ParityError: naming each failed check with its figure and its tolerance.
+    """
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        lines = "".join(f"\n  {_verdict(check)}" for check in failed)
+        raise ParityError(
+            f"{len(failed)} check(s) against float32 PyTorch failed, and no bundle was written:{lines}\n"
+            "  use a wider quantization or precision, or set [parity.tolerances] in the recipe knowingly"
+        )
+
+
+def _verdict(check: Check) -> str:
+    return f"{check.name}: got {check.figure:.6g}, expected {check.comparison} {check.tolerance:g} ({check.detail})"
+
+
+def run_with_progress(recipe: Path, output: Path, *, overwrite: bool, console: Console) -> Bundle:
+    """Build the bundle of the recipe file `recipe`, draw the progress on `console`, and return the opened bundle."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    loaded = Recipe.load(recipe)
+    with Bars(*columns, console=console) as bars:
+        tasks: dict[str, Any] = {}
+
+        def draw(step: str, done: int, total: int) -> None:
+            for name, task in tasks.items():
+                if name != step and not bars.tasks[task].finished:
+                    bars.update(task, completed=bars.tasks[task].total)
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done, total=total)
+
+        built = build(loaded, output, progress=draw, overwrite=overwrite)
+    return Bundle.open(built)

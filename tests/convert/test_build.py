@@ -1,0 +1,113 @@
+"""The whole way: a recipe to a bundle, and nothing where a check fails."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from convert import build as building
+from convert.build import build, refuse_failed, run_with_progress
+from convert.recipe import TOLERANCES, Recipe
+from engine.bundle import Bundle
+from engine.errors import BundleError, CheckpointError, ParityError
+from engine.linker import Linker
+from engine.parity import Check
+from engine.records import Mention
+from tests.checkpoints import descriptions, make_recipe
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, generator: Path, encoder: Path) -> Bundle:
+    folder = tmp_path_factory.mktemp("built")
+    changes = {"prompts": "12", "vocabulary": '"knowledge-base"', "pooling": '"mean"'}
+    recipe = make_recipe(folder / "recipe", generator, encoder, changes=changes)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    return run_with_progress(recipe, folder / "bundle", overwrite=False, console=console)
+
+
+def test_the_bundle_links(built: Bundle) -> None:
+    built.check_hashes()
+    assert built.unlisted_files() == []
+    with Linker.open(built.path, device="cpu", threads=1) as linker:
+        (link,) = linker.link([Mention("neumonía", "Ingresa por neumonía.")])
+        assert link.bundle.sha256 == built.sha256
+
+
+def test_the_manifest(built: Bundle, generator: Path) -> None:
+    manifest = built.manifest
+    assert manifest["generator"]["own_head"] is True
+    assert manifest["generator"]["target_tokens"] < manifest["generator"]["source_tokens"]
+    assert manifest["knowledge_base"]["descriptions"] == len(descriptions())
+    assert set(manifest["knowledge_base"]["concepts"]) == {"diagnosis", "procedure"}
+    assert manifest["index"]["recall_at_1"] >= 0.99
+    assert manifest["sources"]["generator"]["name"] == generator.name
+    assert str(generator.parent) not in json.dumps(manifest)
+    (entry,) = manifest["parity"].values()
+    assert entry["status"] == "passed"
+    names = {check["name"] for check in entry["checks"]}
+    assert names == {*TOLERANCES, "generator.head", "generator.output_scale", "generator.vocabulary"}
+
+
+def _stub_references(monkeypatch: pytest.MonkeyPatch, built: Bundle) -> None:
+    """Take the references of the built bundle, to save the time of making them."""
+
+    def copy(request: Any, output: Path, progress: Any = None) -> None:
+        output.mkdir()
+        for name in ("references.json", "vectors.npz"):
+            (output / name).write_bytes((built.path / "parity" / name).read_bytes())
+
+    monkeypatch.setattr(building, "make_references", copy)
+
+
+def test_a_failed_check_leaves_nothing(
+    recipe: Path, built: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stub_references(monkeypatch, built)  # of mean pooling and a restricted vocabulary: not what this recipe asks for
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ParityError) as caught:
+        build(Recipe.load(recipe), tmp_path / "bundle")
+    for name in ("encoder.vectors", "generator.log_probs"):
+        assert f"{name}: got " in str(caught.value)
+    assert "generator.head" not in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_compute_type_that_does_not_run_here_is_marked(
+    recipe: Path, built: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stub_references(monkeypatch, built)
+    monkeypatch.setattr(building, "runnable_compute_types", lambda device: frozenset({"float32"}))
+    loaded = Recipe.load(recipe)
+    loaded = replace(loaded, generator=replace(loaded.generator, quantization="bfloat16"))
+    bundle = Bundle.open(build(loaded, tmp_path / "bundle"))
+    assert bundle.manifest["parity"]["cuda/bfloat16"]["status"] == "unverified"
+    assert len(bundle.manifest["parity"]["cuda/bfloat16"]["checks"]) == 3
+    with pytest.raises(BundleError, match="exists"):
+        build(loaded, tmp_path / "bundle")
+
+
+def test_a_checkpoint_that_is_not_there_leaves_nothing(recipe: Path, tmp_path: Path) -> None:
+    loaded = Recipe.load(recipe)
+    loaded = replace(loaded, encoder=replace(loaded.encoder, checkpoint="no/such/place"))
+    with pytest.raises(CheckpointError, match="no/such/place"):
+        build(loaded, tmp_path / "bundle")
+    assert not list(tmp_path.glob("*bundle*"))
+
+
+def test_failed_checks_are_named_with_figure_and_tolerance() -> None:
+    checks = [
+        Check("a.good", 0.0, 0.0, "<="),
+        Check("a.bad", 0.5, 0.25, "<=", "what it is"),
+        Check("a.nan", float("nan"), 0.9, ">="),
+    ]
+    refuse_failed(checks[:1])
+    with pytest.raises(ParityError) as caught:
+        refuse_failed(checks)
+    assert "a.bad: got 0.5, expected <= 0.25 (what it is)" in str(caught.value)
+    assert "a.nan: got nan" in str(caught.value) and "a.good" not in str(caught.value)

@@ -1,0 +1,141 @@
+"""The generator's conversion: equal to float32 PyTorch, and every planted fault caught by the check named for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from convert import reference
+from convert.checkpoint import load_generator, load_tokenizer
+from convert.checks import head_check, output_scale_check, vocabulary_check
+from convert.generator import convert_generator, make_spec, output_ids, read_vocabularies, vocabulary
+from convert.prompts import parity_prompts
+from engine.errors import CheckpointError, RecipeError
+from engine.stages.generator import SEARCHES, CTranslate2Generator
+from engine.stages.tokenizer import Encoded, Tokenizer
+from tests.checkpoints import descriptions, make_generator_checkpoint
+
+_SHAPES: dict[str, dict[str, Any]] = {
+    "own": {"seed": 1, "layers": 3, "decoder_layers": 1, "d_model": 32, "d_kv": 8, "heads": 4, "config_flag": True},
+    "heads wider than the model": {"seed": 3, "d_model": 40, "d_kv": 16, "heads": 3, "dtype": torch.float16},
+    "tied": {"seed": 0, "tied": True, "config_flag": False},
+    "own, equal to the embeddings": {"seed": 4, "head": "equal", "config_flag": False, "layout": "sharded-bin"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "_report", lambda *values: None)
+
+
+@pytest.mark.parametrize("restricted", [False, True])
+@pytest.mark.parametrize("shape", _SHAPES)
+def test_float32_equals_pytorch(tmp_path: Path, shape: str, restricted: bool) -> None:
+    checkpoint = make_generator_checkpoint(tmp_path / "checkpoint", **_SHAPES[shape])
+    kept = descriptions() if restricted else None
+    facts = convert_generator(checkpoint, tmp_path / "out", "float32", kept)
+    assert all(check.passed for check in facts.checks), facts.checks
+    tokenizer, model = load_tokenizer(checkpoint), load_generator(checkpoint)
+    if restricted:
+        reference.restrict_outputs(model, output_ids(tokenizer, descriptions()))
+    ids = tokenizer(parity_prompts(None, 10, prepare=True, window=60))["input_ids"]
+    targets = reference._targets(tokenizer, descriptions(), len(ids))
+    prompts = [Encoded(row, False) for row in ids]
+    with (
+        torch.inference_mode(),
+        CTranslate2Generator(tmp_path / "out", Tokenizer(tmp_path / "out" / "tokenizer.json"), replicas=1) as converted,
+    ):
+        expected = np.concatenate(reference.log_probs(model, ids, targets))
+        # Random weights give log-probabilities of tens: the bound is the one of the parity gate.
+        np.testing.assert_allclose(np.concatenate(converted.log_probs(prompts, targets)), expected, atol=1e-3)
+        wanted = reference.search(model, tokenizer, ids, "reference", max_new_tokens=128)
+        for found, rows in zip(converted.generate(prompts, SEARCHES["reference"]), wanted, strict=True):
+            assert [entry.text for entry in found] == [row["text"] for row in rows]
+            np.testing.assert_allclose([entry.score for entry in found], [row["score"] for row in rows], atol=5e-4)
+            np.testing.assert_allclose(
+                [entry.log_prob for entry in found], [row["log_prob"] for row in rows], atol=2e-2
+            )
+
+
+def test_every_compute_type_is_written(tmp_path: Path, generator: Path) -> None:
+    sizes = {}
+    for quantization in ("float32", "float16", "bfloat16", "int16", "int8", "int8_float32", "int8_bfloat16"):
+        facts = convert_generator(generator, tmp_path / quantization, quantization)
+        assert all(check.passed for check in facts.checks)
+        sizes[quantization] = (tmp_path / quantization / "model.bin").stat().st_size
+    assert sizes["int8"] < sizes["float16"] < sizes["float32"]
+    with pytest.raises(RecipeError, match="int4"):
+        convert_generator(generator, tmp_path / "no", "int4")
+
+
+def test_a_restricted_vocabulary_keeps_the_source_whole(tmp_path: Path, generator: Path) -> None:
+    facts = convert_generator(generator, tmp_path, "int8", descriptions())
+    source, target = read_vocabularies(tmp_path)
+    assert (len(source), len(target)) == (facts.source_tokens, facts.target_tokens)
+    assert len(target) < len(source)
+    assert {"<pad>", "</s>", "<unk>"} <= set(target)
+    tokenizer = load_tokenizer(generator)
+    assert {token for text in descriptions() for token in tokenizer.tokenize(text)} <= set(target)
+
+
+def test_the_tokenizer_file_has_no_truncation_or_padding(tmp_path: Path, generator: Path) -> None:
+    convert_generator(generator, tmp_path, "float32")
+    settings = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    assert settings["truncation"] is None and settings["padding"] is None
+
+
+def test_padding_names_collide_with_no_token(generator: Path) -> None:
+    tokenizer = load_tokenizer(generator)
+    tokenizer.add_tokens(["<extra_id_0>", "<extra_id_2>"])
+    tokens = vocabulary(tokenizer, len(tokenizer) + 3)
+    assert tokens[-3:] == ["<extra_id_1>", "<extra_id_3>", "<extra_id_4>"]
+    assert len(set(tokens)) == len(tokens)
+    with pytest.raises(CheckpointError, match="rows of embeddings"):
+        vocabulary(tokenizer, len(tokenizer) - 1)
+
+
+class TestPlantedFaults:
+    """Each fault that a converter or a version of transformers has had is caught by the check named for it."""
+
+    def _spec(self, checkpoint: Path) -> Any:
+        return make_spec(load_generator(checkpoint), load_tokenizer(checkpoint), None)
+
+    def test_a_head_replaced_by_the_embeddings(self, generator: Path) -> None:
+        spec = self._spec(generator)
+        assert head_check(spec, generator).passed
+        spec.decoder.projection.weight = spec.decoder.embeddings.weight
+        check = head_check(spec, generator)
+        assert check.name == "generator.head" and not check.passed
+
+    def test_scaled_outputs_of_an_own_head(self, generator: Path) -> None:
+        spec = self._spec(generator)
+        assert output_scale_check(spec, generator).passed
+        spec.decoder.scale_outputs = 32**-0.5
+        check = output_scale_check(spec, generator)
+        assert check.name == "generator.output_scale" and not check.passed
+
+    def test_unscaled_outputs_of_a_tied_head(self, tied_generator: Path) -> None:
+        spec = self._spec(tied_generator)
+        assert output_scale_check(spec, tied_generator).passed
+        spec.decoder.scale_outputs = "__optional"
+        assert not output_scale_check(spec, tied_generator).passed
+
+    @pytest.mark.parametrize("kept", [None, [0, 1, 2, 40, 41, 60]])
+    def test_a_shifted_vocabulary(self, generator: Path, kept: list[int] | None) -> None:
+        tokenizer = load_tokenizer(generator)
+        size = len(tokenizer) + 12
+        source = vocabulary(tokenizer, size)
+        target = source if kept is None else [source[token] for token in kept]
+        assert vocabulary_check(source, target, tokenizer, size, kept).passed
+        shifted = [*source[:50], *source[51:], "<one more>"]
+        check = vocabulary_check(shifted, target, tokenizer, size, kept)
+        assert check.name == "generator.vocabulary"
+        assert check.figure >= size - 50 - 12
+        swapped = [*target[:3], target[4], target[3], *target[5:]]
+        assert vocabulary_check(source, swapped, tokenizer, size, kept).figure == 2
+        assert not vocabulary_check(source, target[:-1], tokenizer, size, kept).passed
