@@ -55,7 +55,7 @@ def _fail(message: str, code: int) -> None:
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="cielo", message="%(prog)s %(version)s")
+@click.version_option(package_name="cielo", prog_name="cielo", message="%(prog)s %(version)s")
 def main() -> None:
     """Spanish clinical mentions to ICD-10 (CIE-10-ES) codes, offline.
 
@@ -191,7 +191,7 @@ def _with_progress(rows: Iterable[tables.InputRow], source: str, stream: BinaryI
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(stderr=stderr, highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 _FOUND = {
@@ -219,7 +219,7 @@ def _show_link(linked: Link) -> None:
     if others:
         table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
         for name in ("  runners-up", "kind", "description", "evidence"):
-            table.add_column(name)
+            table.add_column(name, no_wrap=name != "description")
         for candidate in others:
             near = candidate.distance is not None
             evidence = f"distance {candidate.distance:.3f}" if near else f"log-prob. {candidate.log_prob:.2f}"
@@ -285,7 +285,7 @@ def _show_report(report: Report) -> None:
 
     table = Table(title=f"parity of {report.key} on {processor_name()}", title_justify="left", box=None, pad_edge=False)
     for name in ("check", "figure", "bound", "", "what"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name != "what")
     for check in report.checks:
         verdict = "[green]passed[/]" if check.passed else "[red]FAILED[/]"
         table.add_row(

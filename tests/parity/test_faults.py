@@ -1,0 +1,190 @@
+"""Each way to be silently wrong, planted into a sound bundle, is caught by a check that bears its name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from click.testing import CliRunner
+
+from convert.build import build
+from convert.checkpoint import load_generator, load_tokenizer
+from convert.checks import head_check, output_scale_check, vocabulary_check
+from convert.encoder import convert_encoder
+from convert.generator import make_spec, read_vocabularies
+from convert.recipe import Recipe
+from engine.bundle import ENCODER, GENERATOR, INDEX, MANIFEST, Bundle, write_manifest
+from engine.cli import main
+from engine.errors import BundleError
+from engine.parity import Report, run_checks
+from engine.stages.index import Index, IndexSettings, load_all, save_all
+from tests.checkpoints import make_encoder_checkpoint, make_generator_checkpoint, make_recipe
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    generator = make_generator_checkpoint(folder / "generator", seed=1, d_model=32, d_kv=8, heads=4, decoder_layers=1)
+    return generator, make_encoder_checkpoint(folder / "encoder")
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory, checkpoints: tuple[Path, Path]) -> Path:
+    folder = tmp_path_factory.mktemp("sound")
+    recipe = Recipe.load(make_recipe(folder, *checkpoints))
+    return build(recipe, folder / "bundle")
+
+
+@pytest.fixture()
+def faulty(sound: Path, tmp_path: Path) -> Path:
+    """A copy to plant a fault in."""
+    return Path(shutil.copytree(sound, tmp_path / "bundle"))
+
+
+def checked(directory: Path) -> Report:
+    """Sign what stands in the directory now, as if the fault had been there from the start, and run the gate."""
+    old = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    bundle = write_manifest(directory, old)
+    return run_checks(bundle, device="cpu", compute_type="float32", threads=1)
+
+
+def failed(report: Report) -> set[str]:
+    return {check.name for check in report.checks if not check.passed}
+
+
+def specification(checkpoint: Path, spoil: Callable[[Any], None] | None = None) -> Any:
+    """Return the converter's specification of a model that was spoilt on purpose."""
+    model, tokenizer = load_generator(checkpoint), load_tokenizer(checkpoint)
+    if spoil is not None:
+        spoil(model)
+    return make_spec(model, tokenizer, None)
+
+
+def write(spec: Any, bundle: Path) -> None:
+    spec.validate()
+    spec.optimize("float32")
+    spec.save(str(bundle / GENERATOR))
+
+
+def test_the_sound_bundle_passes(faulty: Path) -> None:
+    report = checked(faulty)
+    assert report.passed, failed(report)
+    assert len(report.checks) >= 13
+
+
+def test_tied_head(checkpoints: tuple[Path, Path], faulty: Path) -> None:
+    def tie(model: Any) -> None:
+        model.lm_head.weight = torch.nn.Parameter(model.shared.weight.detach().clone())
+
+    spec = specification(checkpoints[0], tie)
+    assert not head_check(spec, checkpoints[0]).passed
+    write(spec, faulty)
+    assert {"generator.log_probs", "generator.reference.texts"} <= failed(checked(faulty))
+
+
+def test_scaled_outputs(checkpoints: tuple[Path, Path], faulty: Path) -> None:
+    spec = specification(checkpoints[0])
+    assert output_scale_check(spec, checkpoints[0]).passed
+    spec.decoder.scale_outputs = np.float32(32**-0.5)
+    assert not output_scale_check(spec, checkpoints[0]).passed
+    write(spec, faulty)
+    assert {"generator.log_probs", "generator.reference.scores"} <= failed(checked(faulty))
+
+
+def test_shifted_vocabulary(checkpoints: tuple[Path, Path], faulty: Path) -> None:
+    file = faulty / GENERATOR / "shared_vocabulary.json"
+    tokens = json.loads(file.read_text(encoding="utf-8"))
+    tokenizer = load_tokenizer(checkpoints[0])
+    assert vocabulary_check(*read_vocabularies(faulty / GENERATOR), tokenizer, len(tokens)).passed
+    # As if one id after the special tokens had been left out.
+    file.write_text(json.dumps([*tokens[:5], *tokens[6:], "<gap>"]), encoding="utf-8")
+    assert not vocabulary_check(*read_vocabularies(faulty / GENERATOR), tokenizer, len(tokens)).passed
+    assert "generator.log_probs" in failed(checked(faulty))
+
+
+def test_missing_end_of_sequence(faulty: Path) -> None:
+    file = faulty / GENERATOR / "tokenizer.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**settings, "post_processor": None}), encoding="utf-8")
+    assert {"tokenizer.end_of_sequence", "tokenizer.prompt_ids"} <= failed(checked(faulty))
+
+
+def test_wrong_pooling(checkpoints: tuple[Path, Path], faulty: Path) -> None:
+    shutil.rmtree(faulty / ENCODER)
+    convert_encoder(checkpoints[1], faulty / ENCODER, "float32", "mean", 32)
+    names = failed(checked(faulty))
+    assert "encoder.vectors" in names
+    assert "encoder.norm" not in names
+
+
+def test_unnormalised_vectors(faulty: Path) -> None:
+    file = faulty / ENCODER / "model.onnx"
+    model = onnx.load(str(file))
+    producers = {name: node for node in model.graph.node for name in node.output}
+    last = producers["vector"]
+    assert last.op_type == "Div"
+    last.op_type = "Identity"
+    del last.input[1:]
+    onnx.save(model, str(file))
+    assert "encoder.norm" in failed(checked(faulty))
+
+
+def test_damaged_weights(faulty: Path) -> None:
+    file = faulty / GENERATOR / "model.bin"
+    content = bytearray(file.read_bytes())
+    noise = np.random.default_rng(0).normal(size=2000).astype(np.float32).tobytes()
+    content[len(content) // 2 : len(content) // 2 + len(noise)] = noise
+    file.write_bytes(content)
+    with pytest.raises(BundleError, match=r"model\.bin"):
+        Bundle.open(faulty).check_hashes()
+    assert "generator.log_probs" in failed(checked(faulty))
+
+
+def test_index_of_another_encoder(faulty: Path) -> None:
+    indexes = load_all(faulty / INDEX, 64)
+    random = np.random.default_rng(0)
+    built = {}
+    for kind, index in indexes.items():
+        texts = [texts[0] for texts in index.descriptions]
+        vectors = random.normal(size=(len(texts), index.vectors.shape[1])).astype(np.float32)
+        built[kind] = Index.build(texts, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), IndexSettings())
+    shutil.rmtree(faulty / INDEX)
+    save_all(built, faulty / INDEX)
+    assert "index.vectors" in failed(checked(faulty))
+
+
+def test_index_with_descriptions_that_have_no_code(faulty: Path) -> None:
+    file = faulty / INDEX / "0" / "descriptions.json"
+    texts = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps([["no such description"], *texts[1:]]), encoding="utf-8")
+    assert "index.descriptions" in failed(checked(faulty))
+
+
+def test_a_recipe_whose_parity_fails_leaves_nothing(checkpoints: tuple[Path, Path], tmp_path: Path) -> None:
+    recipe = make_recipe(tmp_path / "recipe", *checkpoints, changes={"prompts": "8"})
+    text = recipe.read_text(encoding="utf-8")
+    recipe.write_text(text + '\n[parity.tolerances]\n"generator.log_probs" = -1.0\n', encoding="utf-8")
+    output = tmp_path / "out" / "bundle"
+    result = CliRunner().invoke(main, ["convert", str(recipe), "--output", str(output)])
+    assert result.exit_code == 4, result.output
+    assert "generator.log_probs" in result.stderr
+    assert "Traceback" not in result.output
+    assert list(output.parent.iterdir()) == []
+
+
+def test_the_command_converts(checkpoints: tuple[Path, Path], tmp_path: Path) -> None:
+    recipe = make_recipe(tmp_path / "recipe", *checkpoints, changes={"prompts": "8"})
+    output = tmp_path / "bundle"
+    result = CliRunner().invoke(main, ["convert", str(recipe), "--output", str(output)])
+    assert result.exit_code == 0, result.output
+    assert Bundle.open(output).parity()["cpu/float32"]["status"] == "passed"
+    again = CliRunner().invoke(main, ["convert", str(recipe), "--output", str(output)])
+    assert again.exit_code == 1
+    assert "exists" in again.stderr
