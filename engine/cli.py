@@ -308,7 +308,7 @@ def info(bundle: Path | None, as_json: bool) -> None:
         )
         return
     for name, value in _facts(opened):
-        click.echo(f"{name:<16}{value}")
+        click.echo(f"{name:<22}{value}")
 
 
 def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
