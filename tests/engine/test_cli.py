@@ -210,6 +210,19 @@ def test_an_altered_bundle_is_found(tmp_path: Path) -> None:
     assert "generator/model.bin" in result.stderr
 
 
+def test_a_read_only_bundle_is_used_and_never_changed(tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(default_bundle(), copy)
+    for path in [*copy.rglob("*"), copy]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in [*copy.rglob("*"), copy]}
+    assert run("link", "fiebre", "--bundle", copy).exit_code == 0
+    assert run("verify", copy, "--parity", "--device", "cpu").exit_code == 0
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in [*copy.rglob("*"), copy]} == before
+    for path in [copy, *copy.rglob("*")]:  # so that the test's folder can be removed
+        path.chmod(0o755)
+
+
 def test_a_damaged_index_is_never_loaded(tmp_path: Path) -> None:
     copy = tmp_path / "bundle"
     shutil.copytree(default_bundle(), copy)
