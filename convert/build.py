@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
-# The index's breadth of search is doubled until the recipe's recall is reached.
-_MOST_EF = 2048
+# The index's breadth of search is doubled until the recipe's recall is reached, and where that does not help, the graph
+# is built with more links.
+_MOST_EF = 512
+_GRAPHS = (
+    IndexSettings(m=16, ef_construction=200),
+    IndexSettings(m=32, ef_construction=400),
+    IndexSettings(m=64, ef_construction=800),
+)
 _EMBEDDED_AT_ONCE = 1024
 
 
@@ -160,14 +167,24 @@ def _build_index(
         }
     finally:
         embedder.close()
-    settings, indexes = IndexSettings(), {}
+    for settings in _GRAPHS:
+        shutil.rmtree(directory / INDEX, ignore_errors=True)
+        save_all(_graphs(knowledge, vectors, settings, tell), directory / INDEX)
+        ef, recall = _wide_enough(directory / INDEX, asked, settings.ef, recipe.index.recall)
+        if recall >= recipe.index.recall:
+            break
+    return {**settings.to_dict(), "ef": ef, "recall_at_1": recall, "max_distance": recipe.index.max_distance}
+
+
+def _graphs(
+    knowledge: _Knowledge, vectors: dict[str, NDArray[np.float32]], settings: IndexSettings, tell: Progress
+) -> dict[str, Index]:
+    indexes = {}
     for done, (kind, texts) in enumerate(knowledge.by_kind.items()):
         tell("index", done, len(knowledge.by_kind))
         indexes[kind] = Index.build(texts, vectors[kind], settings)
     tell("index", len(indexes), len(indexes))
-    save_all(indexes, directory / INDEX)
-    ef, recall = _wide_enough(directory / INDEX, asked, settings.ef, recipe.index.recall)
-    return {**settings.to_dict(), "ef": ef, "recall_at_1": recall, "max_distance": recipe.index.max_distance}
+    return indexes
 
 
 def _embed(embedder: Embedder, texts: list[str], step: str, tell: Progress) -> NDArray[np.float32]:

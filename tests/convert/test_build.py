@@ -19,6 +19,7 @@ from engine.errors import BundleError, CheckpointError, ParityError
 from engine.linker import Linker
 from engine.parity import Check
 from engine.records import Mention
+from engine.stages.index import IndexSettings
 from tests.checkpoints import descriptions, make_recipe
 
 
@@ -98,6 +99,17 @@ def test_a_checkpoint_that_is_not_there_leaves_nothing(recipe: Path, tmp_path: P
     with pytest.raises(CheckpointError, match="no/such/place"):
         build(loaded, tmp_path / "bundle")
     assert not list(tmp_path.glob("*bundle*"))
+
+
+def test_a_graph_that_misses_neighbours_is_built_with_more_links(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "_GRAPHS", (IndexSettings(2, 2, 1), IndexSettings(16, 200, 64)))
+    monkeypatch.setattr(building, "_MOST_EF", 1)
+    path = recipe.read_text(encoding="utf-8").replace("recall = 0.99", "recall = 1.0")
+    recipe.write_text(path, encoding="utf-8")
+    bundle = Bundle.open(build(Recipe.load(recipe), tmp_path / "bundle"))
+    assert (bundle.manifest["index"]["m"], bundle.manifest["index"]["recall_at_1"]) == (16, 1.0)
 
 
 def test_failed_checks_are_named_with_figure_and_tolerance() -> None:
