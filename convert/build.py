@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
-# The index's breadth of search is doubled until the recipe's recall is reached, and where that does not help, the graph
-# is built with more links.
+# The index's breadth of search is doubled until the recipe's recall is reached, with as many re-scored; where that does
+# not help, the graph is built with more links.
 _MOST_EF = 512
 _GRAPHS = (
     IndexSettings(m=16, ef_construction=200),
@@ -167,13 +167,16 @@ def _build_index(
         }
     finally:
         embedder.close()
-    for settings in _GRAPHS:
+    dimension = recipe.index.dimension
+    reduced = dimension if dimension is None or dimension < embedder.dimension else None
+    for graph in _GRAPHS:
         shutil.rmtree(directory / INDEX, ignore_errors=True)
+        settings = replace(graph, dimension=reduced)
         save_all(_graphs(knowledge, vectors, settings, tell), directory / INDEX)
-        ef, recall = _wide_enough(directory / INDEX, asked, settings.ef, recipe.index.recall)
+        settings, recall = _wide_enough(directory / INDEX, asked, settings, recipe.index.recall)
         if recall >= recipe.index.recall:
             break
-    return {**settings.to_dict(), "ef": ef, "recall_at_1": recall, "max_distance": recipe.index.max_distance}
+    return {**settings.to_dict(), "recall_at_1": recall, "max_distance": recipe.index.max_distance}
 
 
 def _graphs(
@@ -189,21 +192,25 @@ def _graphs(
 
 def _embed(embedder: Embedder, texts: list[str], step: str, tell: Progress) -> NDArray[np.float32]:
     """Return the vectors of texts, and report the progress: a whole terminology can take an hour."""
-    parts = []
+    vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
     for start in range(0, len(texts), _EMBEDDED_AT_ONCE):
         tell(step, start, len(texts))
-        parts.append(embedder.embed(texts[start : start + _EMBEDDED_AT_ONCE]))
+        part = slice(start, start + _EMBEDDED_AT_ONCE)
+        vectors[part] = embedder.embed(texts[part])
     tell(step, len(texts), len(texts))
-    return np.concatenate(parts)
+    return vectors
 
 
-def _wide_enough(index: Path, queries: NDArray[np.float32], ef: int, wanted: float) -> tuple[int, float]:
-    """Return the least breadth of search that reaches a recall@1, and that recall; the gate judges it."""
+def _wide_enough(
+    index: Path, queries: NDArray[np.float32], settings: IndexSettings, wanted: float
+) -> tuple[IndexSettings, float]:
+    """Return the settings with the least breadth that reaches a recall@1, and that recall; the gate judges it."""
     while True:
-        recall = min(graph.recall_at_1(queries) for graph in load_all(index, ef).values())
-        if recall >= wanted or ef >= _MOST_EF:
-            return ef, recall
-        ef *= 2
+        graphs = load_all(index, settings.ef, settings.rescored)
+        recall = min(graph.recall_at_1(queries) for graph in graphs.values())
+        if recall >= wanted or settings.ef >= _MOST_EF:
+            return settings, recall
+        settings = replace(settings, ef=2 * settings.ef, rescored=2 * settings.rescored)
 
 
 def _manifest(
@@ -232,6 +239,7 @@ def _manifest(
             "own_head": generator.own_head,
             "source_tokens": generator.source_tokens,
             "target_tokens": generator.target_tokens,
+            "shape": asdict(generator.shape),
         },
         "encoder": {
             "dimension": encoder.dimension,

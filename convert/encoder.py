@@ -65,10 +65,10 @@ def convert_encoder(
     tokenizer, model = load_tokenizer(checkpoint), load_encoder(checkpoint)
     _check_length(model.config, max_tokens)
     with tempfile.TemporaryDirectory(prefix=".export.", dir=output) as folder:
-        exported = _export(model, Path(folder))
-        graph = _in_precision(exported, precision, Path(folder))
+        exported = export(model, Path(folder))
+        graph = in_precision(exported, precision, Path(folder))
     append_pooling(graph, pooling)
-    _save(graph, output / "model.onnx")
+    save_graph(graph, output / "model.onnx")
     save_tokenizer(tokenizer, output)
     weights = TensorReader(checkpoint).sha256()
     return EncoderFacts(int(model.config.hidden_size), precision, pooling, max_tokens, weights)
@@ -84,7 +84,7 @@ def _check_length(config: Any, max_tokens: int) -> None:
         )
 
 
-def _export(model: Any, folder: Path) -> Path:
+def export(model: Any, folder: Path) -> Path:
     """Export a PyTorch encoder with its hidden states as the output, batch and length being dynamic."""
     from optimum.exporters.onnx import onnx_export_from_model  # slow to import
 
@@ -106,7 +106,7 @@ def _silently() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _in_precision(exported: Path, precision: Precision, folder: Path) -> onnx.ModelProto:
+def in_precision(exported: Path, precision: Precision, folder: Path) -> onnx.ModelProto:
     if precision == "int8":
         quantized = folder / "int8.onnx"
         with _silently():
@@ -117,6 +117,8 @@ def _in_precision(exported: Path, precision: Precision, folder: Path) -> onnx.Mo
                 # Seven bits of weight: without VNNI, AVX2 adds pairs of products in 16 bits, and eight would saturate.
                 reduce_range=True,
                 weight_type=QuantType.QInt8,
+                # Where shapes cannot be inferred (a fused graph's operators), tensors are what all are here.
+                extra_options={"DefaultTensorType": TensorProto.FLOAT},
                 use_external_data_format=_weight_bytes(folder) > 2 * _SINGLE_FILE_BYTES,
             )
         return onnx.load(quantized)
@@ -201,7 +203,7 @@ def _drop_unused_constants(graph: onnx.GraphProto) -> None:
         graph.initializer.remove(tensor)
 
 
-def _save(model: onnx.ModelProto, path: Path) -> None:
+def save_graph(model: onnx.ModelProto, path: Path) -> None:
     size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
     if size < _SINGLE_FILE_BYTES:
         onnx.save_model(model, path)

@@ -16,7 +16,7 @@ from convert.checkpoint import TensorReader, load_generator, load_tokenizer, sav
 from convert.checks import head_check, output_scale_check, vocabulary_check
 from engine.errors import CheckpointError, RecipeError
 from engine.parity import Check
-from engine.stages.generator import COMPUTE_TYPES
+from engine.stages.generator import COMPUTE_TYPES, Shape
 from engine.stages.text import fold_spaces
 
 _LOADERS = {"t5": T5Loader, "mt5": MT5Loader}
@@ -31,6 +31,7 @@ class GeneratorFacts:
         own_head: whether the output head is independent of the embeddings.
         source_tokens: size of the vocabulary of prompts.
         target_tokens: size of the vocabulary of outputs.
+        shape: what the memory of its batches is counted by, see `engine.stages.generator.Shape`.
         weights: SHA-256 of each weight file of the checkpoint.
         checks: the checks against the checkpoint.
     """
@@ -39,6 +40,7 @@ class GeneratorFacts:
     own_head: bool
     source_tokens: int
     target_tokens: int
+    shape: Shape
     weights: dict[str, str]
     checks: tuple[Check, ...]
 
@@ -77,9 +79,16 @@ def convert_generator(
         own_head=not model.config.tie_word_embeddings,
         source_tokens=len(source),
         target_tokens=len(target),
+        shape=_shape(model.config, len(target)),
         weights=TensorReader(checkpoint).sha256(),
         checks=tuple(checks),
     )
+
+
+def _shape(config: Any, outputs: int) -> Shape:
+    # T5's attention can be wider or narrower than its hidden states.
+    width = max(config.d_model, config.num_heads * config.d_kv)
+    return Shape(config.num_decoder_layers or config.num_layers, width, config.d_ff, outputs)
 
 
 def make_spec(model: Any, tokenizer: Any, kept: list[int] | None) -> Any:

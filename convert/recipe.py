@@ -124,10 +124,14 @@ class IndexRecipe:
     Attributes:
         max_distance: squared L2 distance of unit vectors, 0 to 4, above which the answer is "none".
         recall: least share of queries whose first answer equals exact search's.
+        dimension: the graph is over so many principal components of the vectors, and the full ones are read from disk
+            for the nearest alone: a quarter of the dimensions takes about 30 % of the memory. None, or as many as the
+            encoder has: over the vectors themselves. Of a kind with fewer descriptions than this, over as many.
     """
 
     max_distance: float = field(metadata={"check": _between(0, 4)})
     recall: float = field(default=0.999, metadata={"check": _between(0, 1)})
+    dimension: int | None = field(default=None, metadata={"check": _between(2, 65_536)})
 
 
 @dataclass(frozen=True, slots=True)

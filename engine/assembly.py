@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from engine.bundle import Bundle
+from engine.plan import ThreadPlan, default_plan
 from engine.stages.embedder import Embedder
 from engine.stages.generator import CTranslate2Generator, Generator
-from engine.stages.index import Index, load_all
+from engine.stages.index import RESCORED, Index, load_all
 from engine.stages.knowledge_base import KnowledgeBase
 from engine.stages.text import build_prompt
 from engine.stages.tokenizer import Tokenizer
+
+_AT_ONCE = 3  # a tokenizer, the encoder and the generator, while this thread reads the index
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +52,68 @@ class Stages:
         self.close()
 
 
-def open_stages(bundle: Bundle, *, device: str, compute_type: str, threads: int | None = None) -> Stages:
+def open_stages(bundle: Bundle, *, device: str, compute_type: str, plan: ThreadPlan | None = None) -> Stages:
     """Open every stage of a bundle.
 
     Args:
         bundle: the bundle.
         device: ``cpu`` or ``cuda``.
         compute_type: of the generator.
-        threads: processor threads for each of the two models; default: the processors this process may use.
+        plan: how the processors are used; default: `default_plan`.
 
     Raises:
         BundleError: where a part of the bundle is altered or cannot be loaded.
         DeviceError: where the machine cannot run what was asked for.
     """
-    bundle.check_hashes("index/")  # hnswlib can crash on a damaged file
+    plan = plan or default_plan(device)
     manifest = bundle.manifest
-    tokenizer = Tokenizer(bundle.generator_tokenizer, manifest["generator"]["max_source_tokens"])
-    encoder_tokenizer = Tokenizer(bundle.encoder_tokenizer, manifest["encoder"]["max_tokens"])
-    with contextlib.ExitStack() as opened:  # where a later part fails, the earlier ones are released
-        indexes = load_all(bundle.index, manifest["index"]["ef"])
+    with contextlib.ExitStack() as opened, ThreadPoolExecutor(_AT_ONCE) as pool:  # reading is half waiting
+        tokenizer = pool.submit(Tokenizer, bundle.generator_tokenizer, manifest["generator"]["max_source_tokens"])
+        embedder = pool.submit(_open_embedder, bundle, device, plan)
+        # Where a later part fails, the earlier ones are released.
+        opened.callback(_close_when_open, embedder)
+        generator = pool.submit(_open_generator, bundle, tokenizer, device, compute_type, plan)
+        opened.callback(_close_when_open, generator)
+        # hnswlib can crash on a damaged file. The vectors are read row by row, and checked by `cielo verify` alone.
+        bundle.check_hashes("index/", but="vectors.npy")
+        settings = manifest["index"]
+        indexes = load_all(bundle.index, settings["ef"], settings.get("rescored", RESCORED))
         knowledge_base = KnowledgeBase(bundle.knowledge_base)
         opened.callback(knowledge_base.close)
-        embedder = Embedder(bundle.encoder, encoder_tokenizer, device=device, threads=threads)
-        opened.callback(embedder.close)
-        generator = CTranslate2Generator(
-            bundle.generator, tokenizer, device=device, compute_type=compute_type, replicas=threads
+        stages = Stages(
+            tokenizer.result(), generator.result(), knowledge_base, embedder.result(), indexes, manifest["prompt"]
         )
         opened.pop_all()
-    return Stages(tokenizer, generator, knowledge_base, embedder, indexes, manifest["prompt"])
+    _give_back_memory()
+    return stages
+
+
+def _open_embedder(bundle: Bundle, device: str, plan: ThreadPlan) -> Embedder:
+    tokenizer = Tokenizer(bundle.encoder_tokenizer, bundle.manifest["encoder"]["max_tokens"])
+    # All processors of the plan: the two models never work at the same time.
+    return Embedder(bundle.encoder, tokenizer, device=device, threads=plan.replicas * plan.threads)
+
+
+def _open_generator(
+    bundle: Bundle, tokenizer: Future[Tokenizer], device: str, compute_type: str, plan: ThreadPlan
+) -> CTranslate2Generator:
+    return CTranslate2Generator(
+        bundle.generator,
+        tokenizer.result(),
+        device=device,
+        compute_type=compute_type,
+        replicas=plan.replicas,
+        threads_per_replica=plan.threads,
+        batch_tokens=plan.batch_tokens,
+    )
+
+
+def _close_when_open(stage: Future[Any]) -> None:
+    with contextlib.suppress(Exception):  # it did not open, and says so elsewhere
+        stage.result().close()
+
+
+def _give_back_memory() -> None:
+    """Let glibc return what loading has freed: of a large encoder, a third of a gigabyte."""
+    with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
+        ctypes.CDLL(None).malloc_trim(0)

@@ -50,6 +50,10 @@ _REQUIRED: dict[str, type | tuple[type, ...]] = {
     "knowledge_base.concepts": dict, "knowledge_base.descriptions": int, "index.m": int, "index.ef": int,
     "index.recall_at_1": (int, float), "index.max_distance": (int, float), "parity": dict, "files": dict,
 }  # fmt: skip
+# What it may hold: an index of reduced dimension, and what older bundles do not tell.
+_OPTIONAL: dict[str, type | tuple[type, ...]] = {
+    "index.dimension": int, "index.rescored": int, "generator.shape": dict,
+}  # fmt: skip
 _CHUNK = 1 << 20
 
 
@@ -126,13 +130,18 @@ class Bundle:
             elif file.stat().st_size != entry["size"]:
                 yield f"{name} has {file.stat().st_size} bytes, expected {entry['size']}"
 
-    def check_hashes(self, under: str = "") -> None:
+    def check_hashes(self, under: str = "", *, but: str = "") -> None:
         """Compare the SHA-256 of each file whose name begins with `under` with the manifest.
+
+        Args:
+            under: the beginning of the names.
+            but: leave out the files whose names end like this; default: none.
 
         Raises:
             BundleError: naming every file that was altered.
         """
         names = [name for name in self.manifest["files"] if name.startswith(under)]
+        names = [name for name in names if not but or not name.endswith(but)]
         _refuse(self.path, [problem for name in names for problem in self._wrong_content(name)])
 
     def _wrong_content(self, name: str) -> Iterator[str]:
@@ -220,13 +229,13 @@ def _parse_manifest(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def _wrong_keys(manifest: dict[str, Any]) -> Iterator[str]:
-    """Name each required key that is missing or of another type, or the section that lacks it whole."""
-    for dotted, kind in _REQUIRED.items():
+    """Name each required key that is missing, each key of another type, and each section that is missing whole."""
+    for dotted, kind in (_REQUIRED | _OPTIONAL).items():
         section, _, key = dotted.rpartition(".")
         inner = manifest.get(section) if section else manifest
         if not isinstance(inner, dict):
             yield section
-        elif not isinstance(inner.get(key), kind):
+        elif not isinstance(inner.get(key), kind) and (dotted in _REQUIRED or key in inner):
             yield dotted
 
 

@@ -6,28 +6,45 @@ import contextlib
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 from engine.assembly import Stages, open_stages
 from engine.bundle import Bundle, default_bundle
+from engine.cache import CacheStats, ResultCache, key, open_cache
 from engine.errors import MentionError, UnverifiedError
+from engine.memory import keep_within
+from engine.plan import ThreadPlan, plan_for, prepare_openmp
 from engine.records import BundleIdentity, Candidate, Concept, Hypothesis, Link, Mention, Method, Timings, has_content
-from engine.stages.generator import DECODINGS, SEARCHES, Decoding, resolve_device
+from engine.stages.generator import DECODINGS, SEARCHES, Decoding, certain_first, resolve_device
 from engine.stages.index import Neighbour
 from engine.stages.text import strip_code_suffix
+from engine.stages.tokenizer import Encoded
 
 Neighbours = Literal["misses", "always"]
 _STREAM_CHUNK = 512
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How a batch is to be linked."""
+
+    top_k: int
+    neighbours: Neighbours
+    identity: BundleIdentity
+
+
+# What a link depends on, in a batch of one asking: the prompt and the kind.
+_Entry = tuple[str, "str | None"]
+
+
 @dataclass(slots=True)
 class _Work:
-    """One mention on its way through the stages."""
+    """One distinct prompt and kind on their way through the stages."""
 
-    mention: Mention
+    kind: str | None
     hypotheses: list[Hypothesis]
     truncated: bool
     matches: list[list[Concept]] = field(default_factory=list)
@@ -52,13 +69,13 @@ class _Work:
 class Linker:
     """Links clinical mentions to codes by one bundle. Use `Linker.open`; close it, or use it as a context manager."""
 
-    def __init__(self, bundle: Bundle, stages: Stages, *, device: str, compute_type: str, decoding: Decoding) -> None:
+    def __init__(self, bundle: Bundle, stages: Stages, plan: ThreadPlan, identity: BundleIdentity) -> None:
         self.bundle = bundle
+        self.plan = plan
         self._stages = stages
         self._max_distance = float(bundle.manifest["index"]["max_distance"])
-        self._decoding = decoding
-        self._device = device
-        self._compute_type = compute_type
+        self._identity = identity
+        self._cache: ResultCache | None = None
 
     @classmethod
     def open(
@@ -70,6 +87,9 @@ class Linker:
         threads: int | None = None,
         decoding: Decoding | None = None,
         allow_unverified: bool = False,
+        plan: ThreadPlan | None = None,
+        memory: int | None = None,
+        cache: bool | Path = True,
     ) -> Self:
         """Open a bundle.
 
@@ -77,24 +97,47 @@ class Linker:
             bundle: its directory; default: ``CIELO_BUNDLE``, else the mini that comes with cielo.
             device: ``cpu``, ``cuda``, or ``auto`` (a GPU where there is one on which parity was shown).
             compute_type: of the generator; default: the bundle's own.
-            threads: processor threads; default: the processors this process may use.
+            threads: processor threads; default: as the plan says.
             decoding: ``reference`` or ``probable``; default: the bundle's own.
             allow_unverified: open a compute type although parity was not shown for it on this kind of device.
+            plan: how the processors are used; default: what `cielo tune` kept for this machine, else one thread for
+                each batch and a batch for each physical core.
+            memory: a budget for the resident memory of this process, in bytes: batches are made so small that the
+                worst they can need fits into it.
+            cache: keep links in memory, the last 10,000 of them (`engine.cache`); a path: in that file too; False:
+                link everything anew.
 
         Raises:
             BundleError: where the bundle is missing or damaged.
             UnverifiedError: where parity was not shown for the compute type.
-            DeviceError: where the machine cannot run what was asked for.
+            DeviceError: where the machine cannot run what was asked for, or not within `memory`.
+            CacheError: where the file of the cache is something else.
         """
         opened = Bundle.open(Path(bundle) if bundle is not None else default_bundle())
         settings = opened.manifest["generator"]
         compute_type = compute_type or settings["compute_type"]
+        if device != "cuda":  # before the library loads, which looking for a GPU does
+            prepare_openmp(plan or plan_for(opened, "cpu", compute_type, threads))
         target = _choose_device(opened, device, compute_type)
         if not allow_unverified:
             _require_parity(opened, target, compute_type)
-        chosen = _check_decoding(decoding or settings["decoding"])
-        stages = open_stages(opened, device=target, compute_type=compute_type, threads=threads)
-        return cls(opened, stages, device=target, compute_type=compute_type, decoding=chosen)
+        identity = _identify(opened, target, compute_type, decoding or settings["decoding"])
+        plan = plan or plan_for(opened, target, compute_type, threads)
+        stages = open_stages(opened, device=target, compute_type=compute_type, plan=plan)
+        linker = cls(opened, stages, plan, identity)
+        try:
+            linker._prepare(memory, cache)
+        except BaseException:
+            linker.close()
+            raise
+        return linker
+
+    def _prepare(self, memory: int | None, cache: bool | Path) -> None:
+        if memory is not None:
+            keep_within(self._stages, self.bundle, memory)
+        if cache is not False:
+            path = cache if isinstance(cache, Path) else None
+            self._cache = open_cache(path, knowledge_base=self.bundle.knowledge_base, identity=self._identity)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -103,14 +146,20 @@ class Linker:
 
     def identity(self, decoding: Decoding | None = None) -> BundleIdentity:
         """Return what a link of this linker names as its origin."""
-        return BundleIdentity(
-            name=self.bundle.name,
-            sha256=self.bundle.sha256,
-            knowledge_base=str(self.bundle.manifest["knowledge_base"]["edition"]),
-            decoding=decoding or self._decoding,
-            compute_type=self._compute_type,
-            device=self._device,
-        )
+        return self._identity if decoding is None else replace(self._identity, decoding=_check_decoding(decoding))
+
+    @property
+    def cache_stats(self) -> CacheStats:
+        """Distinct prompts that were found in the cache, and that were not."""
+        return self._cache.stats if self._cache else CacheStats()
+
+    def input_lengths(self, mentions: Sequence[Mention]) -> list[int]:
+        """Return the tokens of each mention's prompt, ``</s>`` included."""
+        return [len(encoded.ids) for encoded in self._stages.tokenizer.encode(self._prompts(mentions))]
+
+    def output_lengths(self, links: Sequence[Link]) -> list[int]:
+        """Return the tokens of each link's generated text, ``</s>`` included."""
+        return [len(self._stages.tokenizer.encode_target(link.generated)) + 1 for link in links]
 
     def check(self, mention: Mention) -> None:
         """Refuse a mention that this linker cannot link.
@@ -150,14 +199,16 @@ class Linker:
             raise ValueError(f"got top_k {top_k}, expected at least 1")
         for mention in batch:
             self.check(mention)
-        chosen = _check_decoding(decoding or self._decoding)
+        asked = _Asked(top_k, neighbours, self.identity(decoding))
         clock = _Clock()
-        works = self._generate(batch, chosen, clock)
-        self._match(works, clock)
-        self._search(works, top_k, neighbours, clock)
+        with clock.stage("tokenize"):
+            prompts = self._prompts(batch)
+        entries: list[_Entry] = [(prompt, mention.kind) for prompt, mention in zip(prompts, batch, strict=True)]
+        found = self._find_all(list(dict.fromkeys(entries)), asked, clock)
         timings = Timings(**clock.seconds, mentions=len(batch))
-        identity = self.identity(chosen)
-        return [self._link(work, top_k, identity, timings) for work in works]
+        return [
+            replace(found[entry], timings=timings, id=mention.id) for entry, mention in zip(entries, batch, strict=True)
+        ]
 
     def link_iter(
         self,
@@ -175,16 +226,52 @@ class Linker:
         while batch := list(itertools.islice(source, chunk)):
             yield from self.link(batch, top_k=top_k, neighbours=neighbours, decoding=decoding)
 
-    def _generate(self, batch: Sequence[Mention], decoding: Decoding, clock: _Clock) -> list[_Work]:
+    def _prompts(self, mentions: Sequence[Mention]) -> list[str]:
+        return [self._stages.prompt(mention.text, mention.sentence) for mention in mentions]
+
+    def _find_all(self, entries: list[_Entry], asked: _Asked, clock: _Clock) -> dict[_Entry, Link]:
+        """Return the link of each distinct entry: from the cache, or found anew and kept there."""
+        if self._cache is None:
+            return dict(zip(entries, self._find(entries, asked, clock), strict=True))
+        secret = self._cache.secret
+        keys = {
+            entry: key(
+                secret,
+                asked.identity,
+                prompt=entry[0],
+                kind=entry[1],
+                top_k=asked.top_k,
+                neighbours=asked.neighbours,
+            )
+            for entry in entries
+        }
+        known = self._cache.get_many(keys.values())
+        missing = [entry for entry in entries if keys[entry] not in known]
+        fresh = dict(zip(missing, self._find(missing, asked, clock), strict=True))
+        self._cache.put_many({keys[entry]: link for entry, link in fresh.items()})
+        return {entry: fresh[entry] if entry in fresh else known[keys[entry]] for entry in entries}
+
+    def _find(self, entries: list[_Entry], asked: _Asked, clock: _Clock) -> list[Link]:
+        works = self._generate(entries, asked, clock)
+        self._match(works, clock)
+        self._search(works, asked, clock)
+        return [self._link(work, asked) for work in works]
+
+    def _generate(self, entries: Sequence[_Entry], asked: _Asked, clock: _Clock) -> list[_Work]:
         """Decode each distinct prompt once."""
         with clock.stage("tokenize"):
-            prompts = [self._stages.prompt(mention.text, mention.sentence) for mention in batch]
-            distinct = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
-            encoded = self._stages.tokenizer.encode(list(distinct))
+            rows = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompt for prompt, _ in entries))}
+            encoded = self._stages.tokenizer.encode(list(rows))
         with clock.stage("generate"):
-            outputs = self._stages.generator.generate(encoded, SEARCHES[decoding])
-        rows = (distinct[prompt] for prompt in prompts)
-        return [_Work(mention, outputs[row], encoded[row].truncated) for mention, row in zip(batch, rows, strict=True)]
+            outputs = self._decode(encoded, asked)
+        return [_Work(kind, outputs[rows[prompt]], encoded[rows[prompt]].truncated) for prompt, kind in entries]
+
+    def _decode(self, encoded: list[Encoded], asked: _Asked) -> list[list[Hypothesis]]:
+        decoding = _check_decoding(asked.identity.decoding)
+        # Runners-up among the hypotheses are wanted, or the best one alone: then it may be found by a shorter way.
+        if decoding == "probable" and asked.top_k == 1 and self.plan.first_search == "greedy":
+            return certain_first(self._stages.generator, encoded, SEARCHES[decoding])
+        return self._stages.generator.generate(encoded, SEARCHES[decoding])
 
     def _match(self, works: Sequence[_Work], clock: _Clock) -> None:
         """Look every hypothesis up; each distinct text once."""
@@ -192,14 +279,15 @@ class Linker:
         with clock.stage("match"):
             for work in works:
                 for hypothesis in work.hypotheses:
-                    key = (strip_code_suffix(hypothesis.text), work.mention.kind)
+                    key = (strip_code_suffix(hypothesis.text), work.kind)
                     if key not in known:
                         known[key] = self._stages.knowledge_base.match(*key)
                     work.matches.append(known[key])
 
-    def _search(self, works: Sequence[_Work], top_k: int, neighbours: Neighbours, clock: _Clock) -> None:
+    def _search(self, works: Sequence[_Work], asked: _Asked, clock: _Clock) -> None:
         """Find the nearest descriptions of the misses (or of all); each distinct generated text is embedded once."""
-        wanted = [work for work in works if has_content(work.generated) and (neighbours == "always" or not work.exact)]
+        always, top_k = asked.neighbours == "always", asked.top_k
+        wanted = [work for work in works if has_content(work.generated) and (always or not work.exact)]
         texts = list(dict.fromkeys(work.generated for work in wanted))
         if not texts:
             return
@@ -209,7 +297,7 @@ class Linker:
             found = {kind: index.search(vectors, top_k) for kind, index in self._stages.indexes.items()}
             rows = {text: row for row, text in enumerate(texts)}
             for work in wanted:
-                work.neighbours = self._nearest(found, rows[work.generated], work.mention.kind, top_k)
+                work.neighbours = self._nearest(found, rows[work.generated], work.kind, top_k)
 
     def _nearest(
         self, found: dict[str, list[list[Neighbour]]], row: int, kind: str | None, top_k: int
@@ -225,7 +313,7 @@ class Linker:
             for concept in self._stages.knowledge_base.match(neighbour.description, of)
         ]
 
-    def _link(self, work: _Work, top_k: int, identity: BundleIdentity, timings: Timings) -> Link:
+    def _link(self, work: _Work, asked: _Asked) -> Link:
         method, chosen = self._decide(work)
         first = chosen[0] if chosen else None
         best = work.hypotheses[0]
@@ -238,11 +326,9 @@ class Linker:
             generated=best.text,
             log_prob=best.log_prob,
             distance=work.neighbours[0].distance if work.neighbours else None,
-            candidates=_distinct([*chosen, *work.from_hypotheses, *work.neighbours], top_k),
-            bundle=identity,
-            timings=timings,
+            candidates=_distinct([*chosen, *work.from_hypotheses, *work.neighbours], asked.top_k),
+            bundle=asked.identity,
             truncated=work.truncated,
-            id=work.mention.id,
         )
 
     def _decide(self, work: _Work) -> tuple[Method, list[Candidate]]:
@@ -256,7 +342,9 @@ class Linker:
         return "semantic", list(_distinct(ties, len(ties)))
 
     def close(self) -> None:
-        """Release the models; the linker cannot be used afterwards."""
+        """Release the models and the cache; the linker cannot be used afterwards."""
+        if self._cache is not None:
+            self._cache.close()
         self._stages.close()
 
     def __enter__(self) -> Self:
@@ -300,6 +388,17 @@ def _check_decoding(decoding: str) -> Decoding:
         if decoding == known:
             return known
     raise ValueError(f"got decoding {decoding!r}, expected one of {', '.join(DECODINGS)}")
+
+
+def _identify(bundle: Bundle, device: str, compute_type: str, decoding: str) -> BundleIdentity:
+    return BundleIdentity(
+        name=bundle.name,
+        sha256=bundle.sha256,
+        knowledge_base=str(bundle.manifest["knowledge_base"]["edition"]),
+        decoding=_check_decoding(decoding),
+        compute_type=compute_type,
+        device=device,
+    )
 
 
 def _choose_device(bundle: Bundle, device: str, compute_type: str) -> str:

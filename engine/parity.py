@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from engine.assembly import Stages, open_stages
 from engine.bundle import Bundle, library_versions, machine_key, processor_name
 from engine.errors import BundleError
+from engine.plan import default_plan
 from engine.records import Hypothesis
 from engine.stages.generator import DECODINGS, SEARCHES, Decoding
 from engine.stages.index import Index, squared_distances
@@ -189,7 +190,8 @@ def run_checks(
     references = References.load(bundle.references, bundle.reference_vectors)
     if overrides is None:
         overrides = bundle.manifest.get("tolerances", {})
-    with open_stages(bundle, device=device, compute_type=compute_type, threads=threads) as stages:
+    plan = default_plan(device, threads)
+    with open_stages(bundle, device=device, compute_type=compute_type, plan=plan) as stages:
         gate = _Gate(stages, references, compute_type, bundle.manifest["encoder"]["precision"], overrides)
         return Report(device, compute_type, tuple(gate.checks()))
 

@@ -15,6 +15,10 @@ from engine.stages.tokenizer import Encoded, Tokenizer
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
+# Of a layer at work: its input, queries, keys, values and attention, and the fourfold inner layer twice.
+_FLOATS_PER_TOKEN = 16
+_LONGEST = 512
+
 
 class Embedder:
     """Embeds texts as unit vectors. Thread-safe."""
@@ -59,6 +63,11 @@ class Embedder:
             ) from error
         self._inputs = {entry.name for entry in self._session.get_inputs()}
         self.dimension = int(self._session.get_outputs()[0].shape[-1])
+
+    def limit_memory(self, working_bytes: int) -> None:
+        """Make batches so small that one run stays within `working_bytes`, as its hidden states are counted."""
+        row = 4 * _FLOATS_PER_TOKEN * self.dimension * (self.tokenizer.max_tokens or _LONGEST)
+        self._batch_size = max(1, min(self._batch_size, working_bytes // row))
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the unit vector of each text, float32 [len(texts), dimension]."""

@@ -42,7 +42,7 @@ class Tokenizer:
             ) from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._max_tokens = max_tokens
+        self.max_tokens = max_tokens
         self._closing = self._closing_ids()
 
     def _closing_ids(self) -> list[int]:
@@ -78,9 +78,9 @@ class Tokenizer:
         return [Encoded(encoding.ids, False) for encoding in self._tokenizer.encode_batch(list(texts))]
 
     def _truncate(self, ids: list[int]) -> Encoded:
-        if self._max_tokens is None or len(ids) <= self._max_tokens:
+        if self.max_tokens is None or len(ids) <= self.max_tokens:
             return Encoded(ids, False)
-        return Encoded(ids[: self._max_tokens - len(self._closing)] + self._closing, True)
+        return Encoded(ids[: self.max_tokens - len(self._closing)] + self._closing, True)
 
     def encode_target(self, text: str) -> list[int]:
         """Return the ids of a text without special tokens, as the generator would put them out."""

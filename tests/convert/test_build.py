@@ -6,28 +6,31 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from convert import build as building
 from convert.build import build, refuse_failed, run_with_progress
-from convert.recipe import TOLERANCES, Recipe
+from convert.recipe import TOLERANCES, IndexRecipe, Recipe
 from engine.bundle import Bundle
 from engine.errors import BundleError, CheckpointError, ParityError
 from engine.linker import Linker
 from engine.parity import Check
 from engine.records import Mention
-from engine.stages.index import IndexSettings
+from engine.stages.index import IndexSettings, load_all
 from tests.checkpoints import descriptions, make_recipe
+
+CHANGES = {"prompts": "12", "vocabulary": '"knowledge-base"', "pooling": '"mean"'}
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, generator: Path, encoder: Path) -> Bundle:
     folder = tmp_path_factory.mktemp("built")
-    changes = {"prompts": "12", "vocabulary": '"knowledge-base"', "pooling": '"mean"'}
-    recipe = make_recipe(folder / "recipe", generator, encoder, changes=changes)
+    recipe = make_recipe(folder / "recipe", generator, encoder, changes=CHANGES)
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     return run_with_progress(recipe, folder / "bundle", overwrite=False, console=console)
 
@@ -110,6 +113,77 @@ def test_a_graph_that_misses_neighbours_is_built_with_more_links(
     recipe.write_text(path, encoding="utf-8")
     bundle = Bundle.open(build(Recipe.load(recipe), tmp_path / "bundle"))
     assert (bundle.manifest["index"]["m"], bundle.manifest["index"]["recall_at_1"]) == (16, 1.0)
+
+
+def test_an_index_of_fewer_dimensions_passes_the_gate(
+    tmp_path: Path, built: Bundle, generator: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stub_references(monkeypatch, built)
+    changes = {**CHANGES, "max_distance": "0.8\ndimension = 6"}
+    recipe = make_recipe(tmp_path / "recipe", generator, encoder, changes=changes)
+    bundle = Bundle.open(build(Recipe.load(recipe), tmp_path / "bundle"))
+    index = bundle.manifest["index"]
+    assert (index["dimension"], index["rescored"]) == (6, 50 * index["ef"] // 64)
+    assert [entry["status"] for entry in bundle.manifest["parity"].values()] == ["passed"]
+    assert {name for name in bundle.manifest["files"] if name.startswith("index/1/")} == {
+        f"index/1/{name}" for name in ("descriptions.jsonl", "graph.hnsw", "projection.npy", "vectors.npy")
+    }
+    with Linker.open(bundle.path, device="cpu", threads=1) as linker:
+        (link,) = linker.link([Mention("neumonía", "Ingresa por neumonía.")])
+        assert link.bundle.sha256 == bundle.sha256
+    for key in ("dimension", "rescored"):
+        manifest = json.loads((bundle.path / "manifest.json").read_text(encoding="utf-8"))
+        manifest["index"][key] = "6"
+        (bundle.path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        with pytest.raises(BundleError, match=rf"in another type: .*index\.{key}"):
+            Bundle.open(bundle.path)
+
+
+@pytest.mark.parametrize("dimension", [None, 24, 1000])
+def test_a_graph_over_the_full_vectors_says_nothing_of_dimensions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dimension: int | None
+) -> None:
+    entry, _ = _build_index(tmp_path, monkeypatch, dimension)
+    assert set(entry) == {"m", "ef_construction", "ef", "recall_at_1", "max_distance"}
+    assert not list(tmp_path.rglob("projection.npy"))
+
+
+def test_more_are_rescored_until_the_recall_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, queries = _build_index(tmp_path, monkeypatch, 8)
+    assert entry["dimension"] == 8
+    assert entry["ef"] > 64 and entry["rescored"] == 50 * entry["ef"] // 64
+    assert entry["recall_at_1"] >= 0.9
+    (index,) = load_all(tmp_path / "index", entry["ef"], entry["rescored"]).values()
+    assert index.recall_at_1(queries) == entry["recall_at_1"]
+    (narrower,) = load_all(tmp_path / "index", entry["ef"] // 2, entry["rescored"] // 2).values()
+    assert narrower.recall_at_1(queries) < 0.9
+
+
+def _build_index(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, dimension: int | None
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Build the index of random vectors of 24 dimensions, 0.9 of whose nearest must be found."""
+    vectors = np.random.default_rng(0).normal(size=(2200, 24)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    texts = [f"descripción {row}" for row in range(2000)]
+    asked = [f"pregunta {row}" for row in range(200)]
+    rows = {text: vectors[row] for row, text in enumerate([*texts, *asked])}
+
+    class Embedder:
+        dimension = 24
+
+        def __init__(self, *arguments: Any) -> None: ...
+        def close(self) -> None: ...
+        def embed(self, texts: list[str]) -> np.ndarray:
+            return np.array([rows[text] for text in texts])
+
+    monkeypatch.setattr(building, "Embedder", Embedder)
+    monkeypatch.setattr(building, "Tokenizer", lambda *arguments: None)
+    index = IndexRecipe(max_distance=1.0, recall=0.9, dimension=dimension)
+    recipe = SimpleNamespace(index=index, encoder=SimpleNamespace(max_tokens=8))
+    knowledge = SimpleNamespace(by_kind={"diagnosis": texts})
+    entry = building._build_index(recipe, directory, knowledge, asked, lambda *step: None)  # type: ignore[arg-type]
+    return entry, vectors[2000:]
 
 
 def test_failed_checks_are_named_with_figure_and_tolerance() -> None:

@@ -45,6 +45,28 @@ def test_optional_sections_and_keys_have_defaults(recipe: Path) -> None:
     assert loaded.parity.prompts == 300
 
 
+@pytest.mark.parametrize(("line", "expected"), [("", None), ("dimension = 256", 256)])
+def test_the_index_can_be_of_fewer_dimensions(recipe: Path, line: str, expected: int | None) -> None:
+    loaded = Recipe.load(_edit(recipe, ("max_distance = 0.8", f"max_distance = 0.8\n{line}")))
+    assert loaded.index.dimension == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("0", "got 0, expected 2 to 65536"),
+        ("1", "got 1, expected 2 to 65536"),
+        ("100_000", "got 100000, expected 2 to 65536"),
+        ("256.5", "got float, expected a whole number"),
+        ("true", "got bool, expected a whole number"),
+        ('"256"', "got str, expected a whole number"),
+    ],
+)
+def test_a_wrong_dimension_of_the_index_is_told(recipe: Path, value: str, problem: str) -> None:
+    broken = _edit(recipe, ("max_distance = 0.8", f"max_distance = 0.8\ndimension = {value}"))
+    assert f"index.dimension: {problem}" in _problems(broken)
+
+
 def test_every_problem_is_told_at_once(recipe: Path) -> None:
     broken = _edit(
         recipe,

@@ -17,7 +17,8 @@ from engine.assembly import Stages
 from engine.bundle import Bundle
 from engine.errors import BundleError, MentionError, UnverifiedError
 from engine.linker import Linker
-from engine.records import Candidate, Hypothesis, Link, Mention
+from engine.plan import ThreadPlan
+from engine.records import BundleIdentity, Candidate, Hypothesis, Link, Mention
 from engine.stages.generator import SEARCHES, Search
 from engine.stages.index import Index, IndexSettings
 from engine.stages.knowledge_base import KnowledgeBase, Row
@@ -133,7 +134,9 @@ def make_bench(directory: Path, manifest: dict[str, Any], rows: list[Row] = ROWS
     stages = Stages(tokenizer, generator, base, embedder, indexes, prompt)  # type: ignore[arg-type]
     manifest["index"]["max_distance"] = MAX_DISTANCE
     bundle = Bundle(directory, manifest, "ab" * 32)
-    linker = Linker(bundle, stages, device="cpu", compute_type="int8", decoding="probable")
+    edition = manifest["knowledge_base"]["edition"]
+    identity = BundleIdentity(bundle.name, bundle.sha256, edition, "probable", "int8", "cpu")
+    linker = Linker(bundle, stages, ThreadPlan(1), identity)
     return Bench(linker, tokenizer, generator, embedder, stages)
 
 
@@ -340,7 +343,7 @@ class TestBatches:
 
     def test_prompts_are_built_as_the_bundle_says(self, bench: Bench) -> None:
         stages = dataclasses.replace(bench.stages, prompt_settings={"prepare_sentence": False, "window": 3})
-        Linker(bench.linker.bundle, stages, device="cpu", compute_type="int8", decoding="probable").link(
+        Linker(bench.linker.bundle, stages, bench.linker.plan, bench.linker.identity()).link(
             [Mention("Tos", "Paciente,con Tos,fiebre")]
         )
         assert bench.generator.calls[0][0] == [
