@@ -107,6 +107,7 @@ def _silently() -> Iterator[None]:
 
 
 def in_precision(exported: Path, precision: Precision, folder: Path) -> onnx.ModelProto:
+    """Return an exported graph in a precision; `folder` holds its weights, and what is made on the way."""
     if precision == "int8":
         quantized = folder / "int8.onnx"
         with _silently():
@@ -204,6 +205,7 @@ def _drop_unused_constants(graph: onnx.GraphProto) -> None:
 
 
 def save_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Write a graph; one that a protocol buffer has no room for keeps its weights in a file beside it."""
     size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
     if size < _SINGLE_FILE_BYTES:
         onnx.save_model(model, path)

@@ -64,6 +64,7 @@ IDENTITY = BundleIdentity("de prueba", "ab" * 32, "CIE-10-ES 2024", "probable", 
 # A fault is told once; a test that expects none must not miss one.
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 SPAWN = multiprocessing.get_context("spawn")
+PATIENCE = 300  # seconds for another process, on a busy machine
 
 
 @pytest.fixture(autouse=True)
@@ -295,9 +296,9 @@ class TestSecret:
 
     def test_processes_that_make_it_at_once_have_the_same(self, tmp_path: Path) -> None:
         start, results = SPAWN.Event(), SPAWN.Queue()
-        with processes(4, secret_in, str(tmp_path / "new"), start, results):
+        with processes(3, secret_in, str(tmp_path / "new"), start, results):
             start.set()
-            secrets = {results.get(timeout=60) for _ in range(4)}
+            secrets = {results.get(timeout=PATIENCE) for _ in range(3)}
         assert secrets == {load_secret(tmp_path / "new")}
 
 
@@ -330,7 +331,7 @@ def processes(count: int, target: Callable[..., None], *arguments: Any) -> Itera
         process.start()
     yield started
     for process in started:
-        process.join(60)
+        process.join(PATIENCE)
     assert [process.exitcode for process in started] == [0] * count
 
 
@@ -939,7 +940,7 @@ class TestMini:
         results = SPAWN.Queue()
         keys = list(map(digest, range(len(links))))
         with processes(1, read_in_another_process, str(path), str(base), linker.identity(), keys, results):
-            there = results.get(timeout=60)
+            there = results.get(timeout=PATIENCE)
         assert len(there) >= 24
         assert there == here
         for entry, link in there.items():
@@ -1343,13 +1344,12 @@ class TestFailing:
     def test_a_secret_that_cannot_be_kept(
         self, powerless: Path, opened: Callable[..., DiskCache], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        (powerless / "state").mkdir(mode=0o555)
         monkeypatch.setenv("CIELO_STATE", str(powerless / "state"))
-        powerless.chmod(0o555)
         with pytest.warns(RuntimeWarning, match=r"its secret cannot be kept in .*state \(Permission.*CIELO_STATE"):
             cache = opened(powerless / "cache.sqlite", secret=None)
         assert len(cache.secret) == 32
-        cache.put_many(links_to(3))
-        assert cache.get_many(links_to(3)) == {}
+        assert not works(cache)  # nobody could ever find what it writes
         assert not (powerless / "cache.sqlite").exists()
 
     def test_a_secret_that_is_there_serves_though_its_directory_is_read_only(
@@ -1598,10 +1598,10 @@ class TestConcurrency:
         path, begun = tmp_path / "cache.sqlite", SPAWN.Event()
         process = SPAWN.Process(target=write_for_ever, args=(str(path), str(base), begun))
         process.start()
-        assert begun.wait(60)
+        assert begun.wait(PATIENCE)
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
-        process.join(60)
+        process.join(PATIENCE)
         cache = opened()
         assert 0 < entries_of(cache) == counted(cache) <= 200
         with contextlib.closing(sqlite3.connect(path)) as connection:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from engine.assembly import Stages
 from engine.bundle import Bundle
+from engine.cache import CacheStats, MemoryCache
 from engine.errors import BundleError, MentionError, UnverifiedError
 from engine.linker import Linker
 from engine.plan import ThreadPlan
-from engine.records import BundleIdentity, Candidate, Hypothesis, Link, Mention
+from engine.records import BundleIdentity, Candidate, Hypothesis, Link, Mention, Timings
 from engine.stages.generator import SEARCHES, Search
 from engine.stages.index import Index, IndexSettings
 from engine.stages.knowledge_base import KnowledgeBase, Row
@@ -470,3 +471,56 @@ class TestOpening:
         file.write_bytes(b"G" + file.read_bytes()[1:])
         with pytest.raises(BundleError, match=r"index/0/graph\.hnsw does not have the content"):
             Linker.open(bundle_files, device="cpu", allow_unverified=True)
+
+
+class TestCache:
+    @pytest.fixture
+    def cached(self, bench: Bench) -> Bench:
+        bench.linker._cache = MemoryCache()
+        return bench
+
+    def test_what_was_found_is_not_decoded_again(self, cached: Bench) -> None:
+        first = cached.linker.link([Mention("Tos", "Tiene tos.", id="a")])
+        second = cached.linker.link([Mention("Tos", "Tiene tos.", id="b"), Mention("Hipotermia")])
+        assert [len(texts) for texts, _ in cached.generator.calls] == [1, 1]
+        assert (first[0].id, second[0].id) == ("a", "b")
+        assert dataclasses.replace(first[0], id=None, timings=Timings()) == dataclasses.replace(
+            second[0], id=None, timings=Timings()
+        )
+        assert cached.linker.cache_stats == CacheStats(hits=1, misses=2)
+
+    def test_another_kind_top_k_neighbours_or_search_is_another_link(self, cached: Bench) -> None:
+        mention = Mention("Hipotermia")
+        cached.linker.link([mention])
+        cached.linker.link([Mention("Hipotermia", kind="diagnosis")])
+        cached.linker.link([mention], top_k=1)
+        cached.linker.link([mention], neighbours="always")
+        cached.linker.link([mention], decoding="reference")
+        assert cached.linker.cache_stats.hits == 0
+
+    def test_equal_entries_of_a_batch_are_one(self, cached: Bench) -> None:
+        links = cached.linker.link([Mention("Tos"), Mention("Hipotermia"), Mention("Tos")])
+        assert [link.code for link in links] == ["R05", "T68", "R05"]
+        assert cached.linker.cache_stats == CacheStats(misses=2)
+
+
+class TestShorterSearch:
+    def greedy(self, bench: Bench) -> Bench:
+        bench.linker.plan = ThreadPlan(1, first_search="greedy")
+        return bench
+
+    def test_one_answer_may_be_looked_for_greedily(self, bench: Bench) -> None:
+        self.greedy(bench).linker.link([Mention("Tos")], top_k=1)
+        assert bench.generator.calls[0][1].beams == 1
+
+    def test_runners_up_are_the_beams_(self, bench: Bench) -> None:
+        self.greedy(bench).linker.link([Mention("Tos")], top_k=2)
+        assert [search.beams for _, search in bench.generator.calls] == [5]
+
+    def test_the_card_s_search_is_never_shortened(self, bench: Bench) -> None:
+        self.greedy(bench).linker.link([Mention("Tos")], top_k=1, decoding="reference")
+        assert [search.beams for _, search in bench.generator.calls] == [5]
+
+    def test_without_the_plan_s_word_it_is_beams(self, bench: Bench) -> None:
+        bench.linker.link([Mention("Tos")], top_k=1)
+        assert [search.beams for _, search in bench.generator.calls] == [5]
