@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
-# The index's breadth of search is doubled until the recipe's recall is reached, with as many re-scored; where that does
-# not help, the graph is built with more links.
+# The index's search is widened until the recipe's recall is reached; where that does not help, the graph is built with
+# more links.
 _MOST_EF = 512
 _GRAPHS = (
     IndexSettings(m=16, ef_construction=200),
@@ -204,13 +204,21 @@ def _embed(embedder: Embedder, texts: list[str], step: str, tell: Progress) -> N
 def _wide_enough(
     index: Path, queries: NDArray[np.float32], settings: IndexSettings, wanted: float
 ) -> tuple[IndexSettings, float]:
-    """Return the settings with the least breadth that reaches a recall@1, and that recall; the gate judges it."""
+    """Return the settings of the narrowest search that reaches a recall@1, and that recall; the gate judges it."""
     while True:
         graphs = load_all(index, settings.ef, settings.rescored)
         recall = min(graph.recall_at_1(queries) for graph in graphs.values())
-        if recall >= wanted or settings.ef >= _MOST_EF:
+        wider = _wider(settings)
+        if recall >= wanted or wider.ef > _MOST_EF:
             return settings, recall
-        settings = replace(settings, ef=2 * settings.ef, rescored=2 * settings.rescored)
+        settings = wider
+
+
+def _wider(settings: IndexSettings) -> IndexSettings:
+    """Return the next wider search: the breadth is doubled, and in turn with it the number of re-scored, if any are."""
+    if settings.dimension and settings.ef > 2 * settings.rescored:
+        return replace(settings, rescored=2 * settings.rescored)
+    return replace(settings, ef=2 * settings.ef)
 
 
 def _manifest(

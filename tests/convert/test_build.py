@@ -123,7 +123,7 @@ def test_an_index_of_fewer_dimensions_passes_the_gate(
     recipe = make_recipe(tmp_path / "recipe", generator, encoder, changes=changes)
     bundle = Bundle.open(build(Recipe.load(recipe), tmp_path / "bundle"))
     index = bundle.manifest["index"]
-    assert (index["dimension"], index["rescored"]) == (6, 50 * index["ef"] // 64)
+    assert index["dimension"] == 6 and index["rescored"] >= 50
     assert [entry["status"] for entry in bundle.manifest["parity"].values()] == ["passed"]
     assert {name for name in bundle.manifest["files"] if name.startswith("index/1/")} == {
         f"index/1/{name}" for name in ("descriptions.jsonl", "graph.hnsw", "projection.npy", "vectors.npy")
@@ -148,15 +148,36 @@ def test_a_graph_over_the_full_vectors_says_nothing_of_dimensions(
     assert not list(tmp_path.rglob("projection.npy"))
 
 
-def test_more_are_rescored_until_the_recall_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry, queries = _build_index(tmp_path, monkeypatch, 8)
-    assert entry["dimension"] == 8
-    assert entry["ef"] > 64 and entry["rescored"] == 50 * entry["ef"] // 64
-    assert entry["recall_at_1"] >= 0.9
-    (index,) = load_all(tmp_path / "index", entry["ef"], entry["rescored"]).values()
-    assert index.recall_at_1(queries) == entry["recall_at_1"]
-    (narrower,) = load_all(tmp_path / "index", entry["ef"] // 2, entry["rescored"] // 2).values()
+def test_the_search_is_widened_until_the_recall_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, queries = _build_index(tmp_path, monkeypatch, 14)
+    assert entry["dimension"] == 14
+    assert (entry["ef"], entry["rescored"]) == (128, 100)
+    (index,) = load_all(tmp_path / "index", 128, 100).values()
+    assert index.recall_at_1(queries) == entry["recall_at_1"] >= 0.9
+    (narrower,) = load_all(tmp_path / "index", 128, 50).values()
     assert narrower.recall_at_1(queries) < 0.9
+
+
+@pytest.mark.parametrize(
+    ("dimension", "steps"),
+    [
+        (None, [(64, 50), (128, 50), (256, 50), (512, 50)]),
+        (8, [(64, 50), (128, 50), (128, 100), (256, 100), (256, 200), (512, 200), (512, 400)]),
+    ],
+)
+def test_breadth_and_rescored_are_doubled_in_turn(
+    tmp_path: Path, dimension: int | None, steps: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def load(index: Path, ef: int, rescored: int) -> dict[str, Any]:
+        tried.append((ef, rescored))
+        return {"diagnosis": SimpleNamespace(recall_at_1=lambda queries: 0.5)}
+
+    monkeypatch.setattr(building, "load_all", load)
+    settings, recall = building._wide_enough(tmp_path, np.zeros((1, 2)), IndexSettings(dimension=dimension), 0.9)
+    assert tried == steps
+    assert ((settings.ef, settings.rescored), recall) == (steps[-1], 0.5)
 
 
 def _build_index(

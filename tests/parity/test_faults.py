@@ -161,9 +161,9 @@ def test_index_of_another_encoder(faulty: Path) -> None:
 
 
 def test_index_with_descriptions_that_have_no_code(faulty: Path) -> None:
-    file = faulty / INDEX / "0" / "descriptions.json"
-    texts = json.loads(file.read_text(encoding="utf-8"))
-    file.write_text(json.dumps([["no such description"], *texts[1:]]), encoding="utf-8")
+    file = faulty / INDEX / "0" / "descriptions.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join([json.dumps(["no such description"]) + "\n", *lines[1:]]), encoding="utf-8")
     assert "index.descriptions" in failed(checked(faulty))
 
 
