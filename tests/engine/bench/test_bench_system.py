@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import time
 from pathlib import Path
@@ -104,9 +105,10 @@ class TestMemoryWatch:
 
     @pytest.mark.skipif(not HAS_PROC, reason="the system has no /proc")
     def test_this_process_s_memory_is_seen(self) -> None:
-        with MemoryWatch() as watch:
-            block = bytearray(os.urandom(1)) * 60_000_000
-            del block
+        # A mapping of its own: malloc could hand out a free block that is resident already.
+        with MemoryWatch() as watch, mmap.mmap(-1, 60_000_000) as block:
+            for _ in range(60):
+                block.write(b"1" * 1_000_000)
         with MemoryWatch() as later:
             pass
         assert watch.memory.peak is not None
