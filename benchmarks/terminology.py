@@ -22,7 +22,8 @@ from math import ceil, prod
 from pathlib import Path
 from random import Random
 
-from engine.stages.knowledge_base import Row, read_table
+from engine.knowledge import read_terminology
+from engine.stages.knowledge_base import Row
 from engine.stages.text import normal_form
 
 SEED = 10
@@ -436,8 +437,8 @@ def _mini_rows() -> dict[str, list[Row]]:
     from convert.recipe import Recipe
 
     rows: dict[str, list[Row]] = {DIAGNOSIS: [], PROCEDURE: []}
-    for table in Recipe.load(MINI).knowledge_base.tables:
-        rows[table.kind] += read_table(table.path, table.kind)
+    for row in read_terminology([table.code_table() for table in Recipe.load(MINI).knowledge_base.tables]).rows:
+        rows[row.kind].append(row)
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -17,13 +18,19 @@ from convert.generator import GeneratorFacts, convert_generator
 from convert.prompts import hostile_strings, parity_prompts, parity_texts
 from convert.recipe import EncoderRecipe, GeneratorRecipe, Recipe
 from convert.reference import Progress, ReferenceRequest, make_references
-from engine.bundle import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE, PARITY, Bundle, sha256_of, write_manifest, writing
+from engine.bundle import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE, PARITY, Bundle, write_manifest, writing
 from engine.errors import ParityError
+from engine.evaluation.calibrate import calibrate
+from engine.evaluation.corpora import read_corpus
+from engine.evaluation.run import linkable
+from engine.evaluation.summary import corpus_hash
+from engine.knowledge import Built, build_knowledge_base
+from engine.linker import Linker
 from engine.parity import Check, run_checks
 from engine.stages.embedder import Embedder
-from engine.stages.generator import resolve_device, runnable_compute_types
+from engine.stages.generator import Decoding, resolve_device, runnable_compute_types
 from engine.stages.index import Index, IndexSettings, load_all, save_all
-from engine.stages.knowledge_base import KnowledgeBase, Summary, read_table
+from engine.stages.knowledge_base import KnowledgeBase
 from engine.stages.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -51,9 +58,9 @@ class _Sources:
 
 @dataclass(frozen=True, slots=True)
 class _Knowledge:
-    """The knowledge base as it was built: counts, and the distinct descriptions of each kind."""
+    """The knowledge base as it was built, and the distinct descriptions of each kind."""
 
-    summary: Summary
+    built: Built
     by_kind: dict[str, list[str]]
 
     @property
@@ -98,8 +105,13 @@ def build(recipe: Recipe, output: Path, *, progress: Progress | None = None, ove
         manifest = _manifest(recipe, sources, knowledge, generator, encoder, index)
         bundle = write_manifest(directory, manifest)
         tell("parity", 0, 1)
-        write_manifest(directory, {**manifest, "parity": _pass_gate(bundle, generator)})
+        bundle = write_manifest(directory, {**manifest, "parity": _pass_gate(bundle, generator)})
         tell("parity", 1, 1)
+        if recipe.calibration.mentions is not None:
+            tell("calibration", 0, 1)
+            _calibrate(bundle, recipe.calibration.mentions, recipe.generator.decoding)
+            write_manifest(directory, bundle.manifest)
+            tell("calibration", 1, 1)
     return output
 
 
@@ -116,11 +128,17 @@ def _resolve(recipe: Recipe) -> _Sources:
 
 
 def _build_knowledge_base(recipe: Recipe, path: Path) -> _Knowledge:
-    tables = recipe.knowledge_base.tables
-    summary = KnowledgeBase.build(path, (row for table in tables for row in read_table(table.path, table.kind)))
+    settings = recipe.knowledge_base
+    built = build_knowledge_base(
+        path,
+        [table.code_table() for table in settings.tables],
+        edition=settings.edition,
+        systems=settings.systems(),
+        only=settings.subset(),
+    )
     base = KnowledgeBase(path)
     try:
-        return _Knowledge(summary, {kind: base.descriptions(kind) for kind in base.kinds})
+        return _Knowledge(built, {kind: base.descriptions(kind) for kind in base.kinds})
     finally:
         base.close()
 
@@ -230,7 +248,6 @@ def _manifest(
     index: dict[str, Any],
 ) -> dict[str, Any]:
     base = recipe.knowledge_base
-    tables = [{"name": table.path.name, "kind": table.kind, "sha256": sha256_of(table.path)} for table in base.tables]
     return {
         "name": recipe.name,
         "licence": recipe.licence,
@@ -257,9 +274,10 @@ def _manifest(
         },
         "knowledge_base": {
             "edition": base.edition,
-            "concepts": knowledge.summary.concepts,
-            "descriptions": knowledge.summary.descriptions,
-            "tables": tables,
+            "concepts": knowledge.built.summary.concepts,
+            "descriptions": knowledge.built.summary.descriptions,
+            "systems": knowledge.built.systems,
+            "tables": [asdict(source) for source in knowledge.built.sources],
         },
         "index": index,
         "tolerances": {"index.recall": recipe.index.recall, **recipe.parity.tolerances},
@@ -300,6 +318,15 @@ def _pass_gate(bundle: Bundle, generator: GeneratorFacts) -> dict[str, dict[str,
         refuse_failed(report.checks)
         figures[report.key] = {**report.to_dict(), "checks": [*early, *(check.to_dict() for check in report.checks)]}
     return figures
+
+
+def _calibrate(bundle: Bundle, mentions: Path, decoding: Decoding) -> None:
+    """Fit the confidence on annotated mentions, and write it into the bundle."""
+    corpus = read_corpus(mentions)
+    with Linker.open(bundle.path, device="cpu", cache=False) as linker:
+        corpus = linkable(corpus, linker)
+        found = calibrate(linker, corpus, [decoding], data=corpus_hash(corpus))
+    bundle.calibration.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def _devices_that_run(compute_type: str) -> list[str]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
+from engine.code_tables import CodeTable, TableFormat
 from engine.errors import RecipeError
+from engine.knowledge import read_codes
+from engine.stages.codes import SYSTEMS, System
 from engine.stages.generator import COMPUTE_TYPES, DECODINGS, Decoding
+from engine.stages.knowledge_base import Subset
 
 Vocabulary = Literal["full", "knowledge-base"]
 Precision = Literal["float32", "float16", "int8"]
 Pooling = Literal["cls", "mean"]
 
+TABLE_FORMATS: tuple[str, ...] = get_args(TableFormat)
 PRECISIONS = ("float32", "float16", "int8")
 
 # The checks whose tolerance a recipe may set: those of `engine.parity`, whatever the compute type.
@@ -103,18 +108,69 @@ class PromptRecipe:
 
 @dataclass(frozen=True, slots=True)
 class TableRecipe:
-    """A table of the knowledge base, and the kind of all its rows."""
+    """A table of the knowledge base, and the kind of all its rows; see `engine.code_tables.CodeTable`.
+
+    Attributes:
+        system: the code system of its kind, one of `SYSTEMS`; None: the one that nearly all its codes belong to.
+    """
 
     path: Path
     kind: str = field(metadata={"check": _text})
+    format: str | None = field(default=None, metadata={"check": _one_of(*TABLE_FORMATS)})
+    encoding: str | None = None
+    sheet: str | None = None
+    code_column: str | None = None
+    description_column: str | None = None
+    synonyms: bool = False
+    system: str | None = field(default=None, metadata={"check": _one_of(*SYSTEMS)})
+
+    def code_table(self) -> CodeTable:
+        """Return what the reader of tables takes."""
+        settings = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "system"}
+        return CodeTable(**settings)
 
 
 @dataclass(frozen=True, slots=True)
 class KnowledgeBaseRecipe:
-    """The knowledge base: its edition, as results name it, and its tables; their order decides between matches."""
+    """The knowledge base: its edition, as results name it, and its tables; their order decides between matches.
+
+    Attributes:
+        chapters: keep only these; see `engine.stages.knowledge_base.Subset`.
+        leaf: keep only codes below which there is no other.
+        codes: keep only the codes that this file names, one a line.
+    """
 
     edition: str = field(metadata={"check": _text})
-    tables: tuple[TableRecipe, ...]
+    tables: tuple[TableRecipe, ...] = ()
+    chapters: tuple[str, ...] | None = None
+    leaf: bool = False
+    codes: Path | None = None
+
+    def subset(self) -> Subset | None:
+        """Return what is kept; None: everything.
+
+        Raises:
+            TableError: where the file of codes cannot be read.
+        """
+        if not (self.chapters or self.leaf or self.codes):
+            return None
+        return Subset(
+            chapters=frozenset(self.chapters) if self.chapters else None,
+            leaf=self.leaf,
+            codes=read_codes(self.codes) if self.codes else None,
+        )
+
+    def systems(self) -> dict[str, System]:
+        """Return the code system of each kind for which one is named."""
+        named = {table.kind: table.system for table in self.tables if table.system}
+        return {kind: system for kind, found in named.items() for system in SYSTEMS if system == found}
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRecipe:
+    """What the confidence is fitted on: a table of annotated mentions (`cielo calibrate`); None: there is none."""
+
+    mentions: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +217,7 @@ class Recipe:
     knowledge_base: KnowledgeBaseRecipe
     index: IndexRecipe
     parity: ParityRecipe
+    calibration: CalibrationRecipe
     path: Path
 
     @classmethod
@@ -184,7 +241,8 @@ class Recipe:
         Raises:
             RecipeError: naming every file that is missing.
         """
-        named = [table.path for table in self.knowledge_base.tables] + [self.parity.mentions]
+        named: list[Path | None] = [table.path for table in self.knowledge_base.tables]
+        named += [self.parity.mentions, self.knowledge_base.codes, self.calibration.mentions]
         missing = [f"\n  there is no file {path}" for path in named if path is not None and not path.is_file()]
         if missing:
             raise RecipeError(f"the recipe {self.path} names files that are not there:{''.join(missing)}")
@@ -211,12 +269,13 @@ class _Reader:
     def recipe(self, table: dict[str, Any], path: Path) -> Recipe | None:
         sections = {
             "generator": GeneratorRecipe, "encoder": EncoderRecipe, "prompt": PromptRecipe, "index": IndexRecipe,
-            "parity": ParityRecipe,
+            "parity": ParityRecipe, "calibration": CalibrationRecipe,
         }  # fmt: skip
         self._unknown("", table, {"name", "licence", "knowledge_base", *sections})
         texts = {key: self._value(key, table, str, _text) for key in ("name", "licence")}
         records = {
-            key: self._section(key, table, kind, optional=key in ("prompt", "parity")) for key, kind in sections.items()
+            key: self._section(key, table, kind, optional=key in ("prompt", "parity", "calibration"))
+            for key, kind in sections.items()
         }
         knowledge_base = self._knowledge_base(table)
         if self.problems:
@@ -248,14 +307,14 @@ class _Reader:
         if not isinstance(section, dict):
             self.problems.append("[knowledge_base] is missing")
             return None
-        self._unknown("knowledge_base.", section, {"edition", "tables"})
-        edition = self._value("edition", section, str, _text, "knowledge_base.")
+        others = {key: value for key, value in section.items() if key != "tables"}
+        base = self._record("knowledge_base.", others, KnowledgeBaseRecipe)
         tables = section.get("tables")
         if not isinstance(tables, list) or not tables or not all(isinstance(entry, dict) for entry in tables):
             self.problems.append("knowledge_base.tables: expected at least one [[knowledge_base.tables]]")
             return None
         rows = [self._record(f"knowledge_base.tables[{n}].", entry, TableRecipe) for n, entry in enumerate(tables)]
-        return None if self.problems else KnowledgeBaseRecipe(edition, tuple(row for row in rows if row))
+        return None if base is None or self.problems else replace(base, tables=tuple(row for row in rows if row))
 
     def _unknown(self, prefix: str, table: dict[str, Any], known: set[str]) -> None:
         for key in sorted(set(table) - known):
@@ -272,6 +331,8 @@ class _Reader:
         kind = annotation.removesuffix(" | None")
         if kind == "Path":
             return self._file(key, value)
+        if kind.startswith("tuple[str"):
+            return self._texts(key, value)
         if kind.startswith("Mapping"):
             return self._numbers(key, value)
         expected, name = _TYPES.get(kind, (str, "a text"))
@@ -289,6 +350,12 @@ class _Reader:
             self.problems.append(f"{key}: got {type(value).__name__}, expected the path of a file")
             return None
         return self._folder / value
+
+    def _texts(self, key: str, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+            self.problems.append(f"{key}: expected a list of texts")
+            return ()
+        return tuple(value)
 
     def _numbers(self, key: str, value: Any) -> dict[str, float]:
         numbers = isinstance(value, dict) and all(

@@ -29,6 +29,7 @@ ENCODER = "encoder"
 KNOWLEDGE_BASE = "knowledge_base.sqlite"
 INDEX = "index"
 PARITY = "parity"
+CALIBRATION = "calibration.json"
 
 _LIBRARIES = (
     "cielo",
@@ -111,6 +112,28 @@ class Bundle:
     def index(self) -> Path:
         """The directory of the indexes."""
         return self.path / INDEX
+
+    @property
+    def calibration(self) -> Path:
+        """The calibrations of the confidence, by decoding; there is no such file where none was made."""
+        return self.path / CALIBRATION
+
+    def calibrations(self) -> dict[str, dict[str, Any]]:
+        """Return the calibrations by decoding: ``model`` and ``reliability`` of each; none where none was made.
+
+        Raises:
+            BundleError: where the file is damaged.
+        """
+        try:
+            content = json.loads(self.calibration.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            raise BundleError(f"{self.path}: {CALIBRATION} cannot be read; calibrate the bundle anew") from error
+        entries = content.items() if isinstance(content, dict) else ()
+        if not all(isinstance(entry, dict) and {"model", "reliability"} <= set(entry) for _, entry in entries):
+            raise BundleError(f"{self.path}: {CALIBRATION} is in a form that is not read; calibrate the bundle anew")
+        return dict(entries)
 
     @property
     def references(self) -> Path:
@@ -293,14 +316,48 @@ def _replace(temporary: Path, output: Path) -> None:
 
 def write_manifest(directory: Path, manifest: dict[str, Any]) -> Bundle:
     """Write the manifest of a bundle whose other files are in place: it lists each one's size and SHA-256."""
+    return _write_manifest(directory, {"schema": SCHEMA, **manifest, "built_with": library_versions()})
+
+
+def _write_manifest(directory: Path, manifest: dict[str, Any]) -> Bundle:
     files = sorted(file for file in directory.rglob("*") if file.is_file() and file != directory / MANIFEST)
     entries = {
         file.relative_to(directory).as_posix(): {"size": file.stat().st_size, "sha256": sha256_of(file)}
         for file in files
     }
-    whole = {"schema": SCHEMA, **manifest, "built_with": library_versions(), "files": entries}
+    whole = {**manifest, "files": entries}
     (directory / MANIFEST).write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return Bundle.open(directory)
+
+
+def amend(bundle: Bundle, output: Path, files: dict[str, bytes], *, overwrite: bool = False) -> Bundle:
+    """Write a bundle anew with some files added or replaced; whatever else it holds stays, its manifest too.
+
+    What is unchanged is linked, not copied, where the file system allows. `output` may be the bundle itself, if it
+    may be overwritten.
+
+    Raises:
+        BundleError: where `output` stands already, or cannot be written.
+    """
+    with writing(output, overwrite=overwrite) as directory:
+        try:
+            for name in bundle.manifest["files"]:
+                if name not in files:
+                    _link_or_copy(bundle.path / name, directory / name)
+            for name, content in files.items():
+                (directory / name).write_bytes(content)
+        except OSError as error:
+            raise BundleError(f"{output} cannot be written ({error.strerror}); name another output") from error
+        _write_manifest(directory, bundle.manifest)
+    return Bundle.open(output)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:  # another file system, or none that has links
+        shutil.copy2(source, target)
 
 
 def library_versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The result cache: links that were found before, in memory or in an SQLite file, looked up by a keyed digest.
 
-What a link depends on (bundle, decoding, compute type, device, `top_k`, neighbours, kind, prompt; the versions of the
-libraries, the processor) goes into the digest, so a hit is what a run gave: the same to the last bit, `timings` and
+What a link depends on (bundle, decoding, compute type, device, options, kind, prompt; the versions of the libraries,
+the processor) goes into the digest, so a hit is what a run gave: the same to the last bit, `timings` and
 `id` apart, which belong to a call and are not kept. An editable checkout keeps its version while its code changes:
 whoever changes how links are found deletes the file. Another GPU in the same machine is not noticed.
 
@@ -30,7 +30,6 @@ import platform
 import secrets
 import sqlite3
 import stat
-import struct
 import tempfile
 import threading
 import time
@@ -40,11 +39,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar, get_args
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from engine.bundle import machine_key, state_directory
 from engine.errors import BundleError, CieloError
-from engine.records import BundleIdentity, Candidate, Concept, Evidence, Link, Method, Timings
+from engine.records import BundleIdentity, Candidate, Concept, Evidence, Link, Method, Tier, Timings
 
 MEMORY_ENTRIES = 10_000
 DISK_ENTRIES = 1_000_000
@@ -99,15 +98,23 @@ class ResultCache(Protocol):
 
 
 def key(
-    secret: bytes, identity: BundleIdentity, *, prompt: str, kind: str | None, top_k: int, neighbours: str
+    secret: bytes, identity: BundleIdentity, *, prompt: str, kind: str | None, settings: Mapping[str, Any]
 ) -> bytes:
-    """Return the digest that a link is kept under: everything that it depends on, under a secret."""
+    """Return the digest that a link is kept under: everything that it depends on, under a secret.
+
+    Args:
+        secret: the cache's.
+        identity: of the linker, for this link.
+        prompt: the generator's.
+        kind: that the mention was restricted to.
+        settings: the options that the link depends on, ready for JSON.
+    """
     # JSON keeps the borders of the fields, and None apart from "null".
     parts = [
-        identity.sha256, identity.decoding, identity.compute_type, identity.device, top_k, neighbours, kind, prompt,
-        *_surroundings(),
+        identity.sha256, identity.decoding, identity.compute_type, identity.device, identity.pipeline,
+        identity.reference, settings, kind, prompt, *_surroundings(),
     ]  # fmt: skip
-    content = json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    content = json.dumps(parts, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(content, digest_size=_DIGEST_BYTES, key=secret, person=b"cielo.key").digest()
 
 
@@ -339,9 +346,12 @@ class _Concepts:
 
     def concept(self, number: int) -> Concept:
         """Return the row of a number."""
-        query = "SELECT c.code, d.text, c.kind FROM description d JOIN concept c ON c.id = d.concept WHERE d.id = ?"
-        code, description, kind = self._row(query, (number,))
-        return Concept(str(code), str(description), str(kind))
+        query = (
+            "SELECT c.code, d.text, c.kind, c.title FROM description d JOIN concept c ON c.id = d.concept "
+            "WHERE d.id = ?"
+        )
+        code, description, kind, title = self._row(query, (number,))
+        return Concept(str(code), str(description), str(kind), str(title))
 
     def code(self, number: int) -> str:
         """Return the code of a number."""
@@ -367,17 +377,15 @@ class _Concepts:
             self._connection.close()
 
 
-# An entry: method, truncated, generated text, first concept (0: none), log_prob, distance (NaN: none), how many codes
-# and candidates; the codes; the candidates; and the name of the decoding. Texts are row numbers.
-_HEAD = struct.Struct("<B?IIddII")
-_CODE = struct.Struct("<I")
-_CANDIDATE = struct.Struct("<IBdd")
-_METHODS: tuple[Method, ...] = get_args(Method)
-_EVIDENCE: tuple[Evidence, ...] = get_args(Evidence)
+# What of a link is neither text nor a call's own, and of a candidate likewise.
+_PLAIN = ("method", "log_prob", "distance", "truncated", "tier", "confidence", "lead", "tokens")
+_PLAIN_OF_CANDIDATE = ("evidence", "log_prob", "distance")
+_SETTINGS = ("decoding", "pipeline", "reference")
+_NAMES = frozenset((*get_args(Method), *get_args(Tier), *get_args(Evidence), None))
 
 
 class _Codec:
-    """Links to bytes without text, and back."""
+    """Links to JSON without text, every text being the number of its row, and back."""
 
     def __init__(self, concepts: _Concepts, identity: BundleIdentity) -> None:
         self._concepts = concepts
@@ -389,27 +397,32 @@ class _Codec:
             content = self._encode(link)
             # Also refuses what lies outside the knowledge base in any other way, another bundle's link, and NaN.
             return content if self.decode(content) == link else None
-        except (KeyError, ValueError, struct.error):  # a text that is no row's, or no text for SQLite
+        except (KeyError, ValueError):  # a text that is no row's, or no text for SQLite
             return None
 
     def _encode(self, link: Link) -> bytes:
+        named = {link.method, link.tier, *(evidence for entry in link.candidates for evidence in entry.evidence)}
+        if not named <= _NAMES:
+            raise ValueError("a name that is none of the records'")
         rows = self._concepts
         first = 0
         if link.code is not None and link.description is not None and link.kind is not None:
             first = rows.number_of(link.code, link.description, link.kind)
-        head = _HEAD.pack(
-            _METHODS.index(link.method), link.truncated, rows.number_of_text(link.generated), first, link.log_prob,
-            _nan(link.distance), len(link.codes), len(link.candidates),
-        )  # fmt: skip
-        codes = [_CODE.pack(rows.number_of_code(code)) for code in link.codes]
-        candidates = [
-            _CANDIDATE.pack(
-                rows.number_of(entry.code, entry.description, entry.kind), _EVIDENCE.index(entry.evidence),
-                _nan(entry.log_prob), _nan(entry.distance),
-            )
-            for entry in link.candidates
-        ]  # fmt: skip
-        return b"".join([head, *codes, *candidates, link.bundle.decoding.encode()])
+        parts = [
+            rows.number_of_text(link.generated),
+            first,
+            [rows.number_of_code(code) for code in link.codes],
+            [getattr(link, name) for name in _PLAIN],
+            [
+                [
+                    rows.number_of(entry.code, entry.description, entry.kind),
+                    *(getattr(entry, name) for name in _PLAIN_OF_CANDIDATE),
+                ]
+                for entry in link.candidates
+            ],
+            [getattr(link.bundle, name) for name in _SETTINGS],
+        ]
+        return json.dumps(parts, separators=(",", ":")).encode()
 
     def decode(self, content: bytes) -> Link:
         """Return the link that `encode` was given.
@@ -418,47 +431,32 @@ class _Codec:
             KeyError: where the knowledge base has no such row.
         """
         rows = self._concepts
-        method, truncated, generated, number, log_prob, distance, codes, candidates = _HEAD.unpack_from(content)
+        generated, number, codes, plain, candidates, settings = json.loads(content)
         first = rows.concept(number) if number else None
-        middle = _HEAD.size + codes * _CODE.size
-        end = middle + candidates * _CANDIDATE.size
         return Link(
             code=first.code if first else None,
-            codes=tuple(rows.code(code) for (code,) in _CODE.iter_unpack(content[_HEAD.size : middle])),
+            codes=tuple(rows.code(code) for code in codes),
             description=first.description if first else None,
             kind=first.kind if first else None,
-            method=_METHODS[method],
+            title=first.title if first else None,
             generated=rows.concept(generated).description,
-            log_prob=log_prob,
-            distance=_optional(distance),
-            candidates=tuple(self._candidate(*entry) for entry in _CANDIDATE.iter_unpack(content[middle:end])),
-            bundle=dataclasses.replace(self._identity, decoding=content[end:].decode()),
-            truncated=truncated,
+            candidates=tuple(self._candidate(*entry) for entry in candidates),
+            bundle=dataclasses.replace(self._identity, **dict(zip(_SETTINGS, settings, strict=True))),
+            **dict(zip(_PLAIN, plain, strict=True)),
         )
 
-    def _candidate(self, number: int, evidence: int, log_prob: float, distance: float) -> Candidate:
-        concept = self._concepts.concept(number)
+    def _candidate(
+        self, number: int, evidence: list[Evidence], log_prob: float | None, distance: float | None
+    ) -> Candidate:
+        found = self._concepts.concept(number)
         return Candidate(
-            concept.code,
-            concept.description,
-            concept.kind,
-            _EVIDENCE[evidence],
-            log_prob=_optional(log_prob),
-            distance=_optional(distance),
+            found.code, found.description, found.kind, tuple(evidence), log_prob, distance, title=found.title
         )
-
-
-def _nan(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _optional(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 _MAGIC = b"SQLite format 3\x00"
 _APPLICATION = 0x6369656C  # "ciel"
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = (
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {_VERSION}",
@@ -531,7 +529,9 @@ class DiskCache:
         self._concepts = _Concepts(knowledge_base)
         self._codec = _Codec(self._concepts, identity)
         # The tag holds whose row numbers these are, so that an entry of another bundle is never read as one of this.
-        self._owner = repr((_VERSION, dataclasses.replace(identity, decoding=""))).encode()
+        self._owner = repr(
+            (_VERSION, dataclasses.replace(identity, decoding="", pipeline="II", reference=False))
+        ).encode()
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._inode = -1

@@ -2,68 +2,49 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import time
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Self, Unpack
 
 from engine.assembly import Stages, open_stages
 from engine.bundle import Bundle, default_bundle
 from engine.cache import CacheStats, ResultCache, key, open_cache
+from engine.documents import Located, Span, mentions_of
 from engine.errors import MentionError, UnverifiedError
+from engine.lexicon import Lexicon, read_lexicon
 from engine.memory import keep_within
 from engine.plan import ThreadPlan, plan_for, prepare_openmp
-from engine.records import BundleIdentity, Candidate, Concept, Hypothesis, Link, Mention, Method, Timings, has_content
-from engine.stages.generator import DECODINGS, SEARCHES, Decoding, certain_first, resolve_device
-from engine.stages.index import Neighbour
-from engine.stages.text import strip_code_suffix
+from engine.records import BundleIdentity, Concept, Hypothesis, Link, Mention, Pipeline, Timings
+from engine.resolver import Asked, Clock, LinkOptions, Resolver, Work, candidate_of, judge, read_calibrations
+from engine.stages.generator import SEARCHES, Decoding, certain_first, resolve_device
+from engine.stages.knowledge_base import KnowledgeBase, Subset
 from engine.stages.tokenizer import Encoded
 
-Neighbours = Literal["misses", "always"]
 _STREAM_CHUNK = 512
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """How a batch is to be linked."""
-
-    top_k: int
-    neighbours: Neighbours
-    identity: BundleIdentity
-
 
 # What a link depends on, in a batch of one asking: the prompt and the kind.
 _Entry = tuple[str, "str | None"]
 
 
-@dataclass(slots=True)
-class _Work:
-    """One distinct prompt and kind on their way through the stages."""
+@dataclass(frozen=True, slots=True)
+class DocumentLink:
+    """The result for one span of a document.
 
-    kind: str | None
-    hypotheses: list[Hypothesis]
-    truncated: bool
-    matches: list[list[Concept]] = field(default_factory=list)
-    neighbours: list[Candidate] = field(default_factory=list)
+    Attributes:
+        spans: its fragments that are not empty, in characters of the document's text.
+        sentence: borders of the sentence in which the first of them begins.
+        link: what the mention was linked to; None where there is an error.
+        error: why it could not be linked.
+    """
 
-    @property
-    def generated(self) -> str:
-        return strip_code_suffix(self.hypotheses[0].text)
-
-    @property
-    def exact(self) -> list[Concept]:
-        """The concepts whose description the first hypothesis is."""
-        return self.matches[0]
-
-    @property
-    def from_hypotheses(self) -> list[Candidate]:
-        """The concepts that the hypotheses match, in the hypotheses' order."""
-        pairs = zip(self.hypotheses, self.matches, strict=True)
-        return [_from_hypothesis(concept, hypothesis) for hypothesis, found in pairs for concept in found]
+    spans: Span = ()
+    sentence: tuple[int, int] | None = None
+    link: Link | None = None
+    error: str | None = None
 
 
 class Linker:
@@ -76,6 +57,10 @@ class Linker:
         self._max_distance = float(bundle.manifest["index"]["max_distance"])
         self._identity = identity
         self._cache: ResultCache | None = None
+        self._lexicon: Lexicon | None = None
+        self._resolver = Resolver(
+            stages.knowledge_base, stages.embedder, stages.indexes, self._log_probs, read_calibrations(bundle)
+        )
 
     @classmethod
     def open(
@@ -90,6 +75,7 @@ class Linker:
         plan: ThreadPlan | None = None,
         memory: int | None = None,
         cache: bool | Path = True,
+        lexicon: Path | None = None,
     ) -> Self:
         """Open a bundle.
 
@@ -106,8 +92,11 @@ class Linker:
                 worst they can need fits into it.
             cache: keep links in memory, the last 10,000 of them (`engine.cache`); a path: in that file too; False:
                 link everything anew.
+            lexicon: a table of mentions and their codes (`engine.lexicon`), asked before the model; lines with codes
+                that the knowledge base does not have are passed over.
 
         Raises:
+            TableError: where the lexicon cannot be read.
             BundleError: where the bundle is missing or damaged.
             UnverifiedError: where parity was not shown for the compute type.
             DeviceError: where the machine cannot run what was asked for, or not within `memory`.
@@ -126,13 +115,15 @@ class Linker:
         stages = open_stages(opened, device=target, compute_type=compute_type, plan=plan)
         linker = cls(opened, stages, plan, identity)
         try:
-            linker._prepare(memory, cache)
+            linker._prepare(memory, cache, lexicon)
         except BaseException:
             linker.close()
             raise
         return linker
 
-    def _prepare(self, memory: int | None, cache: bool | Path) -> None:
+    def _prepare(self, memory: int | None, cache: bool | Path, lexicon: Path | None) -> None:
+        if lexicon is not None:
+            self._lexicon = read_lexicon(lexicon)
         if memory is not None:
             keep_within(self._stages, self.bundle, memory)
         if cache is not False:
@@ -144,9 +135,23 @@ class Linker:
         """The kinds of the knowledge base's rows."""
         return self._stages.knowledge_base.kinds
 
+    @property
+    def knowledge_base(self) -> KnowledgeBase:
+        """The opened knowledge base; it is closed with the linker."""
+        return self._stages.knowledge_base
+
     def identity(self, decoding: Decoding | None = None) -> BundleIdentity:
         """Return what a link of this linker names as its origin."""
         return self._identity if decoding is None else replace(self._identity, decoding=_check_decoding(decoding))
+
+    @property
+    def lexicon_sha256(self) -> str | None:
+        """The identity of the lexicon's answers; None where there is none."""
+        return self._lexicon.sha256 if self._lexicon else None
+
+    def is_calibrated(self, decoding: Decoding | None = None) -> bool:
+        """Tell whether links of this search get a confidence."""
+        return self.identity(decoding).decoding in self._resolver.calibrations
 
     @property
     def cache_stats(self) -> CacheStats:
@@ -173,77 +178,129 @@ class Linker:
                 f"the mention's kind is none of the knowledge base's: expected {', '.join(self.kinds)}, or none"
             )
 
-    def link(
-        self,
-        mentions: Iterable[Mention],
-        *,
-        top_k: int = 5,
-        neighbours: Neighbours = "misses",
-        decoding: Decoding | None = None,
-    ) -> list[Link]:
-        """Link mentions, in one batch; the results are in their order.
-
-        Args:
-            mentions: what to link.
-            top_k: the most candidates in each link, at least 1.
-            neighbours: look for the nearest descriptions of the ``misses`` only (generated texts without an exact
-                match), or ``always``, so that exact links have neighbours among their candidates too.
-            decoding: overrides the linker's.
+    def link(self, mentions: Iterable[Mention], **options: Unpack[LinkOptions]) -> list[Link]:
+        """Link mentions, in one batch; the results are in their order. See `LinkOptions`.
 
         Raises:
             MentionError: where a mention's kind is unknown; `check` tells which.
-            ValueError: where `top_k` is below 1.
+            ValueError: where an option is not one of those allowed.
         """
         batch = list(mentions)
-        if top_k < 1:
-            raise ValueError(f"got top_k {top_k}, expected at least 1")
+        asked = self._asked(**options)
         for mention in batch:
             self.check(mention)
-        asked = _Asked(top_k, neighbours, self.identity(decoding))
-        clock = _Clock()
+        clock = Clock()
+        listed = {row: link for row, mention in enumerate(batch) if (link := self._look_up(mention, asked))}
+        rest = [mention for row, mention in enumerate(batch) if row not in listed]
         with clock.stage("tokenize"):
-            prompts = self._prompts(batch)
-        entries: list[_Entry] = [(prompt, mention.kind) for prompt, mention in zip(prompts, batch, strict=True)]
+            prompts = self._prompts(rest)
+        entries: list[_Entry] = [(prompt, mention.kind) for prompt, mention in zip(prompts, rest, strict=True)]
         found = self._find_all(list(dict.fromkeys(entries)), asked, clock)
         timings = Timings(**clock.seconds, mentions=len(batch))
+        judged = iter([judge(found[entry], asked) for entry in entries])
         return [
-            replace(found[entry], timings=timings, id=mention.id) for entry, mention in zip(entries, batch, strict=True)
+            replace(listed[row] if row in listed else next(judged), timings=timings, id=mention.id)
+            for row, mention in enumerate(batch)
         ]
 
     def link_iter(
-        self,
-        mentions: Iterable[Mention],
-        *,
-        top_k: int = 5,
-        neighbours: Neighbours = "misses",
-        decoding: Decoding | None = None,
-        chunk: int = _STREAM_CHUNK,
+        self, mentions: Iterable[Mention], *, chunk: int = _STREAM_CHUNK, **options: Unpack[LinkOptions]
     ) -> Iterator[Link]:
         """Link a stream of mentions, `chunk` at a time, and yield the results in order. See `link`."""
         if chunk < 1:
             raise ValueError(f"got chunk {chunk}, expected at least 1")
         source = iter(mentions)
         while batch := list(itertools.islice(source, chunk)):
-            yield from self.link(batch, top_k=top_k, neighbours=neighbours, decoding=decoding)
+            yield from self.link(batch, **options)
+
+    def link_document(
+        self,
+        text: str,
+        spans: Iterable[Span | tuple[int, int]],
+        *,
+        kinds: Iterable[str | None] = (),
+        ids: Iterable[str | None] = (),
+        **options: Unpack[LinkOptions],
+    ) -> list[DocumentLink]:
+        """Link the spans of a document, each in its sentence, and return a result for each, in their order.
+
+        Args:
+            text: of the document.
+            spans: one fragment ``(start, end)`` or several, in characters of `text`; see `engine.documents`.
+            kinds: of the spans, in their order; those that are missing are None.
+            ids: likewise.
+            options: see `LinkOptions`.
+
+        Raises:
+            MentionError: where `text` is no string, or there are more kinds or ids than spans. What is wrong with one
+                span is in its result, beside the others.
+        """
+        found = [self._checked(entry) for entry in mentions_of(text, spans, kinds=kinds, ids=ids)]
+        mentions = [entry.mention for entry in found if isinstance(entry, Located)]
+        links = iter(self.link(mentions, **options))
+        return [
+            DocumentLink(entry.spans, entry.sentence, next(links))
+            if isinstance(entry, Located)
+            else DocumentLink(error=str(entry))
+            for entry in found
+        ]
+
+    def _checked(self, entry: Located | MentionError) -> Located | MentionError:
+        try:
+            if isinstance(entry, Located):
+                self.check(entry.mention)
+        except MentionError as error:
+            return error
+        return entry
+
+    def _asked(
+        self,
+        *,
+        decoding: Decoding | None = None,
+        pipeline: Pipeline = "II",
+        reference: bool = False,
+        max_distance: float | None = None,
+        **options: Any,
+    ) -> Asked:
+        identity = replace(self.identity(decoding), pipeline=pipeline, reference=reference)
+        limit = self._max_distance if max_distance is None else max_distance
+        return Asked(identity, math.inf if reference else limit, **options)
+
+    def _look_up(self, mention: Mention, asked: Asked) -> Link | None:
+        """Return the lexicon's answer for a mention, if it has one that the knowledge base knows."""
+        if self._lexicon is None or asked.reference or not asked.lexicon:
+            return None
+        code = self._lexicon.find(mention.text, mention.kind)
+        concept = self.knowledge_base.find(code, mention.kind) if code is not None else None
+        if concept is None or not self._is_within(concept, asked.within):
+            return None
+        return Link(
+            code=concept.code,
+            codes=(concept.code,),
+            description=concept.description,
+            kind=concept.kind,
+            method="lexicon",
+            generated="",
+            log_prob=None,
+            distance=None,
+            candidates=(candidate_of(concept, "lexicon"),),
+            bundle=asked.identity,
+            title=concept.title,
+        )
+
+    def _is_within(self, concept: Concept, within: Subset | None) -> bool:
+        return within is None or bool(self.knowledge_base.match(concept.description, concept.kind, within))
 
     def _prompts(self, mentions: Sequence[Mention]) -> list[str]:
         return [self._stages.prompt(mention.text, mention.sentence) for mention in mentions]
 
-    def _find_all(self, entries: list[_Entry], asked: _Asked, clock: _Clock) -> dict[_Entry, Link]:
+    def _find_all(self, entries: list[_Entry], asked: Asked, clock: Clock) -> dict[_Entry, Link]:
         """Return the link of each distinct entry: from the cache, or found anew and kept there."""
         if self._cache is None:
             return dict(zip(entries, self._find(entries, asked, clock), strict=True))
-        secret = self._cache.secret
+        secret, settings = self._cache.secret, asked.settings()
         keys = {
-            entry: key(
-                secret,
-                asked.identity,
-                prompt=entry[0],
-                kind=entry[1],
-                top_k=asked.top_k,
-                neighbours=asked.neighbours,
-            )
-            for entry in entries
+            entry: key(secret, asked.identity, prompt=entry[0], kind=entry[1], settings=settings) for entry in entries
         }
         known = self._cache.get_many(keys.values())
         missing = [entry for entry in entries if keys[entry] not in known]
@@ -251,95 +308,31 @@ class Linker:
         self._cache.put_many({keys[entry]: link for entry, link in fresh.items()})
         return {entry: fresh[entry] if entry in fresh else known[keys[entry]] for entry in entries}
 
-    def _find(self, entries: list[_Entry], asked: _Asked, clock: _Clock) -> list[Link]:
-        works = self._generate(entries, asked, clock)
-        self._match(works, clock)
-        self._search(works, asked, clock)
-        return [self._link(work, asked) for work in works]
+    def _find(self, entries: list[_Entry], asked: Asked, clock: Clock) -> list[Link]:
+        return self._resolver.resolve(self._generate(entries, asked, clock), asked, clock) if entries else []
 
-    def _generate(self, entries: Sequence[_Entry], asked: _Asked, clock: _Clock) -> list[_Work]:
+    def _generate(self, entries: Sequence[_Entry], asked: Asked, clock: Clock) -> list[Work]:
         """Decode each distinct prompt once."""
         with clock.stage("tokenize"):
             rows = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompt for prompt, _ in entries))}
             encoded = self._stages.tokenizer.encode(list(rows))
         with clock.stage("generate"):
             outputs = self._decode(encoded, asked)
-        return [_Work(kind, outputs[rows[prompt]], encoded[rows[prompt]].truncated) for prompt, kind in entries]
+        return [Work(kind, prompt, encoded[rows[prompt]], outputs[rows[prompt]]) for prompt, kind in entries]
 
-    def _decode(self, encoded: list[Encoded], asked: _Asked) -> list[list[Hypothesis]]:
+    def _decode(self, encoded: list[Encoded], asked: Asked) -> list[list[Hypothesis]]:
         decoding = _check_decoding(asked.identity.decoding)
-        # Runners-up among the hypotheses are wanted, or the best one alone: then it may be found by a shorter way.
-        if decoding == "probable" and asked.top_k == 1 and self.plan.first_search == "greedy":
+        # The best one alone is wanted: it may be found by a shorter way. Runners-up, and the lead over them that the
+        # confidence looks at, need the beams.
+        alone = asked.top_k == 1 and not asked.rerank and decoding not in self._resolver.calibrations
+        if decoding == "probable" and alone and self.plan.first_search == "greedy":
             return certain_first(self._stages.generator, encoded, SEARCHES[decoding])
         return self._stages.generator.generate(encoded, SEARCHES[decoding])
 
-    def _match(self, works: Sequence[_Work], clock: _Clock) -> None:
-        """Look every hypothesis up; each distinct text once."""
-        known: dict[tuple[str, str | None], list[Concept]] = {}
-        with clock.stage("match"):
-            for work in works:
-                for hypothesis in work.hypotheses:
-                    key = (strip_code_suffix(hypothesis.text), work.kind)
-                    if key not in known:
-                        known[key] = self._stages.knowledge_base.match(*key)
-                    work.matches.append(known[key])
-
-    def _search(self, works: Sequence[_Work], asked: _Asked, clock: _Clock) -> None:
-        """Find the nearest descriptions of the misses (or of all); each distinct generated text is embedded once."""
-        always, top_k = asked.neighbours == "always", asked.top_k
-        wanted = [work for work in works if has_content(work.generated) and (always or not work.exact)]
-        texts = list(dict.fromkeys(work.generated for work in wanted))
-        if not texts:
-            return
-        with clock.stage("embed"):
-            vectors = self._stages.embedder.embed(texts)
-        with clock.stage("search"):
-            found = {kind: index.search(vectors, top_k) for kind, index in self._stages.indexes.items()}
-            rows = {text: row for row, text in enumerate(texts)}
-            for work in wanted:
-                work.neighbours = self._nearest(found, rows[work.generated], work.kind, top_k)
-
-    def _nearest(
-        self, found: dict[str, list[list[Neighbour]]], row: int, kind: str | None, top_k: int
-    ) -> list[Candidate]:
-        """Merge one row of the indexes' answers, nearest first, and give each description its codes."""
-        near = [(of, neighbour) for of in found if kind in (None, of) for neighbour in found[of][row]]
-        near.sort(key=lambda entry: entry[1].distance)
-        # What ties with the nearest stays whatever `top_k` is: the link's codes come from it.
-        kept = itertools.takewhile(lambda entry: entry[1].distance == near[0][1].distance, near[top_k:])
-        return [
-            Candidate(concept.code, concept.description, concept.kind, "neighbour", distance=neighbour.distance)
-            for of, neighbour in [*near[:top_k], *kept]
-            for concept in self._stages.knowledge_base.match(neighbour.description, of)
-        ]
-
-    def _link(self, work: _Work, asked: _Asked) -> Link:
-        method, chosen = self._decide(work)
-        first = chosen[0] if chosen else None
-        best = work.hypotheses[0]
-        return Link(
-            code=first.code if first else None,
-            codes=tuple(candidate.code for candidate in chosen),
-            description=first.description if first else None,
-            kind=first.kind if first else None,
-            method=method,
-            generated=best.text,
-            log_prob=best.log_prob,
-            distance=work.neighbours[0].distance if work.neighbours else None,
-            candidates=_distinct([*chosen, *work.from_hypotheses, *work.neighbours], asked.top_k),
-            bundle=asked.identity,
-            truncated=work.truncated,
-        )
-
-    def _decide(self, work: _Work) -> tuple[Method, list[Candidate]]:
-        """Return how the link was found, and the candidates for each code of the description it was found by."""
-        if work.exact:
-            return "exact", [_from_hypothesis(concept, work.hypotheses[0]) for concept in work.exact]
-        nearest = work.neighbours[0] if work.neighbours else None
-        if nearest is None or nearest.distance is None or nearest.distance > self._max_distance:
-            return "none", []
-        ties = [near for near in work.neighbours if near.distance == nearest.distance]
-        return "semantic", list(_distinct(ties, len(ties)))
+    def _log_probs(self, prompts: Sequence[Encoded], texts: Sequence[str]) -> list[float]:
+        """Return the log-probability of each text given its prompt."""
+        targets = [self._stages.tokenizer.encode_target(text) for text in texts]
+        return [float(tokens.sum()) for tokens in self._stages.generator.log_probs(prompts, targets)]
 
     def close(self) -> None:
         """Release the models and the cache; the linker cannot be used afterwards."""
@@ -356,38 +349,11 @@ class Linker:
         self.close()
 
 
-class _Clock:
-    """Adds up the seconds of each stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-
-def _from_hypothesis(concept: Concept, hypothesis: Hypothesis) -> Candidate:
-    return Candidate(concept.code, concept.description, concept.kind, "hypothesis", log_prob=hypothesis.log_prob)
-
-
-def _distinct(candidates: Iterable[Candidate], top_k: int) -> tuple[Candidate, ...]:
-    """Keep the first candidate of each code, and of these the first `top_k`."""
-    first: dict[tuple[str, str], Candidate] = {}
-    for candidate in candidates:
-        first.setdefault((candidate.kind, candidate.code), candidate)
-    return tuple(itertools.islice(first.values(), top_k))
-
-
 def _check_decoding(decoding: str) -> Decoding:
-    for known in DECODINGS:
+    for known in SEARCHES:
         if decoding == known:
             return known
-    raise ValueError(f"got decoding {decoding!r}, expected one of {', '.join(DECODINGS)}")
+    raise ValueError(f"got decoding {decoding!r}, expected one of {', '.join(SEARCHES)}")
 
 
 def _identify(bundle: Bundle, device: str, compute_type: str, decoding: str) -> BundleIdentity:

@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from engine.errors import MentionError
 
-Method = Literal["exact", "semantic", "none"]
-Evidence = Literal["hypothesis", "neighbour"]
+Method = Literal["exact", "semantic", "lexicon", "none"]
+Evidence = Literal["hypothesis", "neighbour", "lexicon"]
+Tier = Literal["text", "normal"]
+Pipeline = Literal["I", "II"]
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -86,11 +88,18 @@ class Hypothesis(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Concept(_Record):
-    """A code of the knowledge base with the description by which it was found."""
+    """A code of the knowledge base with the description by which it was found.
+
+    Attributes:
+        title: the code's preferred description; `description` may be a synonym.
+        tier: how the description was matched: to the letter (``text``), or in normal form (``normal``).
+    """
 
     code: str
     description: str
     kind: str
+    title: str = ""
+    tier: Tier = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +107,22 @@ class Candidate(_Record):
     """A code that might be meant, with its evidence.
 
     Attributes:
+        description: the one by which it was found; `title` is the code's preferred one.
         evidence: ``hypothesis`` where one of the generated texts matched its description, ``neighbour`` where the
-            description lies near the generated text.
-        log_prob: of the hypothesis, None for a neighbour.
-        distance: squared L2 distance of unit vectors (2 - 2 cos), in [0, 4]; None for a hypothesis.
+            description lies near the generated text, ``lexicon`` where the lexicon has it; of all that speaks for it,
+            the strongest first.
+        log_prob: of the best hypothesis, or, re-ranked, of the description itself given the prompt; else None.
+        distance: squared L2 distance of unit vectors (2 - 2 cos), in [0, 4], to the generated text; None where it is
+            none of the neighbours.
     """
 
     code: str
     description: str
     kind: str
-    evidence: Evidence
+    evidence: tuple[Evidence, ...]
     log_prob: float | None = None
     distance: float | None = None
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +134,19 @@ class Timings(_Record):
     match: float = 0.0
     embed: float = 0.0
     search: float = 0.0
+    rerank: float = 0.0
     mentions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class BundleIdentity(_Record):
-    """Which bundle, knowledge base and settings a link came from."""
+    """Which bundle, knowledge base and settings a link came from.
+
+    Attributes:
+        knowledge_base: its edition.
+        pipeline: ``I`` (exact matches alone) or ``II`` (the nearest description for what has none).
+        reference: whether matching and search were done as the paper does them.
+    """
 
     name: str
     sha256: str
@@ -134,6 +154,8 @@ class BundleIdentity(_Record):
     decoding: str
     compute_type: str
     device: str
+    pipeline: Pipeline = "II"
+    reference: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +165,20 @@ class Link(_Record):
     Attributes:
         code: the first code, None where `method` is ``none``.
         codes: every code of the matched description, in the knowledge base's order.
-        method: ``exact`` (the generated text is a description), ``semantic`` (the nearest description) or ``none``.
-        generated: the generator's first output.
-        log_prob: its log-probability; `probability` is ``exp(log_prob)``.
+        description: the one by which the code was found, perhaps a synonym; `title` is the code's preferred one.
+        method: ``exact`` (the generated text is a description), ``semantic`` (the nearest description), ``lexicon``
+            (the mention stands in the lexicon; nothing was generated) or ``none``.
+        generated: the generator's first output; empty where the lexicon answered.
+        log_prob: its log-probability, None where nothing was generated; `probability` is ``exp(log_prob)``.
         distance: squared L2 distance to the nearest description; None where it was not looked for.
         candidates: the runners-up too, best first, the code of the link at the head.
         truncated: True where the prompt was longer than the model takes, and was cut.
         id: the mention's own.
+        tier: whether the description was matched to the letter (``text``) or in normal form; None if not ``exact``.
+        confidence: the calibrated probability, in [0, 1], that the first code is right (of the first candidate where
+            it was too low to answer); None where the bundle was never calibrated for these settings.
+        lead: by how much `log_prob` exceeds that of the best output that means another code; None where there is none.
+        tokens: of the generated text, ``</s>`` included; 0 where nothing was generated.
     """
 
     code: str | None
@@ -158,18 +187,23 @@ class Link(_Record):
     kind: str | None
     method: Method
     generated: str
-    log_prob: float
+    log_prob: float | None
     distance: float | None
     candidates: tuple[Candidate, ...]
     bundle: BundleIdentity
     timings: Timings = field(default_factory=Timings)
     truncated: bool = False
     id: str | None = None
+    title: str | None = None
+    tier: Tier | None = None
+    confidence: float | None = None
+    lead: float | None = None
+    tokens: int = 0
 
     @property
-    def probability(self) -> float:
-        """The probability of the generated text, in [0, 1]."""
-        return min(1.0, math.exp(self.log_prob))
+    def probability(self) -> float | None:
+        """The probability of the generated text, in [0, 1]; None where nothing was generated."""
+        return None if self.log_prob is None else min(1.0, math.exp(self.log_prob))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the link as plain dictionaries and lists, `probability` included."""

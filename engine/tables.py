@@ -28,8 +28,8 @@ FORMATS: tuple[Format, ...] = ("jsonl", "csv", "tsv")
 _SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".tab": "tsv"}
 _MENTION_COLUMNS = ("text", "sentence", "kind", "id")
 _RESULT_COLUMNS = (
-    "code", "codes", "description", "kind", "method", "generated", "log_prob", "probability", "distance",
-    "candidates", "truncated", "bundle", "error",
+    "code", "codes", "description", "title", "kind", "method", "tier", "confidence", "generated", "log_prob",
+    "probability", "distance", "candidates", "truncated", "bundle", "error",
 )  # fmt: skip
 _MAX_CELL = 1 << 28
 _MAX_NESTING = 64

@@ -23,12 +23,15 @@ from convert.encoder import convert_encoder
 from convert.generator import GeneratorFacts, convert_generator
 from convert.recipe import Recipe
 from engine.bundle import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE, write_manifest, writing
+from engine.code_tables import CodeTable
+from engine.knowledge import build_knowledge_base
 from engine.stages.index import Index, IndexSettings, save_all
-from engine.stages.knowledge_base import KnowledgeBase, Summary, read_table
+from engine.stages.knowledge_base import KnowledgeBase, Summary
 
 SEED = 1
 _PUBLISHED = ROOT / "models" / "medical-mt5-large.toml"
 _PARITY_ROWS = 4_000  # of the knowledge base that is embedded for parity: a tenth of a second each
+EDITION = "synthetic, with the mini's terms"
 FULL_ROWS = 180_000
 
 
@@ -87,7 +90,7 @@ def write_recipe(cache: Path, *, quantization: str, precision: str, encoder: str
         r'"cambridgeltl/[^"]+"': f'"{ensure_checkpoint(cache, encoder)}"',
         r'quantization = "\w+"': f'quantization = "{quantization}"',
         r'precision = "\w+"': f'precision = "{precision}"',
-        r'edition = "[^"]+"': 'edition = "synthetic, with the mini\'s terms"',
+        r'edition = "[^"]+"': f'edition = "{EDITION}"',
         r'"cie10es/diagnoses.tsv"': f'"{tables[0][0]}"',
         r'"cie10es/procedures.tsv"': f'"{tables[1][0]}"',
         r"prompts = \d+": f'prompts = {prompts}\nmentions = "{ROOT / "engine" / "bench" / "workload.tsv"}"',
@@ -126,8 +129,8 @@ def assemble(cache: Path, output: Path, vocabulary: str = "knowledge-base") -> l
     generator, encoder = ensure_checkpoint(cache, "generator"), ensure_checkpoint(cache, "encoder-large")
     with writing(output) as directory:
         start = time.perf_counter()
-        rows = (row for table, kind in tables for row in read_table(table, kind))
-        summary = KnowledgeBase.build(directory / KNOWLEDGE_BASE, rows)
+        read = [CodeTable(path, kind) for path, kind in tables]
+        summary = build_knowledge_base(directory / KNOWLEDGE_BASE, read, edition=EDITION).summary
         base = KnowledgeBase(directory / KNOWLEDGE_BASE)
         by_kind = {kind: base.descriptions(kind) for kind in base.kinds}
         base.close()
@@ -169,7 +172,7 @@ def _manifest(facts: GeneratorFacts, summary: Summary, settings: IndexSettings, 
         },
         "encoder": {"precision": "int8", "pooling": "cls", "max_tokens": 64, "dimension": 1024},
         "knowledge_base": {
-            "edition": "synthetic, with the mini's terms", "concepts": summary.concepts,
+            "edition": EDITION, "concepts": summary.concepts,
             "descriptions": summary.descriptions, "tables": [],
         },
         "index": {**settings.to_dict(), "recall_at_1": 0.0, "max_distance": 0.8}, "tolerances": {}, "parity": {},

@@ -17,7 +17,8 @@ from engine.errors import BundleError, DeviceError
 from engine.records import Hypothesis
 from engine.stages.tokenizer import Encoded, Tokenizer
 
-Decoding = Literal["reference", "probable"]
+Decoding = Literal["reference", "probable", "greedy"]
+# Those that a bundle may name, with references of PyTorch for each; `greedy` is there to compare with.
 DECODINGS: tuple[Decoding, ...] = ("reference", "probable")
 COMPUTE_TYPES = ("float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16")
 
@@ -49,6 +50,8 @@ SEARCHES: dict[Decoding, Search] = {
     # Ranked by the plain log-probability, CTranslate2 goes on until the first beam has finished, so that the best
     # hypothesis is the most probable output that the beams can find; early stopping does not promise that.
     "probable": Search(length_penalty=0.0),
+    # The most probable token each time: one hypothesis, and no runners-up.
+    "greedy": Search(beams=1, length_penalty=0.0),
 }
 
 

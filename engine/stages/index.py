@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from engine.errors import BundleError
 
 Vectors = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 # One fixed seed and one thread: the same vectors give the same graph.
 _SEED = 20240229
 RESCORED = 50  # neighbours that the full vectors decide between, where a bundle does not say how many
@@ -35,6 +36,8 @@ _BLOCK = 4096
 _CELLS = 1 << 21
 # Exact search keeps so many more than it is asked for: matrix products round otherwise than differences.
 _SPARE = 8
+# Neighbours that the graph is asked for at most, where few of them are allowed.
+_WIDEST = 2048
 # Vectors of a graph that are compared with the file of vectors at opening.
 _SAMPLE = 16
 
@@ -184,8 +187,14 @@ class Index:
         """The distinct vectors, by label. Of an opened index a view of the file, resident as long as it is held."""
         return self._rows.mapped() if isinstance(self._rows, _VectorFile) else np.asarray(self._rows)
 
-    def search(self, vectors: Vectors, k: int) -> list[list[Neighbour]]:
+    def search(self, vectors: Vectors, k: int, allowed: Mask | None = None) -> list[list[Neighbour]]:
         """Return the descriptions of the (up to) `k` nearest labels of each vector [n, dimension], nearest first.
+
+        Args:
+            vectors: unit vectors.
+            k: how many labels.
+            allowed: which labels may be found, [labels]; None: all. The graph is asked for more and more neighbours
+                until enough of them are allowed; where that takes too many, every allowed vector is compared.
 
         Raises:
             BundleError: where the bundle's files were altered since they were opened.
@@ -194,18 +203,40 @@ class Index:
             return []
         asked = min(k if self._projection is None else max(k, self._rescored), len(self))
         try:
-            labels, distances = self._graph.knn_query(_project(vectors, self._projection), k=asked, num_threads=1)
+            near = self._propose(vectors, asked, allowed)
         except RuntimeError:  # fewer than asked can be reached, among very many that are almost equal
-            return self.search_exactly(vectors, k)
+            near = None
+        if near is None:
+            return self.search_exactly(vectors, k, allowed)
         if self._projection is not None:
-            return [self._nearest(vector, near, k) for vector, near in zip(vectors, labels, strict=True)]
-        return [list(self._neighbours(*row)) for row in zip(labels, distances, strict=True)]
+            return [self._nearest(vector, labels, k) for vector, (labels, _) in zip(vectors, near, strict=True)]
+        return [list(self._neighbours(labels[:k], distances[:k])) for labels, distances in near]
 
-    def search_exactly(self, vectors: Vectors, k: int) -> list[list[Neighbour]]:
-        """Return what `search` approximates, by comparing with every vector."""
-        kept = min(k + _SPARE, len(self))
+    def _propose(
+        self, vectors: Vectors, asked: int, allowed: Mask | None
+    ) -> list[tuple[NDArray[Any], NDArray[Any]]] | None:
+        """Return the `asked` nearest labels of the graph that are allowed; None where the graph finds too few."""
+        projected = _project(vectors, self._projection)
+        if allowed is None:
+            return list(zip(*self._graph.knn_query(projected, k=asked, num_threads=1), strict=True))
+        wanted, width = min(asked, int(allowed.sum())), asked
+        while width <= _WIDEST:
+            found = zip(*self._graph.knn_query(projected, k=min(width, len(self)), num_threads=1), strict=True)
+            kept = [(labels[mask], distances[mask]) for labels, distances in found for mask in (allowed[labels],)]
+            if all(len(labels) >= wanted for labels, _ in kept):
+                return kept
+            width *= 4
+        return None
+
+    def search_exactly(self, vectors: Vectors, k: int, allowed: Mask | None = None) -> list[list[Neighbour]]:
+        """Return what `search` approximates, by comparing with every vector that is allowed."""
+        among = np.arange(len(self)) if allowed is None else np.flatnonzero(allowed)
+        if not len(among):
+            return [[] for _ in vectors]
+        kept = min(k + _SPARE, len(among))
         near: list[tuple[NDArray[Any], NDArray[Any]]] = []
-        for block in _blocks(len(self), max(1, _CELLS // max(1, len(vectors)))):
+        for part in _blocks(len(among), max(1, _CELLS // max(1, len(vectors)))):
+            block = among[part]
             found = squared_distances(vectors, self._rows[block])
             best = np.argpartition(found, min(kept, len(block)) - 1, axis=1)[:, :kept]
             near.append((block[best], np.take_along_axis(found, best, axis=1)))

@@ -3,48 +3,85 @@
 Order. A description can belong to several codes (two codes share a title; titles that differ in casing share a
 normal form). `KnowledgeBase.match` returns all of them: those whose description is the text to the letter first, then
 those that agree in normal form; within each, preferred descriptions before synonyms, then the order of the tables'
-rows, tables in the order of the recipe. The first row of a table thus wins, as in the paper.
+rows, tables in the order of the recipe. `KnowledgeBase.match_as_published` returns what the paper does: the first row
+of the tables that agrees in the paper's own normal form, and no other.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
+import functools
 import sqlite3
 import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from engine.errors import BundleError, TableError
-from engine.records import Concept, has_content
-from engine.stages.text import fold_spaces, normal_form
+from engine.records import Concept, Tier
+from engine.stages.codes import System, chapter, code_key, parent_keys, written_forms
+from engine.stages.text import normal_form, published_form
 
-_SCHEMA = """
-CREATE TABLE concept (id INTEGER PRIMARY KEY, code TEXT NOT NULL, kind TEXT NOT NULL, parent TEXT, UNIQUE (kind, code));
+SCHEMA = 2
+_TABLES = f"""
+PRAGMA user_version = {SCHEMA};
+CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE source (id INTEGER PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL, sha256 TEXT NOT NULL,
+    rows INTEGER NOT NULL, rejected INTEGER NOT NULL);
+CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, system TEXT NOT NULL, concepts INTEGER NOT NULL);
+CREATE TABLE concept (
+    id INTEGER PRIMARY KEY, code TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, title TEXT NOT NULL, parent TEXT,
+    leaf INTEGER NOT NULL, chapter TEXT, UNIQUE (kind, code));
+-- `published` is the paper's normal form, where it is another than `normal`.
 CREATE TABLE description (
     id INTEGER PRIMARY KEY, concept INTEGER NOT NULL REFERENCES concept, text TEXT NOT NULL, normal TEXT NOT NULL,
-    preferred INTEGER NOT NULL, UNIQUE (concept, text));
+    published TEXT, preferred INTEGER NOT NULL);
+"""
+# Made when the rows are in: sorting once is several times faster than inserting in order.
+_INDEXES = """
 CREATE INDEX description_text ON description (text);
 CREATE INDEX description_normal ON description (normal);
+CREATE INDEX description_published ON description (published) WHERE published IS NOT NULL;
+CREATE INDEX description_concept ON description (concept);
+CREATE INDEX concept_key ON concept (key);
+CREATE INDEX concept_parent ON concept (kind, parent);
+CREATE VIRTUAL TABLE words USING fts5 (normal, content = 'description', content_rowid = 'id', tokenize = 'ascii');
+INSERT INTO words (words) VALUES ('rebuild');
 """
 _MATCH = """
-SELECT c.code, d.text, c.kind FROM description d JOIN concept c ON c.id = d.concept
-WHERE d.{column} = ? AND (?2 IS NULL OR c.kind = ?2) ORDER BY d.preferred DESC, d.id
+SELECT c.id, c.code, d.text, c.kind, c.title FROM description d JOIN concept c ON c.id = d.concept
+WHERE {condition} AND (?2 IS NULL OR c.kind = ?2) ORDER BY {order}
 """
-_CODE_COLUMNS = ("code", "codigo", "código")
-_DESCRIPTION_COLUMNS = ("description", "descripcion", "descripción")
+_FIND = """
+SELECT code, title, kind, title FROM concept WHERE key = ?1 AND (?2 IS NULL OR kind = ?2)
+ORDER BY code != ?3, id LIMIT 1
+"""
+_TIERS: tuple[tuple[Tier, str], ...] = (("text", "d.text = ?1"), ("normal", "d.normal = ?1"))
+_IN_ORDER, _FIRST = "d.preferred DESC, d.id", "d.id LIMIT 1"
+_PUBLISHED = "(d.published = ?1 OR d.published IS NULL AND d.normal = ?1)"
+_SUBSETS_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a knowledge base table: a code, a description of it, and its kind."""
+    """One row of a knowledge base: a code in canonical form, a description of it, and its kind."""
 
     code: str
     description: str
     kind: str
     preferred: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A table that a knowledge base was built from."""
+
+    name: str
+    kind: str
+    sha256: str
+    rows: int
+    rejected: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,66 +92,65 @@ class Summary:
     descriptions: int
 
 
-def canonical_code(code: str) -> str:
-    """Return a code in upper case, without white space around it; its dot, if it has one, stays."""
-    return code.strip().upper()
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """A part of a knowledge base. What is None restricts nothing.
 
-
-def read_table(path: Path, kind: str) -> Iterator[Row]:
-    """Read the rows of a table of codes and descriptions.
-
-    The separator is a tab, or a comma where the name ends in ``.csv``. The columns are those named ``code`` or
-    ``codigo`` and ``description`` or ``descripcion`` in the first row, else the first two. Codes are text in every
-    case (``0210``, ``3E03``). Empty lines are passed over.
-
-    Raises:
-        TableError: where the file cannot be read, is not UTF-8, or a row lacks its code or its description.
+    Attributes:
+        kinds: of the codes.
+        chapters: Roman numerals of ICD-10-CM, the first character of ICD-10-PCS; ``kind:X`` means that kind's alone.
+        leaf: only codes below which there is no other.
+        codes: these codes alone, compared by letters and digits.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = (
-                csv.reader(lines, strict=True)
-                if path.suffix.lower() == ".csv"
-                else csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-            )
-            yield from _rows(reader, path, kind)
-    except OSError as error:
-        raise TableError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise TableError(f"{path}: is not UTF-8; save it as UTF-8") from error
-    except csv.Error as error:
-        raise TableError(f"{path}: is not a well-formed table ({error})") from error
+
+    kinds: frozenset[str] | None = None
+    chapters: frozenset[str] | None = None
+    leaf: bool = False
+    codes: frozenset[str] | None = None
+
+    def holds(self, code: str, kind: str, chapter: str | None, leaf: bool) -> bool:
+        """Tell whether a code is in it."""
+        return (
+            (self.kinds is None or kind in self.kinds)
+            and (self.chapters is None or bool(self.chapters & {chapter, f"{kind}:{chapter}"}))
+            and (leaf or not self.leaf)
+            and (self.codes is None or code_key(code) in self._keys)
+        )
+
+    @property
+    def _keys(self) -> frozenset[str]:
+        return _keys_of(self.codes or frozenset())
 
 
-def _rows(reader: Iterator[list[str]], path: Path, kind: str) -> Iterator[Row]:
-    columns: tuple[int, int] | None = None
-    for number, cells in enumerate(reader, start=1):
-        if not any(has_content(cell) for cell in cells):
-            continue
-        if columns is None:
-            columns, is_header = _columns(cells)
-            if is_header:
-                continue
-        if len(cells) <= max(columns):
-            raise TableError(f"{path}, row {number}: got {len(cells)} column(s), expected a code and a description")
-        code, description = canonical_code(cells[columns[0]]), fold_spaces(cells[columns[1]])
-        if not has_content(code) or not has_content(description):
-            missing = "code" if not has_content(code) else "description"
-            raise TableError(f"{path}, row {number}: the {missing} is empty")
-        yield Row(code, description, kind)
+@functools.lru_cache(_SUBSETS_KEPT)
+def _keys_of(codes: frozenset[str]) -> frozenset[str]:
+    return frozenset(code_key(code) for code in codes)
 
 
-def _columns(header: list[str]) -> tuple[tuple[int, int], bool]:
-    names = [name.strip().casefold() for name in header]
-    code = next((names.index(name) for name in _CODE_COLUMNS if name in names), None)
-    description = next((names.index(name) for name in _DESCRIPTION_COLUMNS if name in names), None)
-    if code is None or description is None:
-        return (0, 1), False
-    return (code, description), True
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A code with its place in the hierarchy.
+
+    Attributes:
+        code: in canonical form.
+        title: its preferred description.
+        descriptions: the others.
+        ancestors: code and title of each, the nearest first.
+        children: likewise, in the order of their codes.
+    """
+
+    code: str
+    kind: str
+    title: str
+    descriptions: tuple[str, ...]
+    chapter: str | None
+    leaf: bool
+    ancestors: tuple[tuple[str, str], ...] = ()
+    children: tuple[tuple[str, str], ...] = ()
 
 
 class KnowledgeBase:
-    """Look-up of descriptions in a knowledge base file. Thread-safe."""
+    """Look-up of codes and descriptions in a knowledge base file. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         """Open the file, read-only and in place.
@@ -126,68 +162,220 @@ class KnowledgeBase:
         self._lock = threading.Lock()
         try:
             self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
-            rows = self._connection.execute(
-                "SELECT kind, count(*) FROM concept GROUP BY kind ORDER BY min(id)"
-            ).fetchall()
+            self._require_schema(path)
+            kinds = self._connection.execute("SELECT name, system, concepts FROM kind ORDER BY id").fetchall()
+            about = self._connection.execute("SELECT key, value FROM about").fetchall()
         except sqlite3.Error as error:
             raise BundleError(
                 f"{path.name} cannot be opened as a knowledge base ({error}); build the bundle anew"
             ) from error
-        self._kinds: dict[str, int] = dict(rows)
+        self.systems: dict[str, System] = {name: system for name, system, _ in kinds}
+        self.concepts: dict[str, int] = {name: count for name, _, count in kinds}
+        self.edition = str(dict(about).get("edition", ""))
+        self._subset = functools.lru_cache(_SUBSETS_KEPT)(self._select_subset)
+
+    def _require_schema(self, path: Path) -> None:
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if found != SCHEMA:
+            self._connection.close()
+            raise BundleError(
+                f"{path.name} cannot be opened as a knowledge base (got schema {found}, expected {SCHEMA}); "
+                "build it, or its bundle, anew"
+            )
 
     @staticmethod
-    def build(path: Path, rows: Iterable[Row]) -> Summary:
+    def build(
+        path: Path,
+        rows: Iterable[Row],
+        *,
+        systems: Mapping[str, System] | None = None,
+        edition: str = "",
+        sources: Iterable[Source] = (),
+        only: Subset | None = None,
+    ) -> Summary:
         """Write the knowledge base file `path` from rows, in their order; exact repetitions count once.
+
+        Args:
+            path: of the new file.
+            rows: codes in canonical form.
+            systems: the code system of each kind; default: other.
+            edition: its name.
+            sources: the tables that the rows come from.
+            only: leave out what lies outside of it; a leaf is what is one among all rows.
 
         Raises:
             TableError: where there is no row at all.
         """
+        draft = _Draft(rows, systems or {}, only)
         with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-            connection.executescript(_SCHEMA)
-            _insert(connection, rows)
-            _set_parents(connection)
-            concepts = Counter(
-                dict(connection.execute("SELECT kind, count(*) FROM concept GROUP BY kind ORDER BY min(id)"))
+            connection.execute("PRAGMA page_size = 8192")
+            connection.executescript(_TABLES)
+            draft.write(connection)
+            connection.execute("INSERT INTO about VALUES ('edition', ?)", (edition,))
+            connection.executemany(
+                "INSERT INTO source (name, kind, sha256, rows, rejected) VALUES (?, ?, ?, ?, ?)",
+                [(source.name, source.kind, source.sha256, source.rows, source.rejected) for source in sources],
             )
+            connection.executescript(_INDEXES)
             (descriptions,) = connection.execute("SELECT count(*) FROM description").fetchone()
         if not descriptions:
-            raise TableError("the knowledge base's tables hold no row; give at least one code with its description")
-        return Summary(dict(concepts), descriptions)
+            raise TableError(
+                "the knowledge base's tables hold no row"
+                + (" within what was asked for; ask for more" if only else "; give at least one code and description")
+            )
+        return Summary(draft.counts(), descriptions)
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of its rows, in the order of the tables."""
-        return tuple(self._kinds)
+        return tuple(self.systems)
 
-    def match(self, text: str, kind: str | None = None) -> list[Concept]:
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The tables that it was built from."""
+        rows = self._query("SELECT name, kind, sha256, rows, rejected FROM source ORDER BY id")
+        return tuple(Source(*row) for row in rows)
+
+    def match(self, text: str, kind: str | None = None, within: Subset | None = None) -> list[Concept]:
         """Return every code that has `text` as a description, in the order that the module documents.
 
         Args:
             text: a description, as generated.
             kind: of the rows to look in; None: all.
+            within: the codes to look among; None: all.
         """
-        normal = normal_form(text)
-        found = self._select("text", text, kind)
-        if normal:
-            found += self._select("normal", normal, kind)
         first: dict[tuple[str, str], Concept] = {}
-        for concept in found:
-            first.setdefault((concept.code, concept.kind), concept)
+        for tier, condition in _TIERS:
+            value = text if tier == "text" else normal_form(text)
+            if not value:
+                continue
+            for number, *columns in self._query(_MATCH.format(condition=condition, order=_IN_ORDER), value, kind):
+                if within is None or number in self._subset(within):
+                    concept = replace(Concept(*columns), tier=tier)
+                    first.setdefault((concept.code, concept.kind), concept)
         return list(first.values())
 
-    def _select(self, column: str, value: str, kind: str | None) -> list[Concept]:
-        with self._lock:
-            rows = self._connection.execute(_MATCH.format(column=column), (value, kind)).fetchall()
-        return [Concept(*row) for row in rows]
+    def match_as_published(self, text: str, kind: str | None = None) -> list[Concept]:
+        """Return the code of the first row that agrees with `text` in the paper's normal form, or nothing."""
+        form = published_form(text)
+        if not form:
+            return []
+        rows = self._query(_MATCH.format(condition=_PUBLISHED, order=_FIRST), form, kind)
+        concepts = [Concept(*columns) for _, *columns in rows]
+        return [replace(concept, tier="text" if concept.description == text else "normal") for concept in concepts]
 
-    def descriptions(self, kind: str) -> list[str]:
-        """Return the distinct descriptions of a kind, in the order of the tables."""
-        query = (
-            "SELECT text FROM description d JOIN concept c ON c.id = d.concept "
-            "WHERE c.kind = ? GROUP BY text ORDER BY min(d.id)"
+    def find(self, code: str, kind: str | None = None) -> Concept | None:
+        """Return the code as the knowledge base writes it, with its title; None where it has no such code.
+
+        Compared by letters and digits. Of several codes that agree so (``B02.0`` and ``B020``) it is the one that is
+        written like `code`, else the first of the tables; where none agrees, the first of `written_forms` that is
+        there.
+        """
+        key, written = code_key(code), code.strip().upper()
+        rows = self._query(_FIND, key, kind, written)
+        for of in [kind] if kind is not None else self.kinds:
+            for form in written_forms(key, self.systems.get(of, "other"))[1:]:
+                rows = rows or self._query(_FIND, form, of, written)
+        return Concept(*rows[0]) if rows else None
+
+    def show(self, code: str, kind: str | None = None) -> Entry | None:
+        """Return a code with its descriptions, ancestors and children; None where there is no such code."""
+        concept = self.find(code, kind)
+        if concept is None:
+            return None
+        number, chapter_of, leaf = self._query(
+            "SELECT id, chapter, leaf FROM concept WHERE kind = ? AND code = ?", concept.kind, concept.code
+        )[0]
+        texts = self._query(
+            "SELECT text FROM description WHERE concept = ? AND text != ? ORDER BY preferred DESC, id",
+            number,
+            concept.title,
         )
-        with self._lock:
-            return [text for (text,) in self._connection.execute(query, (kind,))]
+        children = self._query(
+            "SELECT code, title FROM concept WHERE kind = ? AND parent = ? ORDER BY code", concept.kind, concept.code
+        )
+        return Entry(
+            concept.code,
+            concept.kind,
+            concept.title,
+            tuple(text for (text,) in texts),
+            chapter_of,
+            bool(leaf),
+            tuple(self._ancestors(concept)),
+            tuple((str(child), str(title)) for child, title in children),
+        )
+
+    def _ancestors(self, concept: Concept) -> list[tuple[str, str]]:
+        query = (
+            "SELECT p.code, p.title FROM concept c JOIN concept p ON p.kind = c.kind AND p.code = c.parent "
+            "WHERE c.kind = ? AND c.code = ?"
+        )
+        found: list[tuple[str, str]] = []
+        while rows := self._query(query, concept.kind, found[-1][0] if found else concept.code):
+            found.append(rows[0])
+        return found
+
+    def beginning_with(self, code: str, limit: int = 20, kind: str | None = None) -> list[Concept]:
+        """Return codes that begin with `code`, for somebody who gave no whole one."""
+        key = code_key(code)
+        rows = self._query(
+            "SELECT code, title, kind, title FROM concept WHERE key >= ?1 AND key < ?2 AND (?3 IS NULL OR kind = ?3) "
+            "ORDER BY key, id LIMIT ?4",
+            key,
+            f"{key}{chr(0x10FFFF)}",
+            kind,
+            limit,
+        )
+        return [Concept(*row) for row in rows] if key else []
+
+    def search(self, text: str, kind: str | None = None, limit: int = 20) -> list[Concept]:
+        """Return codes with a description that holds the words of `text`, or their beginnings, the closest first.
+
+        Where no description holds all of them, those that hold some. Ranked by BM25 (SQLite's FTS5), each code once.
+        """
+        words = dict.fromkeys(word for word in normal_form(text).split() if word.isascii() and word.isalnum())
+        for operator in (" AND ", " OR "):
+            found = self._with_words(operator.join(f'"{word}"*' for word in words), kind, limit) if words else []
+            if found:
+                return found
+        return []
+
+    def _with_words(self, expression: str, kind: str | None, limit: int) -> list[Concept]:
+        query = (
+            "SELECT c.code, d.text, c.kind, c.title, min(rank) FROM words JOIN description d ON d.id = words.rowid "
+            "JOIN concept c ON c.id = d.concept WHERE words MATCH ? AND (?2 IS NULL OR c.kind = ?2) "
+            "GROUP BY c.id ORDER BY min(rank), c.id LIMIT ?3"
+        )
+        return [Concept(*row[:4]) for row in self._query(query, expression, kind, limit)]
+
+    def descriptions(self, kind: str, within: Subset | None = None) -> list[str]:
+        """Return the distinct descriptions of a kind, in the order of the tables."""
+        rows = self._query(
+            "SELECT d.text, d.concept FROM description d JOIN concept c ON c.id = d.concept "
+            "WHERE c.kind = ? ORDER BY d.id",
+            kind,
+        )
+        allowed = None if within is None else self._subset(within)
+        return list(dict.fromkeys(text for text, number in rows if allowed is None or number in allowed))
+
+    def codes(self, kind: str) -> list[str]:
+        """Return the codes of a kind, in the order of the tables."""
+        return [code for (code,) in self._query("SELECT code FROM concept WHERE kind = ? ORDER BY id", kind)]
+
+    def count(self, within: Subset) -> int:
+        """Return how many codes are in a subset."""
+        return len(self._subset(within))
+
+    def _select_subset(self, within: Subset) -> frozenset[int]:
+        rows = self._query("SELECT id, code, kind, chapter, leaf FROM concept")
+        return frozenset(number for number, *columns in rows if within.holds(*columns))
+
+    def _query(self, query: str, *values: Any) -> list[Any]:
+        try:
+            with self._lock:
+                return self._connection.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise BundleError(f"the knowledge base cannot be read ({error}); build it, or its bundle, anew") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -195,27 +383,104 @@ class KnowledgeBase:
             self._connection.close()
 
 
-def _insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    concepts: dict[tuple[str, str], int] = {}
-    for row in rows:
-        key = (row.kind, row.code)
-        if key not in concepts:
-            concepts[key] = len(concepts) + 1
-            connection.execute("INSERT INTO concept VALUES (?, ?, ?, NULL)", (concepts[key], row.code, row.kind))
-        connection.execute(
-            "INSERT OR IGNORE INTO description (concept, text, normal, preferred) VALUES (?, ?, ?, ?)",
-            (concepts[key], row.description, normal_form(row.description), row.preferred),
+@dataclass(slots=True)
+class _Code:
+    """A code of the tables: its first preferred description is its title."""
+
+    code: str
+    kind: str
+    title: str
+    titled: bool
+    parent: str | None = None
+    leaf: bool = True
+    number: int = 0
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The rows of a knowledge base in the making, by kind and code."""
+
+    rows: Iterable[Row]
+    systems: Mapping[str, System]
+    only: Subset | None
+    codes: dict[tuple[str, str], _Code] = field(default_factory=dict)
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        rows = self._distinct()
+        for row in rows:
+            self._add(row)
+        self._set_parents()
+        kept = [code for code in self.codes.values() if self._keeps(code)]
+        for number, code in enumerate(kept, start=1):
+            code.number = number
+        self._adopt(kept)
+        connection.executemany(
+            "INSERT INTO concept VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (code.number, code.code, code.kind, code_key(code.code), code.title, code.parent, code.leaf,
+                 self._chapter(code))
+                for code in kept
+            ),
+        )  # fmt: skip
+        connection.executemany(
+            "INSERT INTO description (concept, text, normal, published, preferred) VALUES (?, ?, ?, ?, ?)",
+            self._descriptions(rows),
+        )
+        connection.executemany(
+            "INSERT INTO kind (name, system, concepts) VALUES (?, ?, ?)",
+            [(kind, self._system(kind), count) for kind, count in self.counts().items()],
         )
 
+    def counts(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for code in self.codes.values():
+            if code.number:
+                found[code.kind] = found.get(code.kind, 0) + 1
+        return found
 
-def _set_parents(connection: sqlite3.Connection) -> None:
-    """Set each concept's parent: the longest shorter code of its kind that it begins with, dots apart."""
-    by_kind: dict[str, dict[str, str]] = {}
-    for kind, code in connection.execute("SELECT kind, code FROM concept").fetchall():
-        by_kind.setdefault(kind, {})[code.replace(".", "")] = code
-    for kind, codes in by_kind.items():
-        pairs: Sequence[tuple[str | None, str, str]] = [
-            (next((codes[bare[:end]] for end in range(len(bare) - 1, 0, -1) if bare[:end] in codes), None), kind, code)
-            for bare, code in codes.items()
-        ]
-        connection.executemany("UPDATE concept SET parent = ? WHERE kind = ? AND code = ?", pairs)
+    def _distinct(self) -> list[Row]:
+        """Return each description of a code once, in its first place, preferred where any row of it is."""
+        found: dict[tuple[str, str, str], Row] = {}
+        for row in self.rows:
+            key = row.kind, row.code, row.description
+            if row.preferred or key not in found:
+                found[key] = row
+        return list(found.values())
+
+    def _add(self, row: Row) -> None:
+        known = self.codes.get((row.kind, row.code))
+        if known is None:
+            self.codes[row.kind, row.code] = _Code(row.code, row.kind, row.description, row.preferred)
+        elif row.preferred and not known.titled:
+            known.title, known.titled = row.description, True
+
+    def _descriptions(self, rows: Sequence[Row]) -> Iterable[tuple[int, str, str, str | None, bool]]:
+        for row in rows:
+            number = self.codes[row.kind, row.code].number
+            if number:
+                normal, published = normal_form(row.description), published_form(row.description)
+                yield number, row.description, normal, None if published == normal else published, row.preferred
+
+    def _set_parents(self) -> None:
+        """Set each code's parent: the longest shorter code of its kind that it begins with."""
+        by_key = {(code.kind, code_key(code.code)): code for code in reversed(self.codes.values())}
+        for code in self.codes.values():
+            keys = ((code.kind, key) for key in parent_keys(code_key(code.code)))
+            parent = next((by_key[key] for key in keys if key in by_key), None)
+            if parent is not None:
+                code.parent, parent.leaf = parent.code, False
+
+    def _adopt(self, kept: Iterable[_Code]) -> None:
+        """Give each code whose parent is left out the nearest ancestor that is kept."""
+        for code in kept:
+            while code.parent is not None and not self.codes[code.kind, code.parent].number:
+                code.parent = self.codes[code.kind, code.parent].parent
+
+    def _keeps(self, code: _Code) -> bool:
+        return self.only is None or self.only.holds(code.code, code.kind, self._chapter(code), code.leaf)
+
+    def _chapter(self, code: _Code) -> str | None:
+        return chapter(code.code, self._system(code.kind))
+
+    def _system(self, kind: str) -> System:
+        return self.systems.get(kind, "other")

@@ -19,6 +19,8 @@ _CLAUSE_MARKS = re.compile(r"([.,;:])")
 _SPACES = re.compile(r"\s+")
 # Signs that ASCII punctuation lacks and that Spanish text has; Unidecode would turn some of them into letters.
 _PUNCTUATION = str.maketrans("", "", string.punctuation + "¡¿«»“”‘’„‚‹›–—―…·•´¨ªº°©®™†‡§¶")
+# The paper's own table: other letters keep their signs, and other punctuation stays.
+_PUBLISHED = str.maketrans("áéíóúàèìòùüñç", "aeiouaeiouunc", string.punctuation)
 _CODE_SUFFIX = re.compile(r"\s*\[(?:Code|Código):\s*[^\]]*\]\s*$", re.IGNORECASE)
 
 
@@ -82,6 +84,14 @@ def normal_form(text: str) -> str:
     text = unicodedata.normalize("NFC", text).translate(_PUNCTUATION)
     # Unidecode can bring punctuation and capitals of its own (``½`` becomes ``1/2``).
     return fold_spaces(unidecode(text).translate(_PUNCTUATION).lower())
+
+
+def published_form(text: str) -> str:
+    """Return the normal form of the paper: lower case, ASCII punctuation deleted, thirteen letters without their signs.
+
+    The thirteen are á é í ó ú à è ì ò ù ü ñ ç; what else bears a sign stays as it is. Spaces are folded.
+    """
+    return fold_spaces(unicodedata.normalize("NFC", text).lower().translate(_PUBLISHED))
 
 
 def strip_code_suffix(generated: str) -> str:

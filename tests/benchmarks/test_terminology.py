@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from benchmarks import terminology
 from benchmarks.terminology import MINI, diagnoses, procedures, words, write_terminology
 from convert.recipe import Recipe
-from engine.stages.knowledge_base import KnowledgeBase, Row, read_table
+from engine.code_tables import CodeTable
+from engine.knowledge import build_knowledge_base, read_terminology
+from engine.stages.knowledge_base import Row
 from engine.stages.text import normal_form
 
 DIAGNOSIS = re.compile(r"[A-TV-Z][0-9][0-9A](\.[0-9]{1,3}|\.[0-9X]{3}[ADS])?")
@@ -24,7 +26,7 @@ Tables = dict[str, list[Row]]
 
 
 def read(written: list[tuple[Path, str]]) -> Tables:
-    return {kind: list(read_table(path, kind)) for path, kind in written}
+    return {kind: read_terminology([CodeTable(path, kind)]).rows for path, kind in written}
 
 
 @pytest.fixture(scope="module")
@@ -144,16 +146,14 @@ def test_the_mini_s_tables_come_first_and_nothing_repeats_them(tmp_path: Path, m
 
 def test_the_mini_s_rows_are_all_there_whatever_the_size(tmp_path: Path) -> None:
     tables = read(write_terminology(tmp_path, 10, mini=True))
-    expected = [
-        row for table in Recipe.load(MINI).knowledge_base.tables for row in read_table(table.path, table.kind)
-    ]  # fmt: skip
+    expected = read_terminology([table.code_table() for table in Recipe.load(MINI).knowledge_base.tables]).rows
     assert [*tables["diagnosis"], *tables["procedure"]] == expected
 
 
 def test_a_knowledge_base_is_built_from_it(tmp_path: Path) -> None:
     written = write_terminology(tmp_path, 3_000)
-    rows = [row for path, kind in written for row in read_table(path, kind)]
-    summary = KnowledgeBase.build(tmp_path / "knowledge_base.sqlite", rows)
+    tables = [CodeTable(path, kind) for path, kind in written]
+    summary = build_knowledge_base(tmp_path / "knowledge_base.sqlite", tables, edition="de prueba").summary
     assert summary.concepts == {"diagnosis": 1_633, "procedure": 1_367}
     assert summary.descriptions == 3_000
 

@@ -59,7 +59,8 @@ ROWS = [
     Row("0210", "Fiebre", "procedure"),
     Row("R05", "Tos", "procedure"),
 ]
-CONCEPTS = [Concept(row.code, row.description, row.kind) for row in ROWS]
+TITLES = {(row.kind, row.code): row.description for row in reversed(ROWS) if row.preferred}
+CONCEPTS = [Concept(row.code, row.description, row.kind, TITLES[row.kind, row.code]) for row in ROWS]
 IDENTITY = BundleIdentity("de prueba", "ab" * 32, "CIE-10-ES 2024", "probable", "int8", "cpu")
 # A fault is told once; a test that expects none must not miss one.
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -114,7 +115,7 @@ def opened(tmp_path: Path, base: Path) -> Iterator[Callable[..., DiskCache]]:
 
 def candidate(concept: Concept, **numbers: float) -> Candidate:
     evidence: Evidence = "neighbour" if "distance" in numbers else "hypothesis"
-    return Candidate(concept.code, concept.description, concept.kind, evidence, **numbers)
+    return Candidate(concept.code, concept.description, concept.kind, (evidence,), **numbers, title=concept.title)
 
 
 def link_to(number: int, **changes: Any) -> Link:
@@ -126,6 +127,8 @@ def link_to(number: int, **changes: Any) -> Link:
         codes=(concept.code,),
         description=concept.description,
         kind=concept.kind,
+        title=concept.title,
+        tier="text",
         method="exact",
         generated=concept.description,
         log_prob=-0.1 - number / 3,
@@ -149,7 +152,7 @@ def make_key(secret: bytes = SECRET, **changes: Any) -> bytes:
     identity = dataclasses.replace(
         IDENTITY, **{name: fields.pop(name) for name in list(fields) if hasattr(IDENTITY, name)}
     )
-    return key(secret, identity, **fields)
+    return key(secret, identity, prompt=fields.pop("prompt"), kind=fields.pop("kind"), settings=fields)
 
 
 class TestKeys:
@@ -158,7 +161,7 @@ class TestKeys:
         [
             {"prompt": "genera"}, {"prompt": "Genera "}, {"kind": "diagnosis"}, {"top_k": 6}, {"neighbours": "always"},
             {"sha256": "ba" * 32}, {"decoding": "reference"}, {"compute_type": "float32"}, {"device": "cuda"},
-            {"secret": bytes(32)},
+            {"secret": bytes(32)}, {"pipeline": "I"}, {"reference": True}, {"rerank": True},
         ],
     )  # fmt: skip
     def test_whatever_a_link_depends_on_gives_another_key(self, change: dict[str, Any]) -> None:
@@ -215,7 +218,8 @@ class TestKeys:
     def test_another_process_makes_the_same_key(self) -> None:
         code = (
             "from engine.cache import key\nfrom engine.records import BundleIdentity\n"
-            f"print(key({SECRET!r}, {IDENTITY!r}, prompt='ñ', kind='diagnosis', top_k=5, neighbours='misses').hex())"
+            "settings = {'neighbours': 'misses', 'top_k': 5}\n"
+            f"print(key({SECRET!r}, {IDENTITY!r}, prompt='ñ', kind='diagnosis', settings=settings).hex())"
         )
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout.strip() == make_key(prompt="ñ", kind="diagnosis").hex()
@@ -413,14 +417,16 @@ NUMBERS = st.floats(allow_nan=False)
 ANY_CONCEPT = st.sampled_from(CONCEPTS)
 ANY_CANDIDATE = st.builds(
     lambda concept, evidence, log_prob, distance: Candidate(
-        concept.code, concept.description, concept.kind, evidence, log_prob, distance
+        concept.code, concept.description, concept.kind, evidence, log_prob, distance, concept.title
     ),
-    ANY_CONCEPT, st.sampled_from(["hypothesis", "neighbour"]), st.none() | NUMBERS, st.none() | NUMBERS,
+    ANY_CONCEPT, st.sampled_from([("hypothesis",), ("neighbour",), ("hypothesis", "neighbour")]),
+    st.none() | NUMBERS, st.none() | NUMBERS,
 )  # fmt: skip
 ANY_LINK = st.builds(
     lambda first, **fields: Link(
         code=first and first.code, description=first and first.description, kind=first and first.kind,
-        bundle=dataclasses.replace(IDENTITY, decoding=fields.pop("decoding")), **fields,
+        title=first and first.title,
+        bundle=dataclasses.replace(IDENTITY, **fields.pop("identity")), **fields,
     ),
     first=st.none() | ANY_CONCEPT,
     codes=st.lists(st.sampled_from([row.code for row in ROWS]), max_size=5).map(tuple),
@@ -430,7 +436,15 @@ ANY_LINK = st.builds(
     distance=st.none() | NUMBERS,
     candidates=st.lists(ANY_CANDIDATE, max_size=8).map(tuple),
     truncated=st.booleans(),
-    decoding=st.sampled_from(["probable", "reference", "another ñ"]),
+    tier=st.sampled_from([None, "text", "normal"]),
+    confidence=st.none() | st.floats(0, 1),
+    lead=st.none() | NUMBERS,
+    tokens=st.integers(0, 128),
+    identity=st.fixed_dictionaries({
+        "decoding": st.sampled_from(["probable", "reference", "another ñ"]),
+        "pipeline": st.sampled_from(["I", "II"]),
+        "reference": st.booleans(),
+    }),
 )  # fmt: skip
 
 
@@ -478,7 +492,7 @@ class TestDisk:
     def test_a_semantic_link_and_one_to_none_are_kept_where_the_text_is_a_row_s(
         self, opened: Callable[..., DiskCache]
     ) -> None:
-        none = {"code": None, "codes": (), "description": None, "kind": None}
+        none = {"code": None, "codes": (), "description": None, "kind": None, "title": None}
         links = {
             digest(0): link_to(7, method="semantic", generated="Tos", distance=0.25),
             digest(1): link_to(7, method="none", generated="Tos", distance=3.5, **none),
@@ -495,12 +509,12 @@ class TestDisk:
             {"generated": "Tos\x00"}, {"generated": "Tos [Code: R05]"}, {"generated": f"Tos de {MARKER}"},
             {"generated": "tomografi\u0301a abdominal"}, {"generated": "\ud83d"},
             {"description": f"Tos de {MARKER}"}, {"code": "R06"}, {"kind": "procedure", "description": "Pirexia"},
-            {"codes": ("R05", MARKER)}, {"code": None}, {"description": None},
-            {"candidates": (Candidate("R05", MARKER, "diagnosis", "hypothesis"),)},
-            {"candidates": (Candidate(MARKER, "Tos", "diagnosis", "hypothesis"),)},
-            {"candidates": (Candidate("R05", "Tos", MARKER, "hypothesis"),)},
-            {"candidates": (Candidate("R05", "Tos", "diagnosis", MARKER),)},  # type: ignore[arg-type]
-            {"candidates": (Candidate("R05", "Tos", "diagnosis", "hypothesis", log_prob=float("nan")),)},
+            {"codes": ("R05", MARKER)}, {"code": None}, {"description": None}, {"title": MARKER},
+            {"candidates": (Candidate("R05", MARKER, "diagnosis", ("hypothesis",)),)},
+            {"candidates": (Candidate(MARKER, "Tos", "diagnosis", ("hypothesis",)),)},
+            {"candidates": (Candidate("R05", "Tos", MARKER, ("hypothesis",)),)},
+            {"candidates": (Candidate("R05", "Tos", "diagnosis", (MARKER,)),)},  # type: ignore[arg-type]
+            {"candidates": (Candidate("R05", "Tos", "diagnosis", ("hypothesis",), log_prob=float("nan")),)},
             {"method": MARKER}, {"log_prob": float("nan")}, {"distance": float("nan")},
             {"bundle": dataclasses.replace(IDENTITY, sha256="cd" * 32)},
             {"bundle": dataclasses.replace(IDENTITY, compute_type="float32")},
@@ -813,11 +827,11 @@ class TestPrivacy:
             link_to(1, generated=f"Fiebre de {MARKER}"),
             link_to(2, generated="esplenomegalia", description="esplenomegalia"),
             link_to(7, method="semantic", generated="Urquizu"),
-            link_to(4, candidates=(Candidate("R05", "esplenomegalia", "diagnosis", "hypothesis"),)),
+            link_to(4, candidates=(Candidate("R05", "esplenomegalia", "diagnosis", ("hypothesis",)),)),
         ]
         cache = open_cache(path, knowledge_base=base, identity=IDENTITY)
         keys = [
-            key(cache.secret, IDENTITY, prompt=prompt, kind=None, top_k=5, neighbours="misses") for prompt in prompts
+            key(cache.secret, IDENTITY, prompt=prompt, kind=None, settings={"top_k": 5}) for prompt in prompts
         ]
         cache.put_many(dict(zip(keys, links, strict=True)))
         assert len(cache.get_many(keys)) == 6
@@ -867,11 +881,11 @@ def mini_links(
     linker: Linker, cache: ResultCache, mentions: list[Mention], **options: Any
 ) -> tuple[list[Link], list[int]]:
     """Link as the linker does with a cache; return the rows that were found in it, too."""
-    top_k, neighbours = options.get("top_k", 5), options.get("neighbours", "misses")
+    settings = {"top_k": options.get("top_k", 5), "neighbours": options.get("neighbours", "misses")}
     identity = linker.identity(options.get("decoding"))
     prompts = [linker._stages.prompt(mention.text, mention.sentence) for mention in mentions]
     keys = [
-        key(cache.secret, identity, prompt=prompt, kind=mention.kind, top_k=top_k, neighbours=neighbours)
+        key(cache.secret, identity, prompt=prompt, kind=mention.kind, settings=settings)
         for prompt, mention in zip(prompts, mentions, strict=True)
     ]
     known = cache.get_many(keys)

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from engine.assembly import Stages
 from engine.bundle import Bundle
 from engine.cache import CacheStats, MemoryCache
+from engine.calibration import Features
 from engine.errors import BundleError, MentionError, UnverifiedError
+from engine.lexicon import read_lexicon
 from engine.linker import Linker
 from engine.plan import ThreadPlan
 from engine.records import BundleIdentity, Candidate, Hypothesis, Link, Mention, Timings
 from engine.stages.generator import SEARCHES, Search
 from engine.stages.index import Index, IndexSettings
-from engine.stages.knowledge_base import KnowledgeBase, Row
+from engine.stages.knowledge_base import KnowledgeBase, Row, Subset
 from engine.stages.text import build_prompt
 from engine.stages.tokenizer import Encoded
 
@@ -58,6 +60,11 @@ class FakeTokenizer:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.targets: list[str] = []
+
+    def encode_target(self, text: str) -> list[int]:
+        self.targets.append(text)
+        return [len(self.targets) - 1]
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         self.texts += texts
@@ -72,6 +79,8 @@ class FakeGenerator:
         self.tokenizer = tokenizer
         self.answers: dict[str, list[str]] = {}
         self.calls: list[tuple[list[str], Search]] = []
+        self.likelihoods: dict[str, float] = {}
+        self.scored: list[str] = []
         self.closed = 0
 
     def generate(self, prompts: Sequence[Encoded], search: Search) -> list[list[Hypothesis]]:
@@ -86,7 +95,12 @@ class FakeGenerator:
         ]
 
     def log_probs(self, prompts: Sequence[Encoded], targets: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
-        raise AssertionError("linking asks for no given targets")
+        """Score each target by `likelihoods`, in two halves, as if it had two tokens."""
+        if not self.likelihoods:
+            raise AssertionError("linking asks for no given targets")
+        texts = [self.tokenizer.targets[target[0]] for target in targets]
+        self.scored += texts
+        return [np.full(2, self.likelihoods[text] / 2, dtype=np.float32) for text in texts]
 
     def close(self) -> None:
         self.closed += 1
@@ -157,7 +171,7 @@ class TestExact:
         link = bench.link("Tos")
         assert (link.code, link.codes, link.description, link.kind) == ("R05", ("R05",), "Tos", "diagnosis")
         assert (link.method, link.generated, link.log_prob) == ("exact", "Tos", -0.5)
-        assert link.candidates == (Candidate("R05", "Tos", "diagnosis", "hypothesis", log_prob=-0.5),)
+        assert link.candidates == (Candidate("R05", "Tos", "diagnosis", ("hypothesis",), log_prob=-0.5, title="Tos"),)
         assert link.distance is None
         assert bench.embedder.calls == []
 
@@ -187,7 +201,7 @@ class TestExact:
         link = bench.link("x")
         assert codes(link) == ["R50", "R05", "T68", "6A4Z"]
         assert [candidate.log_prob for candidate in link.candidates] == [-0.5, -1.0, -2.0, -2.0]
-        assert {candidate.evidence for candidate in link.candidates} == {"hypothesis"}
+        assert {candidate.evidence for candidate in link.candidates} == {("hypothesis",)}
         assert link.codes == ("R50",)
 
     def test_a_code_is_one_candidate_with_its_best_evidence(self, bench: Bench) -> None:
@@ -201,8 +215,8 @@ class TestExact:
         link = bench.link("Fiebre", neighbours="always", top_k=3)
         assert (link.method, link.distance) == ("exact", 0.0)
         assert [(entry.code, entry.evidence) for entry in link.candidates] == [
-            ("R50", "hypothesis"),
-            ("R50.9", "neighbour"),
+            ("R50", ("hypothesis", "neighbour")),
+            ("R50.9", ("neighbour",)),
         ]
         assert link.codes == ("R50",)
 
@@ -213,7 +227,7 @@ class TestSemantic:
         assert (link.method, link.code, link.kind, link.generated) == ("semantic", "BW20", "procedure", "una imagen")
         assert link.distance == pytest.approx(2 - 2 * np.cos(np.radians(1)), abs=1e-6)
         assert link.candidates[0] == Candidate(
-            "BW20", "tomografía abdominal", "procedure", "neighbour", distance=link.distance
+            "BW20", "tomografía abdominal", "procedure", ("neighbour",), None, link.distance, "tomografía abdominal"
         )
 
     def test_every_code_of_the_nearest_description_is_given_once(self, bench: Bench) -> None:
@@ -242,7 +256,11 @@ class TestSemantic:
         bench.generator.answers["x"] = ["algo frío", "Tos"]
         link = bench.link("x")
         assert codes(link)[:3] == ["T68", "6A4Z", "R05"]
-        assert [candidate.evidence for candidate in link.candidates][:3] == ["neighbour", "neighbour", "hypothesis"]
+        assert [candidate.evidence for candidate in link.candidates][:3] == [
+            ("neighbour",),
+            ("neighbour",),
+            ("hypothesis",),
+        ]
 
     def test_a_code_found_by_a_neighbour_and_a_hypothesis_is_one_candidate(self, bench: Bench) -> None:
         bench.generator.answers["x"] = ["algo frío", "Hipotermia"]
@@ -277,7 +295,7 @@ class TestThreshold:
         assert link.distance == pytest.approx(2 - 2 * np.cos(np.radians(135)), abs=1e-5)
         assert link.distance is not None
         assert link.distance > MAX_DISTANCE
-        assert [(entry.code, entry.evidence) for entry in link.candidates] == [("BW20", "neighbour")]
+        assert [(entry.code, entry.evidence) for entry in link.candidates] == [("BW20", ("neighbour",))]
         assert link.generated == "lejos"
 
     def test_hypotheses_that_match_stay_candidates_of_a_link_to_none(
@@ -287,7 +305,7 @@ class TestThreshold:
         bench.generator.answers["x"] = ["lejos", "tomografía abdominal"]
         link = bench.link("x")
         assert (link.method, link.code) == ("none", None)
-        assert [(entry.code, entry.evidence) for entry in link.candidates] == [("BW20", "hypothesis")]
+        assert [(entry.code, entry.evidence) for entry in link.candidates] == [("BW20", ("hypothesis", "neighbour"))]
 
     @pytest.mark.parametrize("empty", ["", " ", "\x00", "[Code: R50]", "\u200b"])
     @pytest.mark.parametrize("neighbours", ["misses", "always"])
@@ -398,8 +416,8 @@ class TestRefusals:
             bench.linker.link([Mention("Tos")], top_k=top_k)
 
     def test_an_unknown_decoding_is_refused(self, bench: Bench) -> None:
-        with pytest.raises(ValueError, match="expected one of reference, probable"):
-            bench.linker.link([Mention("Tos")], decoding="greedy")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="expected one of reference, probable, greedy"):
+            bench.linker.link([Mention("Tos")], decoding="beams")  # type: ignore[arg-type]
 
     def test_closing_releases_every_stage(self, bench: Bench) -> None:
         with bench.linker as linker:
@@ -524,3 +542,222 @@ class TestShorterSearch:
     def test_without_the_plan_s_word_it_is_beams(self, bench: Bench) -> None:
         bench.linker.link([Mention("Tos")], top_k=1)
         assert [search.beams for _, search in bench.generator.calls] == [5]
+
+
+class TestPipelines:
+    def test_the_first_answers_exact_matches_alone(self, bench: Bench) -> None:
+        assert bench.link("Tos", pipeline="I").code == "R05"
+        link = bench.link("una imagen", pipeline="I", neighbours="always")
+        assert (link.method, link.code, link.candidates, link.distance) == ("none", None, (), None)
+        assert link.bundle.pipeline == "I"
+        assert bench.embedder.calls == []
+
+    @pytest.mark.parametrize(
+        "options", [{"pipeline": "III"}, {"rerank": True, "reference": True}, {"rerank": True, "pipeline": "I"}]
+    )
+    def test_what_does_not_go_together_is_refused(self, bench: Bench, options: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=r"expected I or II|goes with pipeline II"):
+            bench.link("Tos", **options)
+
+    def test_the_longest_distance_can_be_given(self, bench: Bench) -> None:
+        near = bench.link("una imagen", kind="procedure")
+        assert near.distance is not None
+        assert bench.link("una imagen", kind="procedure", max_distance=near.distance).method == "semantic"
+        assert bench.link("una imagen", kind="procedure", max_distance=near.distance / 2).method == "none"
+
+
+class TestReference:
+    def test_the_first_row_wins_whatever_the_casing(self, bench: Bench) -> None:
+        for text in ("hipotermia", "Hipotermia", "HIPOTERMIA"):
+            link = bench.link(text, reference=True)
+            assert (link.codes, link.bundle.reference) == (("T68",), True)
+        assert bench.link("hipotermia").codes == ("6A4Z", "T68")
+        assert bench.link("Tomografía abdominal", reference=True).codes == ("BW20",)
+        assert bench.link("Tomografía abdominal").codes == ("BW20ZZZ", "BW20")
+
+    def test_the_table_is_chosen_by_kind(self, bench: Bench) -> None:
+        assert bench.link("Hipotermia", reference=True, kind="procedure").codes == ("6A4Z",)
+
+    def test_a_query_is_in_lower_case_and_no_distance_is_too_far(self, bench: Bench) -> None:
+        bench.generator.answers["x"] = ["LEJOS"]
+        link = bench.link("x", reference=True)
+        assert bench.embedder.calls == [["lejos"]]
+        assert (link.method, link.code) == ("semantic", "R50.9")
+        assert link.distance == pytest.approx(2 - 2 * np.cos(np.radians(35)), abs=1e-6)
+
+    def test_the_nearest_description_s_first_row_is_the_answer(self, bench: Bench) -> None:
+        assert bench.link("algo caliente", reference=True).codes == ("R50",)
+        assert bench.link("algo caliente").codes == ("R50", "R50.9")
+
+    def test_the_paper_s_normal_form_folds_fewer_letters(self, tmp_path: Path, manifest: dict[str, Any]) -> None:
+        bench = make_bench(tmp_path, manifest, [Row("A", "Tos", "x"), Row("B", "lejos", "x")])
+        ANGLES.setdefault("tös", 10)
+        bench.generator.answers["x"] = ["tös"]
+        assert bench.link("x").method == "exact"
+        assert bench.link("x", reference=True).method == "semantic"
+
+
+class TestWithin:
+    def test_matches_outside_are_no_matches(self, bench: Bench) -> None:
+        within = Subset(codes=frozenset({"6a4z", "R05"}))
+        assert bench.link("Hipotermia", within=within).codes == ("6A4Z",)
+        link = bench.link("Fiebre", within=within, max_distance=4)
+        assert link.method == "semantic"
+        assert set(codes(link)) <= {"6A4Z", "R05"}
+
+    def test_only_leaves(self, bench: Bench) -> None:
+        assert bench.link("Fiebre", within=Subset(leaf=True)).code == "R50.9"
+        assert bench.link("Fiebre").code == "R50"
+
+    def test_a_subset_without_codes_answers_none(self, bench: Bench) -> None:
+        link = bench.link("Tos", within=Subset(codes=frozenset()))
+        assert (link.method, link.candidates) == ("none", ())
+
+
+class TestRerank:
+    def test_candidates_are_ordered_by_their_likelihood(self, bench: Bench) -> None:
+        bench.generator.answers["x"] = ["una imagen", "Tos"]
+        bench.generator.likelihoods = dict.fromkeys(ANGLES, -3.0) | {"tomografía abdominal": -0.25}
+        link = bench.link("x", rerank=True, top_k=3)
+        assert (link.code, link.method) == ("BW20", "semantic")
+        assert [(entry.code, entry.log_prob) for entry in link.candidates][:2] == [("BW20", -0.25), ("R05", -1.0)]
+        assert "Tos" not in bench.generator.scored, "a hypothesis has its own log-probability"
+
+    def test_a_better_hypothesis_stays_first(self, bench: Bench) -> None:
+        bench.generator.likelihoods = dict.fromkeys(ANGLES, -3.0)
+        link = bench.link("Tos", rerank=True)
+        assert (link.code, link.method, link.tier) == ("R05", "exact", "text")
+
+    def test_what_is_too_far_is_not_answered(self, bench: Bench) -> None:
+        bench.generator.likelihoods = dict.fromkeys(ANGLES, -0.1)
+        link = bench.link("lejos", rerank=True, max_distance=0.01)
+        assert (link.code, link.method) == (None, "none")
+        assert link.candidates
+
+
+class TestTiers:
+    def test_a_link_tells_how_it_matched_and_which_title_its_code_has(self, bench: Bench) -> None:
+        assert (bench.link("Tos").tier, bench.link("TOS").tier, bench.link("una imagen").tier) == (
+            "text", "normal", None,
+        )  # fmt: skip
+        link = bench.link("pirexia")
+        assert (link.description, link.title, link.tier) == ("Pirexia", "Fiebre, no especificada", "normal")
+
+    def test_the_lead_is_over_the_best_output_that_means_another_code(self, bench: Bench) -> None:
+        bench.generator.answers["x"] = ["Pirexia", "pirexia", "Fiebre, no especificada", "Tos"]
+        assert bench.link("x").lead == pytest.approx(1.5)
+        bench.generator.answers["y"] = ["Pirexia", "nada de eso"]
+        assert bench.link("y").lead == pytest.approx(0.5)
+        assert bench.link("Tos").lead is None
+
+
+class Sure:
+    """A calibration that tells the probability of the output, halved where it was matched in normal form."""
+
+    def confidence(self, features: Features) -> float:
+        return float(np.exp(features.log_prob)) / (2 if features.tier == "normal" else 1)
+
+
+class TestConfidence:
+    @pytest.fixture
+    def calibrated(self, bench: Bench) -> Bench:
+        bench.linker._resolver.calibrations["probable"] = Sure()  # type: ignore[assignment]
+        return bench
+
+    def test_it_is_absent_where_never_calibrated(self, bench: Bench) -> None:
+        assert bench.link("Tos").confidence is None
+        assert bench.link("Tos", min_confidence=1.0).code == "R05"
+
+    def test_a_calibrated_link_has_one(self, calibrated: Bench) -> None:
+        assert calibrated.link("Tos").confidence == pytest.approx(np.exp(-0.5))
+        assert calibrated.link("TOS").confidence == pytest.approx(np.exp(-0.5) / 2)
+        assert calibrated.linker.is_calibrated()
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"reference": True}, {"decoding": "reference"}, {"within": Subset(leaf=True)}],
+        ids=["as in the paper", "another search", "a subset"],
+    )
+    def test_other_ways_of_linking_have_none(self, calibrated: Bench, options: dict[str, Any]) -> None:
+        assert calibrated.link("Tos", **options).confidence is None
+
+    def test_an_answer_that_is_not_sure_enough_is_taken_back(self, calibrated: Bench) -> None:
+        link = calibrated.link("Tos", min_confidence=0.7)
+        assert (link.code, link.codes, link.description, link.title, link.method) == (None, (), None, None, "none")
+        assert link.confidence == pytest.approx(np.exp(-0.5))
+        assert codes(link) == ["R05"]
+        assert calibrated.link("Tos", min_confidence=0.6).code == "R05"
+
+    def test_what_has_no_code_has_no_confidence(self, calibrated: Bench) -> None:
+        assert calibrated.link("lejos", max_distance=0.01).confidence is None
+
+    def test_neighbours_beside_an_exact_match_do_not_change_it(self, calibrated: Bench) -> None:
+        one, other = calibrated.link("Tos"), calibrated.link("Tos", neighbours="always")
+        assert one.confidence == other.confidence
+
+
+class TestLexicon:
+    @pytest.fixture
+    def listed(self, bench: Bench, tmp_path: Path) -> Bench:
+        path = tmp_path / "lexicon.tsv"
+        path.write_text("text\tcode\tkind\nla tisis\tR05\t\nraro\tZ99\t\nfrío\t6a4z\tprocedure\n", encoding="utf-8")
+        bench.linker._lexicon = read_lexicon(path)
+        return bench
+
+    def test_a_listed_mention_is_answered_without_the_model(self, listed: Bench) -> None:
+        link = listed.link("LA TISIS")
+        assert (link.method, link.code, link.description, link.kind) == ("lexicon", "R05", "Tos", "diagnosis")
+        assert (link.generated, link.log_prob, link.probability, link.confidence) == ("", None, None, None)
+        assert link.candidates == (Candidate("R05", "Tos", "diagnosis", ("lexicon",), title="Tos"),)
+        assert listed.generator.calls == []
+
+    def test_results_stay_in_order_beside_the_model_s(self, listed: Bench) -> None:
+        mentions = [Mention("Tos", id="a"), Mention("la tisis", id="b"), Mention("Fiebre", id="c")]
+        links = listed.linker.link(mentions)
+        assert [(link.id, link.code, link.method) for link in links] == [
+            ("a", "R05", "exact"), ("b", "R05", "lexicon"), ("c", "R50", "exact"),
+        ]  # fmt: skip
+        assert {link.timings.mentions for link in links} == {3}
+
+    def test_a_kind_must_agree(self, listed: Bench) -> None:
+        ANGLES.setdefault("frío", 0)
+        assert listed.link("frío", kind="procedure").method == "lexicon"
+        assert listed.link("frío", kind="diagnosis").method == "semantic"
+
+    def test_a_code_that_the_knowledge_base_lacks_is_passed_over(self, listed: Bench) -> None:
+        ANGLES.setdefault("raro", 90)
+        assert listed.link("raro").method == "semantic"
+
+    def test_it_can_be_left_out(self, listed: Bench) -> None:
+        ANGLES.setdefault("la tisis", 180)
+        assert listed.link("la tisis", lexicon=False).method == "semantic"
+        assert listed.link("la tisis", reference=True).method == "semantic"
+
+    def test_a_code_outside_of_the_subset_is_passed_over(self, listed: Bench) -> None:
+        ANGLES.setdefault("la tisis", 180)
+        link = listed.link("la tisis", within=Subset(kinds=frozenset({"procedure"})), max_distance=4)
+        assert (link.method, link.kind) == ("semantic", "procedure")
+
+
+class TestDocuments:
+    TEXT = "Paciente con Tos seca. Refiere Fiebre alta."
+
+    def test_each_span_is_linked_in_its_sentence(self, bench: Bench) -> None:
+        found = bench.linker.link_document(self.TEXT, [((31, 37),), (13, 16)], ids=["f", "t"])
+        assert [entry.link and (entry.link.id, entry.link.code) for entry in found] == [("f", "R50"), ("t", "R05")]
+        assert [entry.sentence for entry in found] == [(23, 43), (0, 22)]
+        assert found[1].spans == ((13, 16),)
+        ((prompts, _),) = bench.generator.calls
+        assert prompts == [
+            build_prompt("Fiebre", "Refiere Fiebre alta."),
+            build_prompt("Tos", "Paciente con Tos seca."),
+        ]
+
+    def test_a_wrong_span_or_kind_is_an_error_beside_the_others(self, bench: Bench) -> None:
+        spans = [(13, 16), (40, 99), (31, 37)]
+        found = bench.linker.link_document(self.TEXT, spans, kinds=["diagnosis", None, "oncology"])
+        assert [entry.link is not None for entry in found] == [True, False, False]
+        assert found[1].error is not None
+        assert found[2].error is not None
+        assert "oncology" not in found[2].error
+        assert "Tos" not in found[1].error + found[2].error

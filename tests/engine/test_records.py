@@ -20,7 +20,7 @@ def make_link(**changes: Any) -> Link:
     fields: dict[str, Any] = {
         "code": "BW20", "codes": ("BW20",), "description": "TC abdominal", "kind": "procedure", "method": "exact",
         "generated": "TC abdominal", "log_prob": -0.25, "distance": None,
-        "candidates": (Candidate("BW20", "TC abdominal", "procedure", "hypothesis", log_prob=-0.25),),
+        "candidates": (Candidate("BW20", "TC abdominal", "procedure", ("hypothesis",), log_prob=-0.25),),
         "bundle": IDENTITY,
     }  # fmt: skip
     return Link(**{**fields, **changes})

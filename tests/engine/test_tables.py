@@ -336,8 +336,8 @@ class TestOutputRows:
     def test_the_input_comes_first_and_then_the_link(self) -> None:
         row = output_row(InputRow(1, {"id": "1", "text": "fiebre"}), make_link())
         assert list(row) == [
-            "id", "text", "code", "codes", "description", "kind", "method", "generated", "log_prob", "probability",
-            "distance", "candidates", "truncated", "bundle",
+            "id", "text", "code", "codes", "description", "title", "kind", "method", "tier", "confidence", "generated",
+            "log_prob", "probability", "distance", "candidates", "truncated", "bundle",
         ]  # fmt: skip
         assert row["codes"] == ("0210", "3E03")
 

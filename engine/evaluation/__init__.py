@@ -1,0 +1,1 @@
+"""Evaluation: readers of annotated corpora, scores, calibration, reports."""

@@ -1,0 +1,113 @@
+"""Pure functions on codes: their canonical form, what two codes are compared by, and the chapter they belong to.
+
+ICD-10-CM codes have a dot after three characters, ``X`` in the places that a longer code leaves empty, and sometimes a
+seventh character (`ICD-10-CM Official Guidelines for Coding and Reporting`, I.A.4 and I.A.5); ICD-10-PCS codes have
+seven characters, no dot, and neither ``I`` nor ``O`` (`ICD-10-PCS Reference Manual`); CIE-10-ES uses both, and the
+first four characters of a procedure's code by themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+System = Literal["icd-10-cm", "icd-10-pcs", "other"]
+SYSTEMS: tuple[System, ...] = ("icd-10-cm", "icd-10-pcs", "other")
+
+_NOT_IN_KEYS = re.compile(r"[\W_]+")
+_AROUND = re.compile(r"^[\W_]+|[\W_]+$")
+_CATEGORY = re.compile(r"[A-Z][0-9][0-9A-Z]")
+_CM = re.compile(r"[A-Z][0-9][0-9A-Z](?:\.?[0-9A-Z]{1,4})?")
+_PCS = re.compile(r"[0-9A-HJ-NP-Z]{3,7}")
+# The share of a table's codes that must look like those of a system.
+_MOST = 0.8
+# Chapters of ICD-10-CM: the last three characters that a code of theirs can begin with, in order.
+_CHAPTERS = (
+    ("BZZ", "I"), ("D49", "II"), ("DZZ", "III"), ("EZZ", "IV"), ("FZZ", "V"), ("GZZ", "VI"), ("H59", "VII"),
+    ("HZZ", "VIII"), ("IZZ", "IX"), ("JZZ", "X"), ("KZZ", "XI"), ("LZZ", "XII"), ("MZZ", "XIII"), ("NZZ", "XIV"),
+    ("OZZ", "XV"), ("PZZ", "XVI"), ("QZZ", "XVII"), ("RZZ", "XVIII"), ("TZZ", "XIX"), ("UZZ", "XXII"), ("YZZ", "XX"),
+    ("ZZZ", "XXI"),
+)  # fmt: skip
+
+
+def code_key(code: str) -> str:
+    """Return what two codes are compared by: upper-case letters and digits alone (``t68.xxx`` as ``T68XXX``)."""
+    return _NOT_IN_KEYS.sub("", code.upper())
+
+
+def canonical_code(code: str, system: System) -> str:
+    """Return a code as it is written: upper case, in ICD-10-CM with a dot after three characters.
+
+    Signs around a code are taken off (``A17.0†``, ``A00.-``); inside it only that dot may stand, so that a block of
+    codes (``A00-A09``) is not taken for a code.
+
+    Raises:
+        ValueError: where it is no code of `system`; the message says what was expected.
+    """
+    if system == "other":
+        found = code.strip().upper()
+        if not code_key(found):
+            raise ValueError("the code has neither a letter nor a digit")
+        return found
+    written = _AROUND.sub("", code).upper()
+    if system == "icd-10-cm":
+        if not _CM.fullmatch(written):
+            raise ValueError(
+                "no ICD-10-CM code: expected a letter, a digit and 1 to 5 letters or digits, a dot after three or none"
+            )
+        key = written.replace(".", "")
+        return key if len(key) == 3 else f"{key[:3]}.{key[3:]}"
+    if not _PCS.fullmatch(written):
+        raise ValueError("no ICD-10-PCS code: expected 3 to 7 letters or digits, neither I nor O")
+    return written
+
+
+def guess_system(codes: Iterable[str]) -> System:
+    """Return the system that nearly all of a table's codes belong to.
+
+    Four-character procedure codes such as ``B020`` look like diagnoses without their dot: a table is of ICD-10-CM
+    where the codes have dots, or where they fit no worse there than in ICD-10-PCS.
+    """
+    dotted = [("." in code.strip(), code_key(code)) for code in codes]
+    if not dotted:
+        return "other"
+    cm = sum(bool(_CM.fullmatch(key)) for _, key in dotted) / len(dotted)
+    pcs = sum(not dot and bool(_PCS.fullmatch(key)) for dot, key in dotted) / len(dotted)
+    if cm >= _MOST and cm >= pcs:
+        return "icd-10-cm"
+    return "icd-10-pcs" if pcs >= _MOST else "other"
+
+
+def written_forms(key: str, system: System) -> list[str]:
+    """Return the keys that a code may stand under in a table, best first: itself, then codes that it is a form of.
+
+    In ICD-10-CM those are the code without its seventh character, without placeholders, and with all of them:
+    ``T68XXXA`` stands there as ``T68XXX`` or ``T68``, ``S4290X`` as ``S4290``, ``T68`` as ``T68XXX``. A code with a
+    seventh character is never among those of one without: which one it has is not known.
+    """
+    forms = [key]
+    if system == "icd-10-cm" and _CM.fullmatch(key):
+        whole = key[:6]
+        forms += [whole, whole.rstrip("X"), whole.ljust(6, "X")]
+    return list(dict.fromkeys(form for form in forms if len(form) >= min(3, len(key)) and form))
+
+
+def parent_keys(key: str) -> list[str]:
+    """Return the keys that could be a code's parent, nearest first: its beginnings, of one character or more."""
+    return [key[:end] for end in range(len(key) - 1, 0, -1)]
+
+
+def category(code: str) -> str:
+    """Return a code's first three characters, letters and digits alone: the category of ICD-10-CM."""
+    return code_key(code)[:3]
+
+
+def chapter(code: str, system: System) -> str | None:
+    """Return the chapter of an ICD-10-CM code in Roman numerals, the section of an ICD-10-PCS code, else None."""
+    key = code_key(code)
+    if system == "icd-10-pcs":
+        return key[:1] or None
+    if system == "other" or not _CATEGORY.match(key):
+        return None
+    return next((numeral for last, numeral in _CHAPTERS if key[:3] <= last), None)
