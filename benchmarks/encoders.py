@@ -17,10 +17,9 @@ import click
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.transformers import optimizer
 
-from convert.checkpoint import load_encoder, read_config
-from convert.encoder import append_pooling, export, in_precision, save_graph
+from convert.checkpoint import load_encoder
+from convert.encoder import append_pooling, export, fuse, in_precision, save_graph
 from engine.bench.system import describe_system
 from engine.memory import resident_bytes
 from engine.stages.embedder import Embedder
@@ -31,17 +30,12 @@ _ALONE = 16
 
 def make_graphs(checkpoint: Path, folder: Path) -> dict[str, Path]:
     """Write the four graphs of a checkpoint and return their files by name."""
-    plain = export(load_encoder(checkpoint), folder)
-    config = read_config(checkpoint)
-    fused = folder / "fused"
-    fused.mkdir()
-    optimized = optimizer.optimize_model(
-        str(plain), model_type="bert", num_heads=config["num_attention_heads"], hidden_size=config["hidden_size"],
-        opt_level=0, use_gpu=False,
-    )  # fmt: skip
-    optimized.save_model_to_file(str(fused / "model.onnx"), use_external_data_format=True)
+    model = load_encoder(checkpoint)
+    plain = export(model, folder)
+    fused = fuse(plain, model.config, folder / "fused")
+    del model
     found = {}
-    for name, source in (("plain", plain), ("fused", fused / "model.onnx")):
+    for name, source in (("plain", plain), ("fused", fused)):
         for precision in ("float32", "int8"):
             target = folder / f"{name}-{precision}"
             target.mkdir()

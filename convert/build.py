@@ -169,7 +169,9 @@ def _convert_generator(recipe: Recipe, sources: _Sources, knowledge: _Knowledge,
 
 def _convert_encoder(recipe: Recipe, sources: _Sources, output: Path) -> EncoderFacts:
     settings = recipe.encoder
-    return convert_encoder(sources.encoder, output, settings.precision, settings.pooling, settings.max_tokens)
+    return convert_encoder(
+        sources.encoder, output, settings.precision, settings.pooling, settings.max_tokens, fused=settings.fused
+    )
 
 
 def _build_index(

@@ -41,7 +41,7 @@ class EncoderFacts:
 
 
 def convert_encoder(
-    checkpoint: Path, output: Path, precision: Precision, pooling: Pooling, max_tokens: int
+    checkpoint: Path, output: Path, precision: Precision, pooling: Pooling, max_tokens: int, *, fused: bool = False
 ) -> EncoderFacts:
     """Write `model.onnx` and `tokenizer.json` into the directory `output`.
 
@@ -54,6 +54,7 @@ def convert_encoder(
         precision: of the weights; int8 is ONNX Runtime's dynamic quantisation.
         pooling: ``cls`` or ``mean``.
         max_tokens: longest text, special tokens included.
+        fused: join the operators of attention and normalisation, as `fuse` does.
 
     Raises:
         CheckpointError: where the checkpoint is damaged or takes fewer tokens than `max_tokens`.
@@ -66,7 +67,9 @@ def convert_encoder(
     _check_length(model.config, max_tokens)
     with tempfile.TemporaryDirectory(prefix=".export.", dir=output) as folder:
         exported = export(model, Path(folder))
-        graph = in_precision(exported, precision, Path(folder))
+        if fused:
+            exported = fuse(exported, model.config, Path(folder) / "fused")
+        graph = in_precision(exported, precision, exported.parent)
     append_pooling(graph, pooling)
     save_graph(graph, output / "model.onnx")
     save_tokenizer(tokenizer, output)
@@ -90,6 +93,30 @@ def export(model: Any, folder: Path) -> Path:
 
     with _silently():
         onnx_export_from_model(model, folder, task="feature-extraction", do_validation=False)
+    return folder / "model.onnx"
+
+
+def fuse(exported: Path, config: Any, folder: Path) -> Path:
+    """Return the graph with the operators of attention and normalisation joined by ONNX Runtime's own optimizer.
+
+    Args:
+        exported: what `export` gave.
+        config: of the checkpoint.
+        folder: is made, and gets the graph.
+    """
+    from onnxruntime.transformers import optimizer  # slow to import
+
+    folder.mkdir()
+    with _silently():
+        optimized = optimizer.optimize_model(
+            str(exported),
+            model_type="bert",
+            num_heads=config.num_attention_heads,
+            hidden_size=config.hidden_size,
+            opt_level=0,
+            use_gpu=False,
+        )
+        optimized.save_model_to_file(str(folder / "model.onnx"), use_external_data_format=True)
     return folder / "model.onnx"
 
 

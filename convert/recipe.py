@@ -89,6 +89,7 @@ class EncoderRecipe:
         precision: of the ONNX model.
         pooling: ``cls``, the first token's hidden state, or ``mean`` over the tokens.
         max_tokens: longest text, special tokens included; the rest is cut.
+        fused: join the operators of attention and normalisation (`convert.encoder.fuse`).
     """
 
     checkpoint: str = field(metadata={"check": _text})
@@ -96,6 +97,7 @@ class EncoderRecipe:
     precision: Precision = field(default="float32", metadata={"check": _one_of(*PRECISIONS)})
     pooling: Pooling = field(default="cls", metadata={"check": _one_of("cls", "mean")})
     max_tokens: int = field(default=64, metadata={"check": _between(4, 100_000)})
+    fused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

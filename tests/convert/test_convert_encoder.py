@@ -24,9 +24,12 @@ _LEAST_COSINE = {"float32": 0.999999, "float16": 0.9999, "int8": 0.97}
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
-def test_vectors_equal_pytorch(tmp_path: Path, encoder: Path, precision: Precision, pooling: Pooling) -> None:
-    facts = convert_encoder(encoder, tmp_path, precision, pooling, 32)
+def test_vectors_equal_pytorch(
+    tmp_path: Path, encoder: Path, precision: Precision, pooling: Pooling, fused: bool
+) -> None:
+    facts = convert_encoder(encoder, tmp_path, precision, pooling, 32, fused=fused)
     assert facts.dimension == 32
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model.onnx", "tokenizer.json"]
     embedder = Embedder(tmp_path / "model.onnx", Tokenizer(tmp_path / "tokenizer.json", 32), threads=1)
