@@ -6,13 +6,14 @@ It is made from the dictionary that the JSON holds, so that a page can be made a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from engine.bench import figures, plots
 from engine.bench.statistics import PERCENTILES, Histogram
 from engine.bench.workload import PUBLISHED_CHARACTERS
+from engine.page.frame import card, facts, header, keys, notices, page, table, tiles, wide
+from engine.page.plots import Stack
 
 _STYLE = Path(__file__).with_name("page.css")
 _NAMES = {
@@ -23,7 +24,6 @@ _NAMES = {
 }
 _LATENCY = ("p50", "p90", "p95", "p99", "max")
 _BUSY = 0.5  # of the processors, wanted by others: from there on a page warns
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def to_html(report: dict[str, Any]) -> str:
@@ -42,13 +42,7 @@ def to_html(report: dict[str, Any]) -> str:
         _circumstances(report),
         _footer(),
     )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>cielo bench: {escape(title)}</title>\n<style>\n{_STYLE.read_text(encoding='utf-8')}</style>\n"
-        f"</head>\n<body>\n<main>\n{''.join(sections)}</main>\n</body>\n</html>\n"
-    )
+    return page(f"cielo bench: {title}", sections, _STYLE.read_text(encoding="utf-8"))
 
 
 def _header(report: dict[str, Any]) -> str:
@@ -60,12 +54,8 @@ def _header(report: dict[str, Any]) -> str:
     )
     made = report["made"].replace("T", " ").replace("+00:00", " UTC")
     place = (*_processors(system, bundle), f"{system['cores']} core(s)", made)
-    return (
-        f'<header>\n<p class="eyebrow">cielo {escape(report["cielo"])} · bench</p>\n'
-        f"<h1>{escape(bundle['name'])}<span>@{escape(bundle['sha256'][:12])}</span></h1>\n"
-        f'<p class="sub">{escape(" · ".join(origin))}</p>\n'
-        f'<p class="sub">{escape(" · ".join(place))}</p>\n</header>\n'
-    )
+    lines = (" · ".join(origin), " · ".join(place))
+    return header(f"cielo {report['cielo']} · bench", bundle["name"], f"@{bundle['sha256'][:12]}", lines)
 
 
 def _processors(system: dict[str, Any], bundle: dict[str, Any]) -> list[str]:
@@ -80,27 +70,26 @@ def _by_name(scenarios: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def _tiles(report: dict[str, Any]) -> str:
     """Show the one figure of each scenario that matters most, in words."""
     found = _by_name(report["scenarios"])
-    tiles = []
+    shown = []
     if single := found.get("single-stream"):
         told = single["latency"]
         beyond = f"; 95\u00a0% within {figures.seconds(told['p95'])}" if told["p95"] is not None else ""
-        tiles.append((figures.seconds(told["p50"]), f"half of single mentions are answered within this time{beyond}"))
+        shown.append((figures.seconds(told["p50"]), f"half of single mentions are answered within this time{beyond}"))
     if offline := found.get("offline"):
         rate = figures.significant(offline["throughput_of_repeats"]["median"])
-        tiles.append(
+        shown.append(
             (f"{rate} /s", f"mentions linked a second, {offline['settings']['mentions_per_repeat']:,} at once")
         )
     if server := found.get("server"):
-        tiles.append(_server_tile(server))
+        shown.append(_server_tile(server))
     if report["memory"]["peak"] is not None:
-        tiles.append(
+        shown.append(
             (
                 figures.memory(report["memory"]["peak"]),
                 f"resident at the peak; {figures.memory(report['memory']['opened'])} before the first query",
             )
         )
-    cards = "".join(f'<div class="card">{_tile(value)}<p>{escape(words)}</p></div>\n' for value, words in tiles)
-    return f'<div class="grid tiles">\n{cards}</div>\n'
+    return tiles(shown)
 
 
 def _server_tile(entry: dict[str, Any]) -> tuple[str, str]:
@@ -112,17 +101,6 @@ def _server_tile(entry: dict[str, Any]) -> tuple[str, str]:
         return f"{lost:,}", f"of {entry['queries']:,} mentions were never answered, {rate}"
     within = f"{told[-1]}\u00a0% are answered within this time of their arrival, {rate}"
     return figures.seconds(entry["latency"][f"p{told[-1]}"]), within
-
-
-def _tile(value: str) -> str:
-    number, _, unit = value.partition(" ")
-    return f'<div class="tile">{escape(number)} <small>{escape(unit)}</small></div>'
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    first = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
-    return f'<div class="wide"><table>\n<thead><tr>{first}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n'
 
 
 def _overview(report: dict[str, Any]) -> str:
@@ -145,8 +123,8 @@ def _overview(report: dict[str, Any]) -> str:
         "answered reach it, or where a scenario has no latency. Offline: the median of its repeats. "
         "Cores busy: the processor time of all threads over the time that passed."
     )
-    warnings = "".join(f'<p class="read notice">{escape(words)}</p>\n' for words in _warnings(report))
-    return f'<h2>All figures</h2>\n<div class="card">{_table(head, rows)}{warnings}<p class="read">{note}</p></div>\n'
+    warnings = notices(_warnings(report))
+    return f'<h2>All figures</h2>\n<div class="card">{table(head, rows)}{warnings}<p class="read">{note}</p></div>\n'
 
 
 def _warnings(report: dict[str, Any]) -> Iterator[str]:
@@ -206,18 +184,6 @@ def _waits(entry: dict[str, Any]) -> tuple[list[tuple[float, float]], list[float
     return answered, [intended for intended, call in queries if call is None]
 
 
-def _wide(plot: str) -> str:
-    """Let a plot be pushed sideways on a small screen, so that its letters stay large enough."""
-    return f'<div class="wide">{plot}</div>'
-
-
-def _card(title: str, what: str, plot: str, read: str, extra: str = "") -> str:
-    return (
-        f'<div class="card"><h3>{escape(title)}</h3>\n<p class="what">{escape(what)}</p>\n{plot}\n{extra}'
-        f'<p class="read">{escape(read)}</p></div>\n'
-    )
-
-
 def _latency_card(entry: dict[str, Any]) -> str:
     answered, unanswered = _waits(entry)
     name = _NAMES[entry["scenario"]]
@@ -233,7 +199,7 @@ def _latency_card(entry: dict[str, Any]) -> str:
     marks = "".join(
         f"<div><dt>{mark}</dt><dd>{figures.seconds(entry['latency'][mark])}</dd></div>" for mark in _LATENCY
     )
-    return _card(name, f"{describe(entry)} {_ended(entry)}", plot, read, f'<dl class="marks">{marks}</dl>\n')
+    return card(name, f"{describe(entry)} {_ended(entry)}", plot, read, f'<dl class="marks">{marks}</dl>\n')
 
 
 def _offline_card(entry: dict[str, Any]) -> str:
@@ -250,7 +216,7 @@ def _offline_card(entry: dict[str, Any]) -> str:
     )
     read = "How to read it: a bar is a repeat, its height the mentions linked a second. The broken line is the median, "
     read += "the band the quartiles: bars of uneven height mean that something else was at work on the machine."
-    return _card("Offline", f"{describe(entry)} {_ended(entry)}", plot, read, f'<dl class="marks">{marks}</dl>\n')
+    return card("Offline", f"{describe(entry)} {_ended(entry)}", plot, read, f'<dl class="marks">{marks}</dl>\n')
 
 
 def _arrivals(scenarios: Sequence[dict[str, Any]]) -> str:
@@ -258,7 +224,7 @@ def _arrivals(scenarios: Sequence[dict[str, Any]]) -> str:
     if entry is None:
         return ""
     answered, unanswered = _waits(entry)
-    plot = _wide(plots.timeline(answered, unanswered, "Server: latency of each mention over its arrival"))
+    plot = wide(plots.timeline(answered, unanswered, "Server: latency of each mention over its arrival"))
     read = (
         "How to read it: each dot is a mention, further up the longer it waited for its answer; each stroke below is "
         "an arrival. Where strokes crowd, dots rise and fall again; dots that only rise mean that more arrives than "
@@ -267,9 +233,9 @@ def _arrivals(scenarios: Sequence[dict[str, Any]]) -> str:
     lost = ""
     if unanswered:
         words = f"{len(unanswered):,} mentions were not answered before the end: the coloured strokes."
-        lost = f'<p class="read notice">{words}</p>\n'
+        lost = notices([words])
     what = "Latency counts from the arrival that was drawn, whether or not the linker was free, so that waiting shows."
-    return f"<h2>Server: latency over time</h2>\n{_card('Each mention', what, plot, read, lost)}"
+    return f"<h2>Server: latency over time</h2>\n{card('Each mention', what, plot, read, lost)}"
 
 
 def _stages(scenarios: Sequence[dict[str, Any]]) -> str:
@@ -278,18 +244,17 @@ def _stages(scenarios: Sequence[dict[str, Any]]) -> str:
         return ""
     names = list(scenarios[0]["stages"])
     rows = [
-        plots.Stack(
+        Stack(
             _NAMES[entry["scenario"]],
             f"{figures.seconds(total / entry['mentions'])} / mention",
             {name: entry["stages"][name] / total for name in names},
         )
         for entry, total in zip(scenarios, totals, strict=True)
     ]
-    keys = "".join(f'<li class="stage-{name}">{name}</li>' for name in names)
-    plot = f'<ul class="keys">{keys}</ul>\n{_wide(plots.stacked(rows, "Share of each stage"))}'
+    plot = keys((f"stage-{name}", name) for name in names) + wide(plots.stacked(rows, "Share of each stage"))
     per_mention = [{name: entry["stages"][name] / entry["mentions"] for name in names} for entry in scenarios]
     unit = figures.Unit(value for stages in per_mention for value in stages.values())
-    table = _table(
+    times = table(
         ("", *names, "all"),
         (
             (
@@ -307,7 +272,7 @@ def _stages(scenarios: Sequence[dict[str, Any]]) -> str:
     what = (
         "Tokenize the prompt, generate a description, match it with the knowledge base; embed and search what is left."
     )
-    return f"<h2>Where the time goes</h2>\n{_card('Stages', what, plot, read, table)}"
+    return f"<h2>Where the time goes</h2>\n{card('Stages', what, plot, read, times)}"
 
 
 def _memory(report: dict[str, Any]) -> str:
@@ -331,8 +296,8 @@ def _memory(report: dict[str, Any]) -> str:
     read = f"Resident memory of the whole process, model included. The peak is the most during the scenario, {how}."
     if report["bundle"]["device"] == "cuda":
         read += " The memory of the GPU, where the model lies, is not in it."
-    table = _table(("", "steady", "peak"), rows)
-    return f'<h2>Memory</h2>\n<div class="card narrow">{table}<p class="read">{read}</p></div>\n'
+    shown = table(("", "steady", "peak"), rows)
+    return f'<h2>Memory</h2>\n<div class="card narrow">{shown}<p class="read">{read}</p></div>\n'
 
 
 def _lengths(report: dict[str, Any]) -> str:
@@ -356,20 +321,13 @@ def _lengths(report: dict[str, Any]) -> str:
             what = f"{told['count']:,} of them: {middle}, p95 {told['p95']:,}, max\u00a0{told['max']:,}."
             data = Histogram(**told["histogram"])
             plot = plots.histogram(data, unit, f"{title}: lengths in {unit}", marks)
-            cards.append(
-                _card(title, what, plot, f"How to read it: each bar counts those of one length. {reads[name]}")
-            )
+            cards.append(card(title, what, plot, f"How to read it: each bar counts those of one length. {reads[name]}"))
     return f'<h2>Lengths</h2>\n<div class="grid three">\n{"".join(cards)}</div>\n'
 
 
 def _circumstances(report: dict[str, Any]) -> str:
-    cards = (_facts("Machine", _machine(report["system"])), _facts("Run", _run(report)))
+    cards = (facts("Machine", _machine(report["system"])), facts("Run", _run(report)))
     return f'<h2>Circumstances</h2>\n<div class="grid two">\n{"".join(cards)}</div>\n'
-
-
-def _facts(title: str, facts: Iterable[tuple[str, str]]) -> str:
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>\n" for name, value in facts)
-    return f'<div class="card"><h3>{escape(title)}</h3>\n<dl class="facts">\n{rows}</dl></div>\n'
 
 
 def _machine(system: dict[str, Any]) -> list[tuple[str, str]]:

@@ -14,8 +14,8 @@ from engine.bench.page import to_html
 from engine.bench.scenarios import STAGES, Outcome
 from engine.bench.statistics import histogram, latencies, percentile, spread
 from engine.bench.system import Memory
-from engine.bundle import atomic_write
 from engine.errors import CieloError
+from engine.page.frame import write
 from engine.records import BundleIdentity
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def write_reports(result: BenchResult, json_path: Path | None = None, html_path:
     report = result.to_dict()
     for path, render in ((json_path, _to_json), (html_path, to_html)):
         if path is not None:
-            _write(path, render(report))
+            write(path, render(report))
 
 
 def check_writable(path: Path) -> None:
@@ -162,16 +162,6 @@ def check_writable(path: Path) -> None:
 
 def _to_json(report: dict[str, Any]) -> str:
     return json.dumps(report, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _write(path: Path, content: str) -> None:
-    try:
-        with atomic_write(path) as temporary:
-            temporary.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise CieloError(
-            f"{path}: cannot be written ({error.strerror}); name a file in a writable directory"
-        ) from error
 
 
 def _remarks(entry: dict[str, Any]) -> Iterator[str]:
