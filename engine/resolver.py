@@ -93,6 +93,8 @@ class Asked:
             raise ValueError(f"got pipeline {self.identity.pipeline!r}, expected I or II")
         if self.rerank and (self.identity.reference or self.identity.pipeline == "I"):
             raise ValueError("rerank chooses among neighbours too: it goes with pipeline II, and not with reference")
+        if self.within is not None and self.identity.reference:
+            raise ValueError("reference looks at every row, as the paper does: it does not go with a part of the codes")
 
     @property
     def reference(self) -> bool:

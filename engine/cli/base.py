@@ -99,6 +99,10 @@ def split_options(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
         raise click.UsageError(
             "--rerank chooses among neighbours too: it goes with --pipeline II and not with --reference"
         )
+    if options["reference"] and (given["chapters"] or given["leaf"] or given["codes"]):
+        raise click.UsageError(
+            "--reference looks at every row, as the paper does: not with --chapter, --leaf or --codes"
+        )
     options["within"] = subset_of(**{name: given.pop(name) for name in ("chapters", "leaf", "codes")})
     return options, given
 

@@ -67,13 +67,13 @@ def guess_system(codes: Iterable[str]) -> System:
     """Return the system that nearly all of a table's codes belong to.
 
     Four-character procedure codes such as ``B020`` look like diagnoses without their dot: a table is of ICD-10-CM
-    where the codes have dots, or where they fit no worse there than in ICD-10-PCS.
+    where the codes have dots, or where they fit no worse there than in ICD-10-PCS (of four or seven characters).
     """
-    dotted = [("." in code.strip(), code_key(code)) for code in codes]
-    if not dotted:
+    written = [_AROUND.sub("", code).upper() for code in codes]
+    if not written:
         return "other"
-    cm = sum(bool(_CM.fullmatch(key)) for _, key in dotted) / len(dotted)
-    pcs = sum(not dot and bool(_PCS.fullmatch(key)) for dot, key in dotted) / len(dotted)
+    cm = sum(bool(_CM.fullmatch(code)) for code in written) / len(written)
+    pcs = sum(len(code) in (4, 7) and bool(_PCS.fullmatch(code)) for code in written) / len(written)
     if cm >= _MOST and cm >= pcs:
         return "icd-10-cm"
     return "icd-10-pcs" if pcs >= _MOST else "other"

@@ -209,6 +209,7 @@ class KnowledgeBase:
         draft = _Draft(rows, systems or {}, only)
         with contextlib.closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("PRAGMA page_size = 8192")
+            connection.execute("PRAGMA journal_mode = MEMORY")  # a new file has nothing to go back to
             connection.executescript(_TABLES)
             draft.write(connection)
             connection.execute("INSERT INTO about VALUES ('edition', ?)", (edition,))
@@ -374,6 +375,8 @@ class KnowledgeBase:
         try:
             with self._lock:
                 return self._connection.execute(query, values).fetchall()
+        except UnicodeEncodeError:  # a lone surrogate, which no row holds
+            return []
         except sqlite3.DatabaseError as error:
             raise BundleError(f"the knowledge base cannot be read ({error}); build it, or its bundle, anew") from error
 
@@ -462,9 +465,14 @@ class _Draft:
                 yield number, row.description, normal, None if published == normal else published, row.preferred
 
     def _set_parents(self) -> None:
-        """Set each code's parent: the longest shorter code of its kind that it begins with."""
+        """Set each code's parent: the longest shorter code of its kind that it begins with.
+
+        Codes of other systems are numbers without a hierarchy in them, as far as is known here.
+        """
         by_key = {(code.kind, code_key(code.code)): code for code in reversed(self.codes.values())}
         for code in self.codes.values():
+            if self._system(code.kind) == "other":
+                continue
             keys = ((code.kind, key) for key in parent_keys(code_key(code.code)))
             parent = next((by_key[key] for key in keys if key in by_key), None)
             if parent is not None:

@@ -22,6 +22,7 @@ from engine.lexicon import read_lexicon
 from engine.linker import Linker
 from engine.plan import ThreadPlan
 from engine.records import BundleIdentity, Candidate, Hypothesis, Link, Mention, Timings
+from engine.stages.codes import System
 from engine.stages.generator import SEARCHES, Search
 from engine.stages.index import Index, IndexSettings
 from engine.stages.knowledge_base import KnowledgeBase, Row, Subset
@@ -136,7 +137,8 @@ class Bench:
 
 
 def make_bench(directory: Path, manifest: dict[str, Any], rows: list[Row] = ROWS) -> Bench:
-    KnowledgeBase.build(directory / "base.sqlite", rows)
+    systems: dict[str, System] = {"diagnosis": "icd-10-cm", "procedure": "icd-10-pcs"}
+    KnowledgeBase.build(directory / "base.sqlite", rows, systems=systems)
     base = KnowledgeBase(directory / "base.sqlite")
     indexes = {}
     for kind in base.kinds:
@@ -553,10 +555,13 @@ class TestPipelines:
         assert bench.embedder.calls == []
 
     @pytest.mark.parametrize(
-        "options", [{"pipeline": "III"}, {"rerank": True, "reference": True}, {"rerank": True, "pipeline": "I"}]
-    )
+        "options", [
+            {"pipeline": "III"}, {"rerank": True, "reference": True}, {"rerank": True, "pipeline": "I"},
+            {"reference": True, "within": Subset(leaf=True)},
+        ],
+    )  # fmt: skip
     def test_what_does_not_go_together_is_refused(self, bench: Bench, options: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match=r"expected I or II|goes with pipeline II"):
+        with pytest.raises(ValueError, match=r"expected I or II|goes with pipeline II|looks at every row"):
             bench.link("Tos", **options)
 
     def test_the_longest_distance_can_be_given(self, bench: Bench) -> None:

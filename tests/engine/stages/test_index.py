@@ -263,6 +263,98 @@ class TestExactSearch:
         assert [near.description for near in found] == ["este", "norte", "sur", "oeste"]
 
 
+class TestAllowed:
+    @given(
+        st.integers(1, 200), st.integers(1, 40), st.sampled_from([None, 4]), st.integers(0, 5), st.floats(0, 1),
+        st.booleans(),
+    )  # fmt: skip
+    @settings(max_examples=60, deadline=None)
+    def test_it_gives_the_nearest_of_those_that_are_allowed(
+        self, count: int, k: int, dimension: int | None, seed: int, share: float, twice: bool
+    ) -> None:
+        vectors = random_vectors(count, 12, seed)
+        vectors = np.concatenate([vectors, vectors[::3]]) if twice else vectors
+        texts = names(len(vectors))
+        # Broad enough for the graph to be exact: what is tested is who is allowed, not recall.
+        settings = IndexSettings(ef=300, dimension=dimension, rescored=count)
+        index = Index.build(texts, vectors, settings)
+        allowed = np.random.default_rng(seed).random(len(index)) < share
+        queries = np.concatenate([random_vectors(3, 12, seed + 100), vectors[:2]])
+        distances = brute_force(queries, index.vectors)
+        found, exact = index.search(queries, k, allowed), index.search_exactly(queries, k, allowed)
+        for row, (one, other) in enumerate(zip(found, exact, strict=True)):
+            nearest = [label for label in np.argsort(distances[row], kind="stable") if allowed[label]][:k]
+            wanted = [text for label in nearest for text in index.descriptions[label]]
+            assert [near.description for near in one] == [near.description for near in other] == wanted
+            assert [near.distance for near in one] == pytest.approx([near.distance for near in other], abs=1e-5)
+
+    @pytest.mark.parametrize("kept", [[], [0], [299], [7, 100, 250]])
+    @pytest.mark.parametrize("options", [SETTINGS, REDUCED])
+    def test_few_or_none_may_be_allowed(self, kept: list[int], options: IndexSettings) -> None:
+        index = Index.build(names(300), random_vectors(300, 32), options)
+        allowed = np.zeros(300, dtype=bool)
+        allowed[kept] = True
+        for method in (index.search, index.search_exactly):
+            found = method(random_vectors(5, 32, seed=1), 4, allowed)
+            assert [{near.description for near in row} for row in found] == [{names(300)[k] for k in kept}] * 5
+
+    @pytest.mark.parametrize("options", [SETTINGS, REDUCED])
+    def test_where_all_are_allowed_nothing_changes(self, options: IndexSettings) -> None:
+        index = Index.build(names(300), random_vectors(300, 32), options)
+        queries, everything = random_vectors(20, 32, seed=1), np.ones(300, dtype=bool)
+        assert index.search(queries, 6, everything) == index.search(queries, 6)
+        assert index.search_exactly(queries, 6, everything) == index.search_exactly(queries, 6)
+
+    @pytest.mark.parametrize("options", [SETTINGS, REDUCED])
+    def test_the_farthest_are_found_where_they_alone_are_allowed(self, options: IndexSettings) -> None:
+        vectors = random_vectors(3000, 32)
+        index = Index.build(names(3000), vectors, options)
+        (query,) = random_vectors(1, 32, seed=1)[None]
+        farthest = np.argsort(brute_force(query, vectors)[0])[-20:]
+        allowed = np.zeros(3000, dtype=bool)
+        allowed[farthest] = True
+        (found,) = index.search(query, 5, allowed)
+        assert [near.description for near in found] == [names(3000)[label] for label in farthest[:5]]
+
+    def test_the_graph_answers_where_enough_of_its_nearest_are_allowed(
+        self, index: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr(Index, "search_exactly")
+        allowed = np.arange(300) % 3 == 0
+        for row in index.search(random_vectors(20, seed=1), 5, allowed):
+            assert len(row) == 5
+            assert {names(300).index(near.description) % 3 for near in row} == {0}
+
+    def test_every_vector_is_compared_where_the_graph_would_have_to_be_asked_for_too_many(
+        self, index: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_WIDEST", 10)
+        monkeypatch.setattr(index, "search_exactly", lambda vectors, k, allowed: [["exact"]] * len(vectors))
+        assert index.search(random_vectors(2, seed=1), 5, np.arange(300) == 7) == [["exact"]] * 2
+
+    def test_a_label_with_several_descriptions_is_allowed_as_one(self) -> None:
+        index = Index.build(["a", "b", "c"], unit([[1, 0], [0, 1], [1, 0]]), SETTINGS)
+        (found,) = index.search(unit([[0, 1]]), 2, np.array([True, False]))
+        assert [near.description for near in found] == ["a", "c"]
+
+    def test_no_queries_give_no_answers(self, index: Index) -> None:
+        allowed = np.ones(300, dtype=bool)
+        assert index.search(random_vectors(1)[:0], 5, allowed) == []
+        assert index.search_exactly(random_vectors(1)[:0], 5, allowed) == []
+
+    @pytest.mark.parametrize("options", [SETTINGS, REDUCED])
+    def test_an_opened_index_answers_the_same_in_many_threads(self, tmp_path: Path, options: IndexSettings) -> None:
+        built = Index.build(names(300), random_vectors(300, 32), options)
+        built.save(tmp_path / "index")
+        index = Index.load(tmp_path / "index", 64, 40)
+        queries = random_vectors(8, 32, seed=1)
+        masks = [np.arange(300) % modulus == 0 for modulus in (1, 2, 50, 299)]
+        expected = [built.search(queries, 5, mask) for mask in masks]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda number: index.search(queries, 5, masks[number % 4]), range(80)))
+        assert all(row == expected[number % 4] for number, row in enumerate(found))
+
+
 class TestReducedDimension:
     @given(
         st.integers(1, 60), st.integers(1, 70), st.integers(2, 24), st.integers(1, 30), st.integers(0, 5), st.booleans()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import string
 import unicodedata
 
@@ -13,6 +14,7 @@ from engine.stages.text import (
     fold_spaces,
     normal_form,
     prepare_sentence,
+    published_form,
     strip_code_suffix,
     window_sentence,
 )
@@ -87,6 +89,40 @@ def test_the_normal_form_does_not_depend_on_case(text: str) -> None:
 @given(SPANISH, st.sampled_from(string.punctuation + "¡¿«»“”—…"))
 def test_punctuation_is_deleted_and_not_replaced_by_a_space(text: str, mark: str) -> None:
     assert normal_form(f"a{mark}b{text}") == normal_form(f"ab{text}")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hipertensión esencial (primaria)", "hipertension esencial primaria"),
+        ("ÁÉÍÓÚ ÀÈÌÒÙ ÜÑÇ", "aeiou aeiou unc"),
+        ("anti-Xa, 3.5", "antixa 35"),
+        ("  Dolor \t abdominal\n", "dolor abdominal"),
+        ("Síndrome de Sjögren", "sindrome de sjögren"),
+        ("fenómeno de Raynaud, vêlo", "fenomeno de raynaud vêlo"),
+        ("¿crónico? «sí» 1ª", "¿cronico «si» 1ª"),
+        ("straße ½", "straße ½"),
+        ("a" + string.punctuation + "b", "ab"),
+        ("(...)", ""),
+        ("", ""),
+    ],
+)
+def test_the_published_form_of_known_texts(text: str, expected: str) -> None:
+    assert published_form(text) == expected
+    assert published_form(unicodedata.normalize("NFD", text)) == expected
+
+
+@given(TEXTS | LATIN | SPANISH)
+def test_the_published_form_is_made_character_by_character(text: str) -> None:
+    letters = dict(zip("áéíóúàèìòùüñç", "aeiouaeiouunc", strict=True))
+    lower = unicodedata.normalize("NFC", text).lower()
+    kept = "".join(letters.get(char, char) for char in lower if char not in string.punctuation)
+    assert published_form(text) == " ".join(re.split(r"\s+", kept)).strip()
+
+
+@given(st.text("abcáéíóúüñç ÁÉÍÓÚÜÑÇABC.,;:()-/\t", max_size=60))
+def test_of_spanish_without_other_signs_both_normal_forms_are_one(text: str) -> None:
+    assert published_form(text) == normal_form(text)
 
 
 @given(TEXTS)
