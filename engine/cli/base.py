@@ -22,6 +22,9 @@ UNVERIFIED = "Use a compute type although its parity was not shown."
 EXIT_FAILED, EXIT_ROWS, EXIT_PARITY, EXIT_INTERRUPTED = 1, 3, 4, 130
 
 
+_LINKING = ("pipeline", "reference", "rerank", "min_confidence", "max_distance")
+
+
 class _Group(click.Group):
     """Turns the errors of cielo into one line on standard error and an exit code."""
 
@@ -75,6 +78,8 @@ def linking_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--rerank", is_flag=True, help="Order the candidates by the generator's own likelihood of them."),
         click.option("--min-confidence", type=click.FloatRange(0, 1), metavar="SHARE",
                      help="Answer none where the calibrated confidence is lower."),
+        click.option("--max-distance", type=click.FloatRange(0, 4), metavar="DISTANCE",
+                     help="Answer none where the nearest description is farther; default: the bundle's own."),
     ):  # fmt: skip
         command = option(command)
     return subset_options(command)
@@ -94,7 +99,7 @@ def subset_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def split_options(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return those of a command's options that say how mentions are linked, and the others, that open a linker."""
-    options = {name: given.pop(name) for name in ("pipeline", "reference", "rerank", "min_confidence")}
+    options = {name: given.pop(name) for name in _LINKING}
     if options["rerank"] and (options["reference"] or options["pipeline"] == "I"):
         raise click.UsageError(
             "--rerank chooses among neighbours too: it goes with --pipeline II and not with --reference"

@@ -128,13 +128,15 @@ def _write_rejected(path: Path, rows: Sequence[RejectedRow]) -> None:
         raise TableError(f"{path}: cannot be written ({error.strerror})") from error
 
 
+_KIND = click.option("--kind", help="Only codes of this kind.")
+
+
 def _base_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--kb", "file", type=click.Path(dir_okay=False, path_type=Path),
                      help="A knowledge base file; default: the bundle's."),
         click.option("--bundle", type=click.Path(path_type=Path), envvar="CIELO_BUNDLE",
                      help="Default: CIELO_BUNDLE, else the mini."),
-        click.option("--kind", help="Only codes of this kind."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     ):  # fmt: skip
         command = option(command)
@@ -142,7 +144,7 @@ def _base_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def _opened(file: Path | None, bundle: Path | None, kind: str | None) -> Iterator[KnowledgeBase]:
+def _opened(file: Path | None, bundle: Path | None, kind: str | None = None) -> Iterator[KnowledgeBase]:
     from engine.stages.knowledge_base import KnowledgeBase
 
     base = KnowledgeBase(file or Bundle.open(bundle or default_bundle()).knowledge_base)
@@ -155,7 +157,29 @@ def _opened(file: Path | None, bundle: Path | None, kind: str | None) -> Iterato
 
 
 @kb.command()
+@_base_options
+def info(file: Path | None, bundle: Path | None, as_json: bool) -> None:
+    """Show what the knowledge base holds: its edition, its kinds, and the tables that it was built from."""
+    with _opened(file, bundle) as base:
+        kinds = {kind: {"system": base.systems[kind], "codes": base.concepts[kind]} for kind in base.kinds}
+        edition, sources = base.edition, base.sources
+    if as_json:
+        told = {"edition": edition, "kinds": kinds, "sources": [asdict(source) for source in sources]}
+        click.echo(json.dumps(told, ensure_ascii=False))
+        return
+    click.echo(f"edition: {edition or '-'}")
+    for kind, entry in kinds.items():
+        click.echo(f"  {kind}: {entry['codes']:,} codes ({entry['system']})")
+    for source in sources:
+        click.echo(
+            f"  from {source.name} ({source.kind}): {source.rows:,} rows, {source.rejected:,} rejected, "
+            f"sha256 {source.sha256[:12]}"
+        )
+
+
+@kb.command()
 @click.argument("code")
+@_KIND
 @_base_options
 def show(code: str, file: Path | None, bundle: Path | None, kind: str | None, as_json: bool) -> None:
     """Show CODE: its descriptions, its place in the hierarchy, its children.
@@ -195,6 +219,7 @@ def _show_entry(entry: Entry) -> None:
 @kb.command()
 @click.argument("text")
 @click.option("--limit", type=click.IntRange(1, 1000), default=_SHOWN, show_default=True, help="The most codes.")
+@_KIND
 @_base_options
 def search(text: str, limit: int, file: Path | None, bundle: Path | None, kind: str | None, as_json: bool) -> None:
     """Search the descriptions for the words of TEXT, or words that begin like them; the closest first."""
