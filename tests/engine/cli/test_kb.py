@@ -353,14 +353,15 @@ class TestFiles:
 
 class TestInfo:
     def test_edition_systems_and_sources_are_told(self, tmp_path: Path) -> None:
-        (tmp_path / "d.tsv").write_text(DIAGNOSES + "Cap.01\tun capítulo\n", encoding="utf-8")
-        run("build", tmp_path / "b", "--table", f"diagnosis={tmp_path / 'd.tsv'}", "--edition", "Prueba 1")
+        (tmp_path / "d.tsv").write_text(DIAGNOSES, encoding="utf-8")
+        table, system = f"diagnosis={tmp_path / 'd.tsv'}", "diagnosis=icd-10-cm"
+        run("build", tmp_path / "b", "--table", table, "--system", system, "--edition", "Prueba 1")
         result = run("info", "--kb", tmp_path / "b", "--json")
         told = json.loads(result.stdout)
         assert (result.exit_code, told["edition"]) == (0, "Prueba 1")
         assert told["kinds"]["diagnosis"]["system"] == "icd-10-cm"
         (source,) = told["sources"]
-        assert (source["name"], source["rejected"]) == ("d.tsv", 1)
+        assert (source["name"], source["rejected"]) == ("d.tsv", 2)
         assert source["sha256"] == hashlib.sha256((tmp_path / "d.tsv").read_bytes()).hexdigest()
         shown = run("info", "--kb", tmp_path / "b").stdout
-        assert "Prueba 1" in shown and source["sha256"][:12] in shown and "1 rejected" in shown
+        assert "Prueba 1" in shown and source["sha256"][:12] in shown and "2 rejected" in shown
