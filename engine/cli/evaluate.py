@@ -153,6 +153,8 @@ def evaluate(corpus: Path | None, predictions: Path | None, **given: Any) -> Non
         raise click.UsageError("give either a CORPUS or --predictions, not both and not neither")
     if bool(given["tables"]) != (predictions is not None):
         raise click.UsageError("--predictions and --kb KIND=TABLE belong together")
+    if predictions is not None:
+        _refuse_linking(given)
     cui_map = _read_map(given.pop("cui_map"))
     showing = {name: given.pop(name) for name in ("as_json", "html", "tsv", "with_text")}
     source = corpus or predictions
@@ -230,7 +232,6 @@ def _evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[st
     from engine.evaluation.run import stored_only
 
     pipeline, reference = given["pipeline"], given["reference"]
-    _refuse_linking(given)
     with _replay(given, pipeline) as replay:
         base = replay.resolver.knowledge_base
         corpus = stored_only(corpus, base.kinds)
@@ -468,8 +469,9 @@ def build(
     made = module.build(annotations, minimum_count=minimum_count, minimum_purity=minimum_purity, by_kind=not any_kind)
     module.write_lexicon(output, made.entries)
     click.echo(
-        f"{click.format_filename(output)}: {len(made.entries):,} texts from {made.annotations:,} annotations; left out: "
-        f"{len(made.too_rare):,} too rare, {len(made.conflicts):,} with codes that disagree, {made.unusable:,} unusable"
+        f"{click.format_filename(output)}: {len(made.entries):,} texts from {made.annotations:,} annotations; "
+        f"left out: {len(made.too_rare):,} too rare, {len(made.conflicts):,} with codes that disagree, "
+        f"{made.unusable:,} unusable"
     )
     _check(output, bundle)
     _tell_skipped(read, mapped)

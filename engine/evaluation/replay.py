@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.bundle import KNOWLEDGE_BASE, Bundle
 from engine.code_tables import CodeTable
-from engine.errors import TableError
 from engine.evaluation.run import Replay
 from engine.knowledge import build_knowledge_base
 from engine.plan import usable_cores
@@ -34,18 +32,13 @@ def open_replay(
         threads: of the encoder; None: the processors.
 
     Raises:
-        TableError: where a table cannot be read, or the knowledge base not be built.
+        TableError: where a table cannot be read.
         BundleError: where the encoder cannot be opened.
     """
     path = folder / KNOWLEDGE_BASE
     edition = ", ".join(table.path.name for table in tables)
-    try:
-        # Every row counts, as in the paper: none is refused for its code.
-        build_knowledge_base(path, tables, edition=edition, systems={table.kind: "other" for table in tables})
-    except UnicodeEncodeError as error:
-        raise TableError("a kind or the name of a table is not valid Unicode; rename it") from error
-    except (OSError, sqlite3.Error) as error:
-        raise TableError(f"the knowledge base cannot be built in {folder} ({error}); make room there") from error
+    # Every row counts, as in the paper: none is refused for its code.
+    build_knowledge_base(path, tables, edition=edition, systems={table.kind: "other" for table in tables})
     with contextlib.ExitStack() as opened:
         base = KnowledgeBase(path)
         opened.callback(base.close)

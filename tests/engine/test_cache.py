@@ -830,9 +830,7 @@ class TestPrivacy:
             link_to(4, candidates=(Candidate("R05", "esplenomegalia", "diagnosis", ("hypothesis",)),)),
         ]
         cache = open_cache(path, knowledge_base=base, identity=IDENTITY)
-        keys = [
-            key(cache.secret, IDENTITY, prompt=prompt, kind=None, settings={"top_k": 5}) for prompt in prompts
-        ]
+        keys = [key(cache.secret, IDENTITY, prompt=prompt, kind=None, settings={"top_k": 5}) for prompt in prompts]
         cache.put_many(dict(zip(keys, links, strict=True)))
         assert len(cache.get_many(keys)) == 6
         while_open = contents_of(tmp_path)

@@ -1,0 +1,540 @@
+"""``cielo evaluate`` and ``cielo calibrate``, on small corpora in every format; expected scores are made by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.bundle import CALIBRATION, Bundle, default_bundle
+from engine.cli import evaluate as command
+from engine.cli import main
+
+DEVELOPMENT = Path(__file__).parents[3] / "models" / "mini" / "dev.tsv"
+SECRET = "Zutanito"
+
+# Four mentions. A lexicon answers them, so that the answers do not depend on a model: J18.9 (right), K35.80 (right to
+# three characters: K35.8 was wanted), BW20 (right), R50.9 (wrong: R51 was wanted).
+TEXT = "Varón con neumonía y apendicitis aguda. Se hace TC abdominal. Alta con fiebre.\n"
+D, P = "DIAGNOSTICO", "PROCEDIMIENTO"
+GOLD = [
+    ("neumonía", D, "j18.9", "C0000001"), ("apendicitis aguda", D, "k35.8", "C0000002"),
+    ("TC abdominal", P, "bw20", "C0000003"), ("fiebre", D, "r51", "C0000004"),
+]  # fmt: skip
+KINDS = {D: "diagnosis", P: "procedure"}
+LEXICON = (
+    "text\tcode\tkind\nneumonía\tJ18.9\tdiagnosis\napendicitis aguda\tK35.80\tdiagnosis\n"
+    "TC abdominal\tBW20\tprocedure\nfiebre\tR50.9\tdiagnosis\n"
+)
+CUI_MAP = "cui,code,kind\n" + "".join(f"{cui},{code.upper()},{KINDS[label]}\n" for _, label, code, cui in GOLD)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIELO_STATE", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.delenv("CIELO_BUNDLE", raising=False)
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def evaluated(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
+    result = run("evaluate", *arguments, "--json", "--resamples", "100")
+    assert result.exit_code == code, result.output
+    told = json.loads(result.stdout)
+    assert isinstance(told, dict)
+    return told
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content.encode())
+
+
+def offsets(text: str) -> tuple[int, int]:
+    return TEXT.index(text), TEXT.index(text) + len(text)
+
+
+# Each corpus has one part that cannot be read.
+def codiesp(folder: Path) -> Path:
+    lines = [["a1", label, code, text, "{} {}".format(*offsets(text))] for text, label, code, _ in GOLD]
+    write(folder, {
+        "corpus/testX.tsv": "".join("\t".join(line) + "\n" for line in [*lines[:2], ["a1", D, "r05"], *lines[2:]]),
+        "corpus/testD.tsv": "a1\tj18.9\na1\tk35.8\na1\tr51\n",
+        "corpus/testP.tsv": "a1\tbw20\n",
+        "corpus/text_files/a1.txt": TEXT,
+    })  # fmt: skip
+    return folder / "corpus"
+
+
+def sentences(folder: Path) -> Path:
+    header = ["file_id", "sentence", "words", "label", "label_type", "id", "codigo", "descripcion", "block_label"]
+    lines = [["a1", f"Con {text}.", text, code, label, "1", "", "", ""] for text, label, code, _ in GOLD]
+    write(folder, {"corpus.tsv": "".join("\t".join(line) + "\n" for line in [header, *lines, ["a1", "cut"]])})
+    return folder / "corpus.tsv"
+
+
+def e3c(folder: Path) -> Path:
+    text = TEXT.replace("\n", "\r\n")
+    marked = [(*offsets(text), cui) for text, *_, cui in GOLD]
+    entities = "".join(
+        f'<custom:CLINENTITY xmi:id="{number}" sofa="1" begin="{start}" end="{end}" entityID="{cui}"/>\n'
+        for number, (start, end, cui) in enumerate([*marked, (0, 5, "nonsense"), (0, 5, "CUILESS")], start=20)
+    )
+    sofa = quoteattr(text, {"\r": "&#13;", "\n": "&#10;"})
+    write(folder, {
+        "corpus/a1.xml": '<?xml version="1.0" encoding="UTF-8"?>\n<xmi:XMI xmlns:xmi="http://www.omg.org/XMI" '
+        'xmlns:cas="http:///uima/cas.ecore" xmlns:custom="http:///webanno/custom.ecore" xmi:version="2.0">\n'
+        f'{entities}<cas:Sofa xmi:id="1" sofaNum="1" sofaID="_InitialView" mimeType="text" sofaString={sofa}/>\n'
+        "</xmi:XMI>\n"
+    })  # fmt: skip
+    return folder / "corpus"
+
+
+def ct_ebm(folder: Path) -> Path:
+    lines = [
+        f"T{number}\tDISO {offsets(text)[0]} {offsets(text)[1]}\t{text}\n#{number}\tAnnotatorNotes T{number}\t"
+        f"{cui}; a name; a type | C0000099; another; a type\n"
+        for number, (text, *_, cui) in enumerate(GOLD, start=1)
+    ]
+    broken = "T9\tDISO 0 5\tVarón\n#9\tAnnotatorNotes T9\tC0000001; a name that\nis broken; a type\n"
+    write(folder, {"corpus/a1.ann": "".join(lines) + broken, "corpus/a1.txt": TEXT})
+    return folder / "corpus"
+
+
+def mantra(folder: Path) -> Path:
+    lines = [
+        f"T{number}\t{cui} {offsets(text)[0]} {offsets(text)[1]}\t{text}\n"
+        f'#{number}\tAnnotatorNotes T{number}\t"{cui}", "{text}", "Disease" ,"DISO"\n'
+        for number, (text, *_, cui) in enumerate(GOLD, start=1)
+    ]
+    write(folder, {"corpus/a1.ann": "".join(lines) + "T9\tC0000001 zero 5\tVarón\n", "corpus/a1.txt": TEXT})
+    return folder / "corpus"
+
+
+def rows(folder: Path) -> Path:
+    lines = [{"text": text, "kind": KINDS[label], "code": code, "document": "a1"} for text, label, code, _ in GOLD]
+    write(folder, {"corpus.jsonl": "".join(json.dumps(line) + "\n" for line in [*lines, {"text": 7, "code": "x"}])})
+    return folder / "corpus.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("make", "form", "file"),
+    [
+        (codiesp, "codiesp", "testX.tsv, line 3"), (sentences, "sentences", "corpus.tsv, line 6"), (e3c, "e3c", "a1"),
+        (ct_ebm, "brat", "a1.ann, line 10"), (mantra, "brat", "a1.ann, line 9"), (rows, "rows", "corpus.jsonl, line 5"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("named", [False, True])
+def test_a_corpus_of_each_format_by_hand(
+    tmp_path: Path, make: Callable[[Path], Path], form: str, file: str, named: bool
+) -> None:
+    corpus = make(tmp_path)
+    write(tmp_path, {"lexicon.tsv": LEXICON, "map.csv": CUI_MAP})
+    options = ["--format", form] if named else []
+    told = evaluated(corpus, *options, "--lexicon", tmp_path / "lexicon.tsv", "--cui-map", tmp_path / "map.csv", code=3)
+    assert told["corpus"]["mentions"] == 4
+    assert (told["corpus"]["skipped"], told["corpus"]["documents"]) == (1, 1)
+    (skipped,) = told["corpus"]["skipped_places"]
+    assert skipped["place"].startswith(file)
+    assert skipped["reason"]
+    test = told["splits"]["test"]
+    assert (test["count"], test["right"], test["no_answer"]) == (4, 2, 0)
+    assert (test["pli"], test["plii"], test["accuracy_3"], test["mrr"]) == (50.0, 50.0, 75.0, 50.0)
+    assert (test["recall_at_3"], test["coverage"], test["text_accuracy"]) == (50.0, 100.0, None)
+    groups = told["runs"][0]["breakdown"]
+    assert groups["methods"]["lexicon"]["count"] == 4
+    assert groups["kinds"]["diagnosis"]["accuracy"] == pytest.approx(100 / 3)
+    assert groups["kinds"]["procedure"]["accuracy"] == 100.0
+    assert {name: scores["right"] for name, scores in groups["chapters"]["diagnosis"].items()} == {
+        "X": 1, "XI": 0, "XVIII": 0,
+    }  # fmt: skip
+    # Answers in the order of the mentions: of the diagnoses the first is right, 1/1 of three; the procedure is.
+    measures = told["runs"][0]["codiesp"]
+    assert measures["diagnosis"]["map"]["value"] == pytest.approx(1 / 3)
+    assert measures["procedure"]["map"]["value"] == 1.0
+    assert measures["diagnosis"]["micro"]["f1"] == pytest.approx(1 / 3)
+    if form in ("codiesp", "e3c", "brat"):  # which have places in the text
+        assert measures["positions"]["right"] == measures["matched_positions"]["right"] == 2
+        assert measures["positions"]["precision"] == measures["positions"]["recall"] == 0.5
+
+
+# Stored outputs. With the tables below, to the letter / as published:
+# 1 T68 right / right; 2 6A4Z0ZZ right / 6A4Z, the first row in normal form; 3 BW20, where BW201ZZ is right and comes
+# second / BW20; 4 none, since only the other kind has such a description; 5 none, since nothing was generated.
+TABLES = {
+    "diagnoses.tsv": "codigo\tdescripcion\nT68\tHipotermia\nI10\tHipertensión esencial (primaria)\n",
+    "procedures.tsv": "codigo\tdescripcion\n6A4Z\thipotermia\n6A4Z0ZZ\tHipotermia\n"
+    "BW20\ttomografía (tc) de abdomen\nBW201ZZ\tTomografía (TC) de abdomen\n",
+}
+STORED = [
+    ("pred", "words", "sentence", "label", "label_type", "descripcion", "file_id"),
+    ("Hipotermia", "frío", "Tiene frío.", "t68", D, "Hipotermia", "a"),
+    ("Hipotermia", "hipotermia inducida", f"{SECRET}, con hipotermia inducida.", "6a4z0zz", P, "Hipotermia", "a"),
+    ("tomografía (tc) de abdomen", "TAC", "Se hace TAC.", "bw201zz", P, "Tomografía (TC) de abdomen", "b"),
+    ("tomografía (tc) de abdomen", "HTA", "Con HTA.", "i10", D, "Hipertensión esencial (primaria)", "b"),
+    ("", f"{SECRET} con HTA", "Con HTA.", "i10", D, "Hipertensión esencial (primaria)", "c"),
+    ("cut",),
+]
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> list[str | Path]:
+    """Write stored outputs and their tables, and return the arguments that name them."""
+    write(tmp_path, {**TABLES, "stored.tsv": "".join("\t".join(line) + "\n" for line in STORED)})
+    kinds = [f"--kb=diagnosis={tmp_path / 'diagnoses.tsv'}", f"--kb=procedure={tmp_path / 'procedures.tsv'}"]
+    return ["--predictions", tmp_path / "stored.tsv", *kinds]
+
+
+def test_stored_outputs_by_hand(stored: list[str | Path], tmp_path: Path) -> None:
+    write(tmp_path, {"train.csv": 'text,code\n"frío",T68\nHTA,I10\ntac,B\n,X\n'})
+    told = evaluated(*stored, "--pipeline", "I", "--train", tmp_path / "train.csv", code=3)
+    splits = told["splits"]
+    assert (splits["test"]["count"], splits["test"]["right"], splits["test"]["no_answer"]) == (5, 2, 2)
+    assert splits["test"]["pli"] == 40.0
+    assert splits["test"]["accuracy_3"] == 60.0  # BW2
+    assert splits["test"]["mrr"] == 50.0  # (1 + 1 + 1/2) / 5
+    assert splits["test"]["text_accuracy"] == 40.0
+    assert splits["test"]["normal_text_accuracy"] == 60.0
+    assert "plii" not in splits["test"]
+    # Seen in training: 1 and 4. `tac` is not `TAC`.
+    assert (splits["test_seen"]["count"], splits["test_seen"]["pli"]) == (2, 50.0)
+    assert splits["test_unseen"]["count"] == 3
+    assert splits["test_unseen"]["pli"] == pytest.approx(100 / 3)
+    assert splits["test_unseen"]["mrr"] == 50.0
+    assert told["corpus"]["skipped_places"] == [
+        {"place": "stored.tsv, line 7", "reason": "the line has 1 columns; the header has 7"}
+    ]
+    assert told["about"]["training"] == [{"name": "train.csv", "mentions": 3, "skipped": 1}]
+    assert [entry["rows"] for entry in told["about"]["knowledge_base"]] == [2, 4]
+    assert told["about"]["encoder"] is None
+
+
+def test_stored_outputs_as_published_beside_the_default(stored: list[str | Path]) -> None:
+    told = evaluated(*stored, "--pipeline", "I", "--beside", "reference", code=3)
+    default, published = told["runs"]
+    assert (default["splits"]["test"]["pli"], published["splits"]["test"]["pli"]) == (40.0, 20.0)
+    assert published["splits"]["test"]["accuracy_3"] == 60.0
+    assert published["splits"]["test"]["mrr"] == 20.0
+    (compared,) = told["comparisons"]
+    assert (compared["only_first"], compared["only_second"], compared["difference"]) == (1, 0, -20.0)
+    assert told["reference_missed"] is None
+    only = evaluated(*stored, "--pipeline", "I", "--reference", code=3)
+    assert only["splits"] == published["splits"]
+
+
+def test_stored_outputs_with_the_nearest_description(stored: list[str | Path]) -> None:
+    told = evaluated(*stored, "--pipeline", "II", "--reference", "--beside", "I", "--threads", "1", code=3)
+    second, first = (entry["splits"]["test"] for entry in told["runs"])
+    assert first["pli"] == second["pli"] == 20.0
+    assert "plii" not in first
+    # The fourth gets the nearest of the two diagnoses, however far it is; the fifth has no text.
+    assert second["no_answer"] == 1
+    assert second["plii"] in (20.0, 40.0)
+    assert told["about"]["encoder"] == "mini"
+
+
+def test_stored_outputs_for_a_reader(stored: list[str | Path]) -> None:
+    result = run("evaluate", *stored, "--pipeline", "I")
+    assert result.exit_code == 3
+    line = next(line for line in result.stdout.splitlines() if line.startswith("stored outputs"))
+    assert line.split()[2:5] == ["test", "5", "40.00"]
+    assert "line 7" in result.stderr
+    assert SECRET not in result.output
+
+
+def test_no_clinical_text_leaves_but_where_it_is_asked_for(stored: list[str | Path], tmp_path: Path) -> None:
+    table, page = tmp_path / "rows.tsv", tmp_path / "page.html"
+    result = run("evaluate", *stored, "--pipeline", "I", "--json", "--tsv", table, "--html", page)
+    assert result.exit_code == 3
+    lines = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()]
+    column = lines[0].index("class")
+    assert [line[column] for line in lines[1:]] == ["right", "right", "near: parent", "none", "none"]
+    assert {len(line) for line in lines} == {len(lines[0])}
+    for content in (result.output, table.read_text(encoding="utf-8"), page.read_text(encoding="utf-8")):
+        assert SECRET not in content
+        assert "inducida" not in content
+    run("evaluate", *stored, "--pipeline", "I", "--tsv", table, "--with-text")
+    assert table.read_text(encoding="utf-8").count(SECRET) == 2
+
+
+def test_tables_of_another_kind_leave_rows_out(stored: list[str | Path]) -> None:
+    told = evaluated(*stored[:3], "--pipeline", "I", code=3)
+    assert told["corpus"]["mentions"] == 3
+    assert told["corpus"]["skipped"] == 3
+    assert told["splits"]["test"]["pli"] == pytest.approx(100 / 3)
+
+
+@pytest.fixture(scope="module")
+def development(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("development") / "some.tsv"
+    file.write_text("".join(DEVELOPMENT.read_text(encoding="utf-8").splitlines(keepends=True)[:16]), encoding="utf-8")
+    return file
+
+
+def test_searches_side_by_side(development: Path, tmp_path: Path) -> None:
+    table = tmp_path / "rows.tsv"
+    told = evaluated(
+        development, "--decoding", "reference, probable,greedy,probable", "--beside", "I", "--tsv", table,
+        "--threads", "1", "--top-k", "3",
+    )  # fmt: skip
+    names = ["reference", "probable", "greedy", "reference, pipeline I"]
+    assert [entry["name"] for entry in told["runs"]] == names
+    assert [entry["settings"]["decoding"] for entry in told["runs"]] == ["reference", "probable", "greedy", "reference"]
+    assert [entry["run"] for entry in told["comparisons"]] == names[1:]
+    assert {entry["count"] for entry in told["comparisons"]} == {15}
+    missed = told["reference_missed"]
+    assert missed["prompts"] == 15
+    assert missed["share"] == pytest.approx(100 * missed["missed"] / 15)
+    # The table is of the first run: it says the same as the scores.
+    lines = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()]
+    right = sum(line[lines[0].index("class")] == "right" for line in lines[1:])
+    assert (len(lines) - 1, right) == (15, told["splits"]["test"]["right"])
+    assert told["splits"]["test"]["plii"] == pytest.approx(100 * right / 15)
+    assert all(entry["seconds"] > 0 for entry in told["runs"])
+
+
+def test_searches_for_a_reader(development: Path) -> None:
+    result = run("evaluate", development, "--decoding", "reference,greedy", "--train", development, "--threads", "1")
+    assert result.exit_code == 0, result.output
+    assert "greedy against reference" in result.stdout
+    assert "the reference search missed" in result.stdout
+    assert "test_seen" in result.stdout and "test_unseen" not in result.stdout
+
+
+def test_the_lexicon_and_without_it(development: Path, tmp_path: Path) -> None:
+    text, _, kind, code, _ = development.read_text(encoding="utf-8").splitlines()[1].split("\t")
+    write(tmp_path, {"lexicon.tsv": f"text\tcode\tkind\n{text}\t{code}\t{kind}\n"})
+    told = evaluated(development, "--lexicon", tmp_path / "lexicon.tsv", "--beside", "no-lexicon", "--threads", "1")
+    with_it, without = told["runs"]
+    assert with_it["breakdown"]["methods"]["lexicon"]["count"] == 1
+    assert "lexicon" not in without["breakdown"]["methods"]
+    assert with_it["settings"]["lexicon"] and without["settings"]["lexicon"] is None
+
+
+NOWHERE = "/does/not/exist"
+HEADER = "words\tsentence\tlabel\tlabel_type\tpred\n"
+WRONG: list[tuple[list[str], int]] = [
+    ([], 2),
+    (["{c}", "--predictions", "{s}"], 2),
+    (["--predictions", "{s}"], 2),
+    (["{c}", "--kb", "diagnosis={d}"], 2),
+    (["--predictions", "{s}", "--kb", "{d}"], 2),
+    (["--predictions", "{s}", "--kb", "={d}"], 2),
+    (["--predictions", "{s}", "--kb", "diagnosis={d}", "--decoding", "greedy"], 2),
+    (["--predictions", "{s}", "--kb", "diagnosis={d}", "--pipeline", "I", "--chapter", "IX"], 2),
+    (["--predictions", "{s}", "--kb", "diagnosis={d}", "--pipeline", "I", "--leaf"], 2),
+    (["--predictions", "{s}", "--kb", "diagnosis={d}", "--pipeline", "I", "--codes", NOWHERE], 2),
+    (["--predictions", "{s}", "--kb", "diagnosis={d}", "--pipeline", "I", "--min-confidence", "0"], 2),
+    (["--predictions", "{s}", "--kb", "diagnosis={d}", "--rerank"], 2),
+    (["--predictions", "{s}", "--kb", "diagnosis={d}", "--lexicon", "{s}"], 2),
+    (["--predictions", "{s}", "--kb", "diagnosis={d}", "--beside", "no-lexicon"], 2),
+    (["--predictions", "{s}", "--kb", "diagnosis={d}", "--pipeline", "III"], 2),
+    (["--predictions", "{s}", "--kb", f"diagnosis={NOWHERE}", "--pipeline", "I"], 1),
+    (["--predictions", "{s}", "--kb", f"diagnosis={NOWHERE}.tsv", "--pipeline", "I"], 1),
+    (["--predictions", "{s}", "--kb", "diagnosis={e}", "--pipeline", "I"], 1),
+    (["--predictions", "{s}", "--kb", "another={d}", "--pipeline", "I"], 1),
+    (["--predictions", "{s}", "--kb", "diagnosis={d}", "--pipeline", "II", "--bundle", NOWHERE], 1),
+    (["--predictions", NOWHERE, "--kb", "diagnosis={d}", "--pipeline", "I"], 1),
+    (["--predictions", "{c}", "--kb", "diagnosis={d}", "--pipeline", "I"], 1),
+    ([NOWHERE], 1),
+    (["{e}"], 1),
+    (["{e}", "--format", "rows"], 1),
+    (["{folder}"], 1),
+    (["{folder}", "--format", "rows"], 1),
+    (["{folder}", "--format", "codiesp", "--split", "test"], 1),
+    (["{c}", "--format", "sentences"], 1),
+    (["{c}", "--format", "e3c"], 1),
+    (["{c}", "--format", "nonsense"], 2),
+    (["{c}", "--cui-map", NOWHERE], 1),
+    (["{c}", "--cui-map", "{c}"], 1),
+    (["{c}", "--train", NOWHERE], 1),
+    (["{c}", "--train", "{e}"], 1),
+    (["{c}", "--decoding", "fast"], 2),
+    (["{c}", "--decoding", ","], 2),
+    (["{c}", "--beside", "nothing"], 2),
+    (["{c}", "--resamples", "1"], 2),
+    (["{c}", "--bundle", NOWHERE], 1),
+    (["{c}", "--lexicon", NOWHERE], 1),
+    (["{c}", "--lexicon", "{e}"], 1),
+    (["{c}", "--codes", "{e}"], 1),
+    (["{c}", "--rerank", "--reference"], 2),
+    (["{c}", "--tsv", "{e}/rows.tsv"], 1),
+    (["{c}", "--tsv", "{folder}"], 2),
+    (["{c}", "--html", "{e}/page.html"], 1),
+    (["{k}"], 1),
+    (["{b}"], 1),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code"), WRONG)
+def test_wrong_use_ends_with_a_line_and_a_code(tmp_path: Path, arguments: list[str], code: int) -> None:
+    write(tmp_path, {
+        "d.tsv": TABLES["diagnoses.tsv"], "e.tsv": "", "folder/readme.txt": SECRET,
+        "c.csv": f"text,kind,code\n{SECRET},diagnosis,R52\n", "k.csv": f"text,kind,code\nfiebre,{SECRET},R50\n",
+        "s.tsv": HEADER + f"{SECRET}\t{SECRET}\tR52\t{D}\t{SECRET}\n",
+        "b.tsv": HEADER + f"{SECRET}\t{SECRET}\tR52\t{SECRET}\t{SECRET}\n",
+    })  # fmt: skip
+    before = sorted(tmp_path.rglob("*"))
+    names = {path.stem: str(path) for path in tmp_path.iterdir()}
+    result = run("evaluate", *(argument.format(**names) for argument in arguments))
+    assert result.exit_code == code, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stderr.strip() and "Traceback" not in result.output
+    assert SECRET not in result.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_old_table_of_rows_stays_where_the_new_one_cannot_be_made(
+    development: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> list[tuple[str, ...]]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("engine.evaluation.analysis.rows", fail)
+    (tmp_path / "rows.tsv").write_text("old")
+    result = run("evaluate", development, "--decoding", "greedy", "--tsv", tmp_path / "rows.tsv")
+    assert result.exit_code == 130
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("rows.tsv", "old")]
+
+
+def test_what_is_passed_over_in_the_other_files_is_told_too(tmp_path: Path) -> None:
+    corpus = mantra(tmp_path)
+    lines = (corpus / "a1.ann").read_text(encoding="utf-8").splitlines(keepends=True)[:-1]  # whole now
+    unmapped = "T8\tC0000098 0 5\tVarón\n"
+    write(tmp_path, {
+        "corpus/a1.ann": "".join(lines) + unmapped, "map.csv": CUI_MAP + f"{SECRET},R52,diagnosis\n",
+        "train.csv": f"text,code\nfiebre,R50\n{SECRET},\n", "lexicon.tsv": LEXICON,
+    })  # fmt: skip
+    result = run(
+        "evaluate", corpus, "--cui-map", tmp_path / "map.csv", "--train", tmp_path / "train.csv",
+        "--lexicon", tmp_path / "lexicon.tsv",
+    )  # fmt: skip
+    assert result.exit_code == 3, result.output
+    for place in ("map.csv, line 6", "train.csv, row 3", "1 mentions whose CUI no table maps"):
+        assert place in result.stderr, place
+    assert SECRET not in result.output
+
+
+def test_many_places_are_counted_and_the_first_are_shown(tmp_path: Path) -> None:
+    write(tmp_path, {"many.csv": "text,code\nfiebre,R50\n" + "fiebre,\n" * 30})
+    result = run("evaluate", tmp_path / "many.csv", "--decoding", "greedy")
+    assert result.exit_code == 3
+    assert result.stderr.count("skipped: many.csv, row") == 10
+    assert "skipped: 20 more" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files that are not UTF-8")
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path)
+    corpus = Path(os.fsdecode(folder + b"/caf\xe9.csv"))
+    corpus.write_text("text,code\nfiebre,R50\nfiebre,\n")
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    command_line = [sys.executable, "-m", "engine.cli", "evaluate", str(corpus), "--decoding", "greedy", "--json"]
+    done = subprocess.run(command_line, capture_output=True, env=environment, check=False, timeout=120)
+    assert done.returncode == 3, done.stderr
+    told = json.loads(done.stdout.decode("utf-8"))
+    assert told["about"]["corpus"] == "caf\ufffd.csv"
+    assert told["corpus"]["skipped_places"][0]["place"].startswith("caf")
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write enough development mentions for a calibration, and a line that is no row."""
+    file = tmp_path_factory.mktemp("annotated") / "some.tsv"
+    lines = DEVELOPMENT.read_text(encoding="utf-8").splitlines(keepends=True)[:121]
+    file.write_text("".join([*lines, "cut\n"]), encoding="utf-8")
+    return file
+
+
+def test_a_bundle_is_calibrated_in_a_copy_and_then_in_place(annotated: Path, tmp_path: Path) -> None:
+    output = tmp_path / "año" / "bundle"
+    before = Bundle.open(default_bundle()).sha256
+    result = run("calibrate", default_bundle(), annotated, "--output", output, "--decoding", "probable")
+    assert result.exit_code == 3, result.output
+    assert "some.tsv, row 122" in result.stderr
+    assert "probable: confidence of" in result.stdout and "calibration error" in result.stdout
+    made = Bundle.open(output)
+    assert f"{made.name}@{made.sha256[:12]}" in result.stdout
+    assert Bundle.open(default_bundle()).sha256 == before
+    assert sorted(path.name for path in output.parent.iterdir()) == ["bundle"]
+    assert run("verify", output).exit_code == 0
+    assert json.loads(run("link", "TC abdominal", "--bundle", output, "--json").stdout)["confidence"] > 0.5
+    told = evaluated(annotated, "--bundle", output, "--beside", "reference", "--min-confidence", "0.5", code=3)
+    assert told["calibration"]["probable"]["mentions"] == made.calibrations()["probable"]["model"]["mentions"]
+    assert told["runs"][0]["splits"]["test"]["coverage"] < told["runs"][1]["splits"]["test"]["coverage"]
+
+    result = run("calibrate", output, annotated, "--output", output, "--overwrite", "--decoding", "reference")
+    assert result.exit_code == 3, result.output
+    again = Bundle.open(output).calibrations()
+    assert again["probable"] == made.calibrations()["probable"]
+    assert again["reference"]["reliability"]["data"] == again["probable"]["reliability"]["data"]
+    assert sorted(path.name for path in output.parent.iterdir()) == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["{bundle}", "{few}", "--output", "{out}"], 1),
+        (["{bundle}", "{foreign}", "--output", "{out}"], 1),
+        (["{bundle}", NOWHERE, "--output", "{out}"], 1),
+        ([NOWHERE, "{few}", "--output", "{out}"], 1),
+        (["{bundle}", "{few}"], 2),
+        (["{bundle}", "{few}", "--output", "{out}", "--decoding", "greedily"], 2),
+        (["{bundle}", "{few}", "--output", "{out}", "--cui-map", NOWHERE], 1),
+        (["{bundle}", "{few}", "--output", "{out}", "--compute-type", "int3"], 1),
+    ],
+)
+def test_a_calibration_that_cannot_be_made_leaves_nothing(tmp_path: Path, arguments: list[str], code: int) -> None:
+    write(tmp_path, {
+        "few.csv": f"text,kind,code\n{SECRET},diagnosis,R52\n", "foreign.csv": f"text,kind,code\nfiebre,{SECRET},R52\n",
+    })  # fmt: skip
+    names = {path.stem: str(path) for path in tmp_path.iterdir()}
+    names |= {"bundle": str(default_bundle()), "out": str(tmp_path / "out")}
+    before = sorted(tmp_path.rglob("*"))
+    result = run("calibrate", *(argument.format(**names) for argument in arguments))
+    assert result.exit_code == code, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stderr.strip() and SECRET not in result.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_output_that_stands_is_refused_before_the_work(
+    annotated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise AssertionError("the linker was opened")
+
+    monkeypatch.setattr(command, "open_linker", refuse)
+    result = run("calibrate", default_bundle(), annotated, "--output", tmp_path)
+    assert result.exit_code == 1
+    assert "exists" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_links_of_a_bundle_that_was_never_calibrated_have_no_confidence(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(default_bundle(), folder)
+    (folder / CALIBRATION).unlink(missing_ok=True)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["files"].pop(CALIBRATION, None)
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    write(tmp_path, {"one.csv": "text,kind,code\nTC abdominal,procedure,BW20\n"})
+    told = evaluated(tmp_path / "one.csv", "--bundle", folder, "--tsv", tmp_path / "rows.tsv")
+    assert told["calibration"] == {}
+    header, row = (
+        (tmp_path / "rows.tsv").read_text(encoding="utf-8").splitlines()[line].split("\t") for line in (0, 1)
+    )
+    assert row[header.index("confidence")] == ""
+    assert 0 < float(row[header.index("probability")]) <= 1
