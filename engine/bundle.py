@@ -129,11 +129,11 @@ class Bundle:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError) as error:
-            raise BundleError(f"{self.path}: {CALIBRATION} cannot be read; calibrate the bundle anew") from error
-        entries = content.items() if isinstance(content, dict) else ()
-        if not all(isinstance(entry, dict) and {"model", "reliability"} <= set(entry) for _, entry in entries):
-            raise BundleError(f"{self.path}: {CALIBRATION} is in a form that is not read; calibrate the bundle anew")
-        return dict(entries)
+            raise BundleError(f"{self.path}: {CALIBRATION} cannot be read; copy or build the bundle anew") from error
+        entries = content.values() if isinstance(content, dict) else [content]
+        if not all(isinstance(entry, dict) and {"model", "reliability"} <= set(entry) for entry in entries):
+            raise BundleError(f"{self.path}: {CALIBRATION} is in a form that is not read; build the bundle anew")
+        return dict(content)
 
     @property
     def references(self) -> Path:
@@ -205,8 +205,15 @@ class Bundle:
             ) from error
         return file
 
+    @property
+    def models_sha256(self) -> str:
+        """A hash of everything but the calibrations and parity figures: what a machine finds out depends on it."""
+        files = {name: entry for name, entry in self.manifest["files"].items() if name != CALIBRATION}
+        content = {**self.manifest, "files": files, "parity": None}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
     def _state_file(self) -> Path:
-        return state_directory() / "parity" / f"{self.sha256[:32]}-{machine_key()}.json"
+        return state_directory() / "parity" / f"{self.models_sha256[:32]}-{machine_key()}.json"
 
 
 def _read_state(file: Path) -> dict[str, dict[str, Any]]:
@@ -279,11 +286,14 @@ def writing(output: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a new directory beside `output`; rename it to `output` when the block ends well, else remove it.
 
     Raises:
-        BundleError: where something stands at `output` and `overwrite` is False, or it cannot be written.
+        BundleError: where something stands at `output` and `overwrite` is False, or it is a directory of other things,
+            or it cannot be written.
     """
     output = output.absolute()
     if output.exists() and not overwrite:
         raise BundleError(f"{output} exists; name another output, or ask to overwrite it")
+    if output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).is_file():
+        raise BundleError(f"{output} is a directory of other things, not a bundle: it is not overwritten; name another")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
@@ -316,16 +326,17 @@ def _replace(temporary: Path, output: Path) -> None:
 
 def write_manifest(directory: Path, manifest: dict[str, Any]) -> Bundle:
     """Write the manifest of a bundle whose other files are in place: it lists each one's size and SHA-256."""
-    return _write_manifest(directory, {"schema": SCHEMA, **manifest, "built_with": library_versions()})
-
-
-def _write_manifest(directory: Path, manifest: dict[str, Any]) -> Bundle:
     files = sorted(file for file in directory.rglob("*") if file.is_file() and file != directory / MANIFEST)
-    entries = {
-        file.relative_to(directory).as_posix(): {"size": file.stat().st_size, "sha256": sha256_of(file)}
-        for file in files
-    }
-    whole = {**manifest, "files": entries}
+    entries = {file.relative_to(directory).as_posix(): _entry(file) for file in files}
+    whole = {"schema": SCHEMA, **manifest, "built_with": library_versions(), "files": entries}
+    return _write_manifest(directory, whole)
+
+
+def _entry(file: Path) -> dict[str, Any]:
+    return {"size": file.stat().st_size, "sha256": sha256_of(file)}
+
+
+def _write_manifest(directory: Path, whole: dict[str, Any]) -> Bundle:
     (directory / MANIFEST).write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return Bundle.open(directory)
 
@@ -346,16 +357,18 @@ def amend(bundle: Bundle, output: Path, files: dict[str, bytes], *, overwrite: b
                     _link_or_copy(bundle.path / name, directory / name)
             for name, content in files.items():
                 (directory / name).write_bytes(content)
+            # Of what was not touched the old hashes stay: what is damaged there stays found.
+            entries = {**bundle.manifest["files"], **{name: _entry(directory / name) for name in files}}
         except OSError as error:
             raise BundleError(f"{output} cannot be written ({error.strerror}); name another output") from error
-        _write_manifest(directory, bundle.manifest)
+        _write_manifest(directory, {**bundle.manifest, "files": dict(sorted(entries.items()))})
     return Bundle.open(output)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        target.hardlink_to(source)
+        target.hardlink_to(source.resolve())  # of a link, what it stands for
     except OSError:  # another file system, or none that has links
         shutil.copy2(source, target)
 

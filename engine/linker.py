@@ -13,6 +13,7 @@ from typing import Any, Self, Unpack
 from engine.assembly import Stages, open_stages
 from engine.bundle import Bundle, default_bundle
 from engine.cache import CacheStats, ResultCache, key, open_cache
+from engine.calibration import CalibrationError
 from engine.documents import Located, Span, mentions_of
 from engine.errors import MentionError, UnverifiedError
 from engine.lexicon import Lexicon, read_lexicon
@@ -184,6 +185,7 @@ class Linker:
         Raises:
             MentionError: where a mention's kind is unknown; `check` tells which.
             ValueError: where an option is not one of those allowed.
+            CalibrationError: where a least confidence is asked for that cannot be known.
         """
         batch = list(mentions)
         asked = self._asked(**options)
@@ -264,7 +266,13 @@ class Linker:
     ) -> Asked:
         identity = replace(self.identity(decoding), pipeline=pipeline, reference=reference)
         limit = self._max_distance if max_distance is None else max_distance
-        return Asked(identity, math.inf if reference else limit, **options)
+        asked = Asked(identity, math.inf if reference else limit, **options)
+        if asked.min_confidence is not None and self._resolver.calibration(asked) is None:
+            raise CalibrationError(
+                "a least confidence was asked for, and the bundle was never calibrated for this search (nor is any for "
+                "reference, rerank or a part of the codes); see `cielo calibrate`, or ask for none"
+            )
+        return asked
 
     def _look_up(self, mention: Mention, asked: Asked) -> Link | None:
         """Return the lexicon's answer for a mention, if it has one that the knowledge base knows."""

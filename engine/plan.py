@@ -100,7 +100,7 @@ def plan_for(bundle: Bundle, device: str, compute_type: str, threads: int | None
 
 def plan_file(bundle: Bundle, device: str, compute_type: str) -> Path:
     """Return where this machine's plan for a bundle is kept."""
-    name = f"{bundle.sha256[:16]}-{device}-{compute_type}-{machine_key()}.json"
+    name = f"{bundle.models_sha256[:16]}-{device}-{compute_type}-{machine_key()}.json"
     return state_directory() / "plans" / name
 
 

@@ -278,7 +278,7 @@ class Resolver:
 
     def _codes_of(self, description: str, kind: str, asked: Asked) -> list[Concept]:
         if asked.reference:
-            return self.knowledge_base.match(description, kind)[:1]
+            return self.knowledge_base.first_row(description, kind)
         return self.knowledge_base.match(description, kind, asked.within)
 
     def _rerank(self, works: Sequence[Work], clock: Clock) -> list[list[Candidate]]:
@@ -330,9 +330,15 @@ class Resolver:
         )
         return replace(link, confidence=self._confidence(link, asked))
 
+    def calibration(self, asked: Asked) -> Calibration | None:
+        """Return the calibration that holds for this way of linking; None: it was never calibrated."""
+        if asked.reference or asked.rerank or asked.within is not None:
+            return None
+        return self.calibrations.get(asked.identity.decoding)
+
     def _confidence(self, link: Link, asked: Asked) -> float | None:
-        calibration = self.calibrations.get(asked.identity.decoding)
-        if calibration is None or asked.reference or asked.rerank or asked.within is not None:
+        calibration = self.calibration(asked)
+        if calibration is None:
             return None
         features = features_of(link)
         return None if features is None else calibration.confidence(features)
@@ -347,7 +353,9 @@ def read_calibrations(bundle: Bundle) -> dict[str, Calibration]:
     try:
         return {decoding: Calibration.from_dict(entry["model"]) for decoding, entry in bundle.calibrations().items()}
     except ValueError as error:
-        raise BundleError(f"{bundle.calibration.name} cannot be read ({error}); calibrate the bundle anew") from error
+        raise BundleError(
+            f"{bundle.calibration.name} cannot be read ({error}); copy or build the bundle anew"
+        ) from error
 
 
 def features_of(link: Link) -> Features | None:

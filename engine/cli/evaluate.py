@@ -225,7 +225,9 @@ def _ways(linker: Linker, decodings: str | None, beside: Sequence[str]) -> Itera
         yield name, {"decoding": name}
     for way in dict.fromkeys(beside):
         words, changes = _BESIDE[way]
-        yield f"{names[0]}, {words}", {"decoding": names[0], **changes}
+        # Confidence is known of the default way of linking alone.
+        unsure = {"min_confidence": None} if way in ("reference", "rerank") else {}
+        yield f"{names[0]}, {words}", {"decoding": names[0], **changes, **unsure}
 
 
 def _evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[str, Any]) -> _Found:
@@ -270,6 +272,8 @@ def _replay(given: dict[str, Any], pipeline: str) -> Iterator[Replay]:
 
     tables = [CodeTable(Path(path), kind) for kind, path in given["tables"]]
     bundle = Bundle.open(given["bundle"] or default_bundle()) if pipeline == "II" else None
+    if bundle is not None:
+        click.echo(f"  encoder: of the bundle {bundle.name}@{bundle.sha256[:12]}", err=True)
     with (
         tempfile.TemporaryDirectory() as folder,
         console(stderr=True).status("reading the tables"),

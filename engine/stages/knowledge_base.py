@@ -265,6 +265,11 @@ class KnowledgeBase:
         concepts = [Concept(*columns) for _, *columns in rows]
         return [replace(concept, tier="text" if concept.description == text else "normal") for concept in concepts]
 
+    def first_row(self, description: str, kind: str | None = None) -> list[Concept]:
+        """Return the code of the first row with a description, to the letter, or nothing: as the paper has it."""
+        rows = self._query(_MATCH.format(condition="d.text = ?1", order=_FIRST), description, kind)
+        return [Concept(*columns) for _, *columns in rows]
+
     def find(self, code: str, kind: str | None = None) -> Concept | None:
         """Return the code as the knowledge base writes it, with its title; None where it has no such code.
 

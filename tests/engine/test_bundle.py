@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from engine import bundle as module
-from engine.bundle import Bundle, atomic_write, default_bundle, sha256_of, state_directory, write_manifest, writing
+from engine.bundle import (
+    Bundle,
+    amend,
+    atomic_write,
+    default_bundle,
+    sha256_of,
+    state_directory,
+    write_manifest,
+    writing,
+)
 from engine.errors import BundleError
 
 Manifest = dict[str, Any]
@@ -271,6 +280,19 @@ class TestWriting:
         assert files_of(tmp_path) == {"bundle/new": b"new"}
         assert list(tmp_path.iterdir()) == [bundle.path]
 
+    def test_a_directory_of_other_things_is_not_overwritten(self, tmp_path: Path) -> None:
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / "thesis.txt").write_text("years of work")
+        with (
+            pytest.raises(BundleError, match="a directory of other things"),
+            writing(tmp_path / "home", overwrite=True),
+        ):
+            pass
+        assert files_of(tmp_path) == {"home/thesis.txt": b"years of work"}
+        (tmp_path / "empty").mkdir()
+        with writing(tmp_path / "empty", overwrite=True) as directory:
+            (directory / "new").touch()
+
     def test_overwriting_replaces_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "out").write_text("old")
         with writing(tmp_path / "out", overwrite=True) as directory:
@@ -411,3 +433,62 @@ class TestPlaces:
         assert state_directory() == Path("/b/cielo")
         monkeypatch.delenv("XDG_STATE_HOME")
         assert state_directory() == Path("/c/.local/state/cielo")
+
+
+CALIBRATED = {"calibration.json": json.dumps({"probable": {"model": {}, "reliability": {}}}).encode()}
+
+
+class TestAmend:
+    def test_files_are_added_and_all_else_stays(self, tmp_path: Path, bundle: Bundle) -> None:
+        amended = amend(bundle, tmp_path / "out", CALIBRATED)
+        amended.check_hashes()
+        assert files_of(amended.path).keys() == files_of(bundle.path).keys() | {"calibration.json"}
+        assert {key: value for key, value in amended.manifest.items() if key != "files"} == {
+            key: value for key, value in bundle.manifest.items() if key != "files"
+        }
+        assert list(amended.calibrations()) == ["probable"]
+        bundle.check_hashes()
+
+    def test_it_may_take_the_bundle_s_own_place(self, bundle: Bundle) -> None:
+        assert amend(bundle, bundle.path, CALIBRATED, overwrite=True).path == bundle.path
+        Bundle.open(bundle.path).check_hashes()
+
+    def test_what_was_damaged_stays_found(self, tmp_path: Path, bundle: Bundle) -> None:
+        name = max(bundle.manifest["files"])
+        content = (bundle.path / name).read_bytes()
+        (bundle.path / name).write_bytes(bytes(len(content) - 1) + b"x")
+        with pytest.raises(BundleError, match="does not have the content"):
+            amend(bundle, tmp_path / "out", CALIBRATED).check_hashes()
+
+    def test_a_linked_file_becomes_one(self, tmp_path: Path, bundle: Bundle) -> None:
+        name = next(iter(bundle.manifest["files"]))
+        (bundle.path / name).rename(tmp_path / "elsewhere")
+        (bundle.path / name).symlink_to(os.path.relpath(tmp_path / "elsewhere", (bundle.path / name).parent))
+        amended = amend(bundle, tmp_path / "deeper" / "out", CALIBRATED)
+        assert not (amended.path / name).is_symlink()
+        amended.check_hashes()
+
+    def test_what_a_machine_found_out_holds_after_calibrating(self, tmp_path: Path, bundle: Bundle) -> None:
+        bundle.record_parity("cuda/float16", {"status": "passed", "checks": []})
+        amended = amend(bundle, tmp_path / "out", CALIBRATED)
+        assert amended.sha256 != bundle.sha256
+        assert amended.models_sha256 == bundle.models_sha256
+        assert amended.parity()["cuda/float16"]["status"] == "passed"
+
+    def test_other_models_are_another_matter(self, tmp_path: Path, bundle: Bundle) -> None:
+        name = next(name for name in bundle.manifest["files"] if name.startswith("generator/"))
+        assert amend(bundle, tmp_path / "out", {name: b"other"}).models_sha256 != bundle.models_sha256
+
+    @pytest.mark.parametrize("content", [b"", b"[]", b"1", b"{", b'{"probable": {}}', b'{"probable": 3}', b"\xff"])
+    def test_a_damaged_calibration_is_refused(self, tmp_path: Path, bundle: Bundle, content: bytes) -> None:
+        with pytest.raises(BundleError, match=r"calibration\.json"):
+            amend(bundle, tmp_path / "out", {"calibration.json": content}).calibrations()
+
+    def test_a_full_disk_leaves_nothing(self, tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(path: Path, content: bytes) -> int:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(Path, "write_bytes", fail)
+        with pytest.raises(BundleError, match="No space left"):
+            amend(bundle, tmp_path / "out", CALIBRATED)
+        assert not (tmp_path / "out").exists()

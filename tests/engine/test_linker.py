@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.assembly import Stages
 from engine.bundle import Bundle
 from engine.cache import CacheStats, MemoryCache
-from engine.calibration import Features
+from engine.calibration import CalibrationError, Features
 from engine.errors import BundleError, MentionError, UnverifiedError
 from engine.lexicon import read_lexicon
 from engine.linker import Linker
@@ -671,7 +671,8 @@ class TestConfidence:
 
     def test_it_is_absent_where_never_calibrated(self, bench: Bench) -> None:
         assert bench.link("Tos").confidence is None
-        assert bench.link("Tos", min_confidence=1.0).code == "R05"
+        with pytest.raises(CalibrationError, match="never calibrated"):
+            bench.link("Tos", min_confidence=0.5)
 
     def test_a_calibrated_link_has_one(self, calibrated: Bench) -> None:
         assert calibrated.link("Tos").confidence == pytest.approx(np.exp(-0.5))
@@ -685,6 +686,8 @@ class TestConfidence:
     )
     def test_other_ways_of_linking_have_none(self, calibrated: Bench, options: dict[str, Any]) -> None:
         assert calibrated.link("Tos", **options).confidence is None
+        with pytest.raises(CalibrationError, match="never calibrated"):
+            calibrated.link("Tos", min_confidence=0.5, **options)
 
     def test_an_answer_that_is_not_sure_enough_is_taken_back(self, calibrated: Bench) -> None:
         link = calibrated.link("Tos", min_confidence=0.7)

@@ -75,6 +75,14 @@ class TestMatch:
     def test_an_exact_synonym_goes_before_a_preferred_normal_form(self, base: KnowledgeBase) -> None:
         assert codes(base.match("fiebre")) == ["R50.9", "R50"]
 
+    def test_the_first_row_of_a_text_wins_whatever_is_preferred(self, tmp_path: Path) -> None:
+        rows = [Row("B", "uno", "x", preferred=False), Row("A", "uno", "x"), Row("C", "uno", "y")]
+        base = make(tmp_path / "b", rows)
+        assert codes(base.first_row("uno")) == codes(base.first_row("uno", "x")) == ["B"]
+        assert codes(base.match("uno")) == ["A", "C", "B"]
+        assert codes(base.first_row("uno", "y")) == ["C"]
+        assert base.first_row("Uno") == base.first_row("uno", "z") == []
+
     def test_a_kind_leaves_the_others_out(self, base: KnowledgeBase) -> None:
         assert codes(base.match("Hipotermia", "procedure")) == ["6A4Z"]
         assert codes(base.match("Hipotermia", "diagnosis")) == ["T68"]
