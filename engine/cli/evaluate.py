@@ -313,16 +313,19 @@ def _write_rows(path: Path, found: _Found, *, with_text: bool) -> None:
 
 
 def _show_scores(told: dict[str, Any]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("run", "split", "mentions", "PLI", "PLII", "3 characters", "recall@5", "MRR", "answered", "text"):
-        table.add_column(name, justify="left" if name in ("run", "split") else "right", no_wrap=True)
+    table.add_column("run", overflow="fold")  # the names may be folded where the terminal is narrow; figures never
+    for name in ("PLI", "PLII", "3 char.", "recall@5", "MRR", "answered", "text"):
+        table.add_column(name, justify="right", no_wrap=True)
     for run in told["runs"]:
         for name, split in run["splits"].items():
             shown = [_with_interval(split, key) for key in ("pli", "plii", "accuracy_3")]
             others = [_percent(split[key]) for key in ("recall_at_5", "mrr", "coverage", "text_accuracy")]
-            table.add_row(run["name"], name, f"{split['count']:,}", *shown, *others)
+            table.add_row(escape(f"{run['name']}\n{name}, {split['count']:,}"), *shown, *others)
+    table.caption, table.caption_justify = "in per cent; below a share its 95 % interval", "left"
     out = console()
     out.print(table)
     for entry in told["comparisons"]:
@@ -346,7 +349,7 @@ def _with_interval(split: dict[str, Any], key: str) -> str:
     if split.get(key) is None:
         return "-"
     interval = split["intervals"][key]
-    return f"{split[key]:.2f} ({interval['low']:.1f}-{interval['high']:.1f})"
+    return f"{split[key]:.2f}\n{interval['low']:.1f}-{interval['high']:.1f}"
 
 
 @main.command()

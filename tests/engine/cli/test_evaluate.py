@@ -248,8 +248,9 @@ def test_stored_outputs_with_the_nearest_description(stored: list[str | Path]) -
 def test_stored_outputs_for_a_reader(stored: list[str | Path]) -> None:
     result = run("evaluate", *stored, "--pipeline", "I")
     assert result.exit_code == 3
-    line = next(line for line in result.stdout.splitlines() if line.startswith("stored outputs"))
-    assert line.split()[2:5] == ["test", "5", "40.00"]
+    lines = result.stdout.splitlines()
+    place = next(place for place, line in enumerate(lines) if line.startswith("stored outputs"))
+    assert (lines[place].split()[2], lines[place + 1].split()[:2]) == ("40.00", ["test,", "5"])
     assert "line 7" in result.stderr
     assert SECRET not in result.output
 
