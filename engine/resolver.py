@@ -29,6 +29,7 @@ from engine.records import (
     Link,
     Method,
     Pipeline,
+    Tier,
     has_content,
 )
 from engine.stages.embedder import Embedder
@@ -157,6 +158,11 @@ class Work:
             if not own or not own & {(concept.kind, concept.code) for concept in found}:
                 return first.log_prob - other.log_prob
         return None
+
+    def tier_of(self, candidate: Candidate) -> Tier | None:
+        """How the first hypothesis that means this code matched its description."""
+        means = (concept for found in self.matches for concept in found)
+        return next((one.tier for one in means if (one.kind, one.code) == (candidate.kind, candidate.code)), None)
 
 
 class Clock:
@@ -324,7 +330,7 @@ class Resolver:
             bundle=asked.identity,
             truncated=work.encoded.truncated,
             title=first.title if first else None,
-            tier=work.exact[0].tier if method == "exact" and work.exact else None,
+            tier=work.tier_of(first) if first and method == "exact" else None,
             lead=work.lead,
             tokens=best.length,
         )

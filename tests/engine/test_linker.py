@@ -633,6 +633,12 @@ class TestRerank:
         link = bench.link("Tos", rerank=True)
         assert (link.code, link.method, link.tier) == ("R05", "exact", "text")
 
+    def test_a_later_hypothesis_tells_its_own_tier(self, bench: Bench) -> None:
+        bench.generator.answers["x"] = ["una imagen", "TOS"]
+        bench.generator.likelihoods = dict.fromkeys(ANGLES, -9.0)
+        link = bench.link("x", rerank=True)
+        assert (link.code, link.method, link.tier, link.generated) == ("R05", "exact", "normal", "una imagen")
+
     def test_what_is_too_far_is_not_answered(self, bench: Bench) -> None:
         bench.generator.likelihoods = dict.fromkeys(ANGLES, -0.1)
         link = bench.link("lejos", rerank=True, max_distance=0.01)
