@@ -1,4 +1,4 @@
-"""The pipeline, and the only place that knows its order: prompt, generate, match, and for what has no match, search."""
+"""The whole pipeline, and the only place that knows its order: lexicon, cache, prompt, generator, resolver."""
 
 from __future__ import annotations
 
