@@ -73,7 +73,8 @@ def test_seen_is_not_known_without_training_mentions(linker: Linker) -> None:
         ({"decoding": "greedy", "pipeline": "I", "top_k": 3}, {"decoding": "greedy", "pipeline": "I", "top_k": 3}),
         ({"reference": True}, {"reference": True, "lexicon": None, "within": None}),
         ({"lexicon": False}, {"lexicon": None}),
-        ({"rerank": True, "min_confidence": 0.5}, {"rerank": True, "min_confidence": 0.5}),
+        ({"rerank": True}, {"rerank": True, "min_confidence": None}),
+        ({"min_confidence": 0.5}, {"rerank": False, "min_confidence": 0.5}),
         (
             {"within": Subset(chapters=frozenset({"IX", "I"}), codes=frozenset({"I10"}))},
             {"within": {"chapters": ["I", "IX"], "leaf": False, "codes": 1}},
