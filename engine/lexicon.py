@@ -172,6 +172,11 @@ def check(lexicon: Lexicon, resolve: Callable[[str, str | None], bool]) -> list[
     return [Problem(entry.line, reason) for entry in lexicon.entries if not resolve(entry.code, entry.kind)]
 
 
+def all_problems(lexicon: Lexicon, resolve: Callable[[str, str | None], bool]) -> list[Problem]:
+    """Return the problems of the lexicon's file and those that `check` finds, in the order of their lines."""
+    return sorted([*lexicon.problems, *check(lexicon, resolve)], key=lambda problem: problem.line or 0)
+
+
 def write_lexicon(path: Path, entries: Iterable[Entry]) -> None:
     """Write entries in the order of their normal forms; the file appears whole, or not at all and with a TableError."""
     rows = sorted((_row(entry) for entry in entries), key=lambda row: (normal_form(row[0]), row))

@@ -16,7 +16,7 @@ from engine.cache import CacheStats, ResultCache, key, open_cache
 from engine.calibration import CalibrationError
 from engine.documents import Located, Span, mentions_of
 from engine.errors import MentionError, UnverifiedError
-from engine.lexicon import Lexicon, read_lexicon
+from engine.lexicon import Lexicon, Problem, all_problems, read_lexicon
 from engine.memory import keep_within
 from engine.plan import ThreadPlan, plan_for, prepare_openmp
 from engine.records import BundleIdentity, Concept, Hypothesis, Link, Mention, Pipeline, Timings
@@ -149,6 +149,12 @@ class Linker:
     def lexicon_sha256(self) -> str | None:
         """The identity of the lexicon's answers; None where there is none."""
         return self._lexicon.sha256 if self._lexicon else None
+
+    def lexicon_problems(self) -> list[Problem]:
+        """Return what is wrong with lines of the lexicon: unusable, in conflict, or with a code that is not known."""
+        if self._lexicon is None:
+            return []
+        return all_problems(self._lexicon, lambda code, kind: self.knowledge_base.find(code, kind) is not None)
 
     def is_calibrated(self, decoding: Decoding | None = None) -> bool:
         """Tell whether links of this search get a confidence."""

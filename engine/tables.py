@@ -286,11 +286,12 @@ def _write_flat(stream: IO[str], form: Format, columns: list[str], rows: Iterabl
 
 
 def _cell(name: str, value: Any) -> str:
-    """Write a value as the text of a cell: several codes with ``|`` between them, the bundle by its name and hash."""
+    """Write a value as a cell's text: codes with ``|`` between them, a bundle by its name, hash and how it was asked."""
     if value is None:
         return ""
     if name == "codes" and isinstance(value, list):
         return "|".join(value)
     if name == "bundle" and isinstance(value, dict):
-        return f"{value['name']}@{value['sha256'][:12]}"
+        how = [value["decoding"], value["pipeline"], *(["reference"] if value["reference"] else [])]
+        return " ".join([f"{value['name']}@{value['sha256'][:12]}", *how])
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

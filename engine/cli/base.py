@@ -16,6 +16,7 @@ from engine.errors import CieloError, ParityError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from engine.lexicon import Problem
     from engine.linker import Linker
     from engine.stages.knowledge_base import Subset
 
@@ -23,6 +24,7 @@ UNVERIFIED = "Use a compute type although its parity was not shown."
 EXIT_FAILED, EXIT_ROWS, EXIT_PARITY, EXIT_INTERRUPTED = 1, 3, 4, 130
 
 
+_SHOWN = 10
 _LINKING = ("pipeline", "reference", "rerank", "min_confidence", "max_distance")
 
 
@@ -168,6 +170,14 @@ def open_linker(**opening: Any) -> Linker:
     from engine.linker import Linker  # loads CTranslate2 and ONNX Runtime: only where they are needed
 
     return Linker.open(**opening)
+
+
+def tell_problems(problems: Sequence[Problem]) -> None:
+    """Tell of a lexicon's lines that are not used, on standard error."""
+    for problem in problems[:_SHOWN]:
+        click.echo(f"  lexicon, line {problem.line}: {problem.reason}", err=True)
+    if len(problems) > _SHOWN:
+        click.echo(f"  lexicon: {len(problems) - _SHOWN:,} more lines; `cielo lexicon check` names them", err=True)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -24,6 +24,7 @@ from engine.cli.base import (
     model_options,
     open_linker,
     split_options,
+    tell_problems,
 )
 from engine.errors import BundleError, TableError
 
@@ -200,6 +201,7 @@ def _evaluate_links(corpus: Corpus, seen: frozenset[str] | None, given: dict[str
     options, opening = split_options(given)
     options["top_k"] = top_k
     with open_linker(cache=False, **opening) as linker:
+        tell_problems(linker.lexicon_problems())
         corpus = linkable(corpus, linker)
         _require_mentions(corpus, _NONE_LINKABLE)
         runs = []
@@ -500,14 +502,10 @@ def _check(file: Path, bundle: Path | None) -> int:
     read = module.read_lexicon(file)
     base = KnowledgeBase(Bundle.open(bundle or default_bundle()).knowledge_base)
     try:
-        unknown = module.check(read, lambda code, kind: base.find(code, kind) is not None)
+        problems = module.all_problems(read, lambda code, kind: base.find(code, kind) is not None)
     finally:
         base.close()
-    problems = sorted([*read.problems, *unknown], key=lambda problem: problem.line or 0)
     counts = f"{len(read.entries):,} entries, {len(problems):,} problems"
     click.echo(f"{click.format_filename(file)}: {counts}, sha256 {sha256_of(file)[:12]}")
-    for problem in problems[:_SHOWN]:
-        click.echo(f"  line {problem.line}: {problem.reason}", err=True)
-    if len(problems) > _SHOWN:
-        click.echo(f"  {len(problems) - _SHOWN:,} more", err=True)
+    tell_problems(problems)
     return len(problems)

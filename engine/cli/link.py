@@ -24,6 +24,7 @@ from engine.cli.base import (
     model_options,
     open_linker,
     split_options,
+    tell_problems,
 )
 from engine.errors import MentionError
 from engine.records import Candidate, Link, Mention
@@ -93,6 +94,7 @@ def link(
         return
     mention = Mention(text or "", sentence, kind)
     with open_linker(**opening) as linker:
+        tell_problems(linker.lexicon_problems())
         linked = linker.link([mention], **{**options, "neighbours": "always"})[0]
     if as_json:
         click.echo(json.dumps({"text": text, "sentence": sentence, **tables.link_columns(linked)}, ensure_ascii=False))
@@ -119,6 +121,7 @@ def _link_rows(
             yield tables.output_row(row, outcome)
 
     with tables.open_input(source) as stream, open_linker(**opening) as linker, tables.open_output(target) as output:
+        tell_problems(linker.lexicon_problems())
         rows = _with_progress(tables.read_rows(stream, read_form), source, stream)
         tables.write_rows(output, write_form, outcomes(linker, rows))
     if failed:

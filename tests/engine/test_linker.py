@@ -742,6 +742,11 @@ class TestLexicon:
         ANGLES.setdefault("raro", 90)
         assert listed.link("raro").method == "semantic"
 
+    def test_lines_that_are_not_used_are_told(self, listed: Bench, bench: Bench) -> None:
+        assert [problem.line for problem in listed.linker.lexicon_problems()] == [3]
+        listed.linker._lexicon = None
+        assert listed.linker.lexicon_problems() == []
+
     def test_it_can_be_left_out(self, listed: Bench) -> None:
         ANGLES.setdefault("la tisis", 180)
         assert listed.link("la tisis", lexicon=False).method == "semantic"

@@ -377,7 +377,7 @@ class TestOutputRows:
     def test_cells_show_lists_and_numbers_as_text(self, form: tables.Format) -> None:
         (row,) = read(write(form, [output_row(InputRow(1, {"text": "a"}), make_link())]), form)
         assert row.values["codes"] == "0210|3E03"
-        assert row.values["bundle"] == "mini@abababababab"
+        assert row.values["bundle"] == "mini@abababababab probable II"
         assert row.values["truncated"] == "false"
         assert (row.values["log_prob"], row.values["distance"], row.values["error"]) == ("-0.5", "", "")
         assert json.loads(row.values["candidates"])[0]["code"] == "0210"

@@ -123,7 +123,7 @@ def test_check_names_the_lines_and_nothing_of_what_they_say(tmp_path: Path) -> N
     assert result.exit_code == 3
     assert "4 entries, 4 problems, sha256 " in result.stdout
     assert [line.split(":")[0].strip() for line in result.stderr.splitlines()] == [
-        "line 3", "line 4", "line 5", "line 6",
+        "lexicon, line 3", "lexicon, line 4", "lexicon, line 5", "lexicon, line 6",
     ]  # fmt: skip
     assert SECRET not in result.output
 
