@@ -286,7 +286,7 @@ def _write_flat(stream: IO[str], form: Format, columns: list[str], rows: Iterabl
 
 
 def _cell(name: str, value: Any) -> str:
-    """Write a value as a cell's text: codes with ``|`` between them, a bundle by its name, hash and how it was asked."""
+    """Write a value as a cell's text: codes with ``|`` between them, a bundle as name, hash and how it was asked."""
     if value is None:
         return ""
     if name == "codes" and isinstance(value, list):

@@ -10,8 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.page.drawing import nice_step
+
 PERCENTILES = (50, 90, 95, 99)
-_STEPS = (1.0, 2.0, 5.0, 10.0, 20.0)
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -83,18 +84,6 @@ class Histogram:
     start: float
     width: float
     counts: tuple[int, ...]
-
-
-def nice_step(span: float, most: int) -> float:
-    """Return the least step of the form 1, 2 or 5 times a power of ten of which at most `most` cover `span`.
-
-    Raises:
-        ValueError: where `span` is not positive or `most` is below 1.
-    """
-    if not (span > 0 and math.isfinite(span)) or most < 1:
-        raise ValueError(f"got span {span} and {most} steps, expected a positive span and at least one step")
-    power = 10.0 ** math.floor(math.log10(span / most))
-    return next(step * power for step in _STEPS if step * power * most >= span)
 
 
 def histogram(values: Sequence[int], most: int = 24) -> Histogram:

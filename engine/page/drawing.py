@@ -50,7 +50,13 @@ def polygon(points: Sequence[tuple[float, float]], kind: str, title: str) -> str
 
 
 def nice_step(span: float, most: int) -> float:
-    """Return the least step of the form 1, 2 or 5 times a power of ten of which at most `most` cover `span`."""
+    """Return the least step of the form 1, 2 or 5 times a power of ten of which at most `most` cover `span`.
+
+    Raises:
+        ValueError: where `span` is not positive or `most` is below 1.
+    """
+    if not (span > 0 and math.isfinite(span)) or most < 1:
+        raise ValueError(f"got span {span} and {most} steps, expected a positive span and at least one step")
     power = 10.0 ** math.floor(math.log10(span / most))
     return next(step * power for step in _STEPS if step * power * most >= span)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.bench.statistics import histogram, latencies, nice_step, percentile, samples_needed, spread
+from engine.bench.statistics import histogram, latencies, percentile, samples_needed, spread
 
 VALUES = st.lists(st.floats(0, 1e6), min_size=1, max_size=300)
 PERCENTS = st.integers(1, 100)
@@ -68,22 +68,6 @@ def test_a_spread_is_the_median_between_the_quartiles(values: list[float]) -> No
         ordered[math.ceil(len(values) * share) - 1] for share in (0.25, 0.5, 0.75)
     )
     assert told.samples == len(values)
-
-
-@given(st.floats(1e-9, 1e9), st.integers(1, 50))
-@example(1000.0, 1)
-@example(0.3, 3)
-def test_a_nice_step_is_round_covers_the_span_and_is_not_too_large(span: float, most: int) -> None:
-    step = nice_step(span, most)
-    assert float(f"{step:e}".partition("e")[0]) in (1.0, 2.0, 5.0)
-    assert step * most >= span * (1 - 1e-9)
-    assert step / 2.5 * most < span * (1 + 1e-9)
-
-
-@pytest.mark.parametrize(("span", "most"), [(0.0, 5), (-1.0, 5), (math.inf, 5), (math.nan, 5), (1.0, 0)])
-def test_a_span_without_a_step_is_refused(span: float, most: int) -> None:
-    with pytest.raises(ValueError, match="expected a positive span"):
-        nice_step(span, most)
 
 
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=200), st.integers(2, 40))
