@@ -12,7 +12,7 @@ from typing import Any
 from engine.bench import figures, plots
 from engine.bench.statistics import PERCENTILES, Histogram
 from engine.bench.workload import PUBLISHED_CHARACTERS
-from engine.page.frame import card, facts, header, keys, notices, page, table, tiles, wide
+from engine.page.frame import DASH, card, facts, header, keys, notices, page, table, tiles, wide
 from engine.page.plots import Stack
 
 _STYLE = Path(__file__).with_name("page.css")
@@ -279,7 +279,7 @@ def _memory(report: dict[str, Any]) -> str:
     memory = report["memory"]
     if memory["peak"] is None:
         return ""
-    rows = [("Linker opened, before the first query", figures.memory(memory["opened"]), figures.DASH)]
+    rows = [("Linker opened, before the first query", figures.memory(memory["opened"]), DASH)]
     rows += [
         (
             f"{_NAMES[entry['scenario']]}, at its end",
@@ -338,7 +338,7 @@ def _machine(system: dict[str, Any]) -> list[tuple[str, str]]:
         ("processor", system["processor"]),
         ("cores", cores + granted),
         ("GPU", ", ".join(system["gpus"]) or "none seen"),
-        ("instruction sets", " ".join(system["instruction_sets"]) or figures.DASH),
+        ("instruction sets", " ".join(system["instruction_sets"]) or DASH),
         ("memory", figures.memory(system["memory"])),
         ("load at the start", figures.significant(system["load"], 2)),
         ("system", ", ".join(filter(None, (system["kernel"], system["libc"], system["architecture"])))),
