@@ -172,7 +172,7 @@ def _add(
         return
     try:
         start, end = text.span(entity)
-        name = f"{document}:{entity['id']}" if "id" in entity else None
+        name = f"{document}:{entity.get('id') or f'{start}-{end}'}"
         located = mention_of(text.text, (start, end), text.borders(start), id=name)
     except MentionError as error:
         gathering.skip(place, str(error))

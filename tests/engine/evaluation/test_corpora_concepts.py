@@ -264,3 +264,13 @@ def test_corpora_of_cuis_need_a_map(tmp_path: Path) -> None:
         with pytest.raises(TableError, match="give a table that maps CUIs to codes"):
             read_corpus(path)
     assert (read_corpus(tmp_path / "1.xml", cui_map={}).uncoded, read_corpus(tmp_path, cui_map={}).uncoded) == (5, 2)
+
+
+def test_an_entity_of_e3c_without_a_name_is_named_by_its_place(tmp_path: Path, cui_map: CuiMap) -> None:
+    named = read_e3c(write(tmp_path, {"x.xml": XMI}) / "x.xml", cui_map)
+    corpus = read_e3c(
+        write(tmp_path, {"x.xml": XMI.replace("<custom:CLINENTITY xmi:id=", "<custom:CLINENTITY no=")}), cui_map
+    )
+    assert [entry.mention.id for entry in corpus.mentions] == [
+        f"x:{start}-{end}" for entry in named.mentions for start, end in entry.spans
+    ]
