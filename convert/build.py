@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from engine.evaluation.calibrate import calibrate
 from engine.evaluation.corpora import read_corpus
 from engine.evaluation.run import linkable
 from engine.evaluation.summary import corpus_hash
-from engine.knowledge import Built, build_knowledge_base
+from engine.knowledge import Built, RejectedRow, build_knowledge_base
 from engine.linker import Linker
 from engine.parity import Check, run_checks
 from engine.stages.embedder import Embedder
@@ -46,6 +46,7 @@ _GRAPHS = (
     IndexSettings(m=64, ef_construction=800),
 )
 _EMBEDDED_AT_ONCE = 1024
+_REJECTED_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,21 @@ class _Knowledge:
         return list(dict.fromkeys(text for texts in self.by_kind.values() for text in texts))
 
 
-def build(recipe: Recipe, output: Path, *, progress: Progress | None = None, overwrite: bool = False) -> Path:
+def build(
+    recipe: Recipe,
+    output: Path,
+    *,
+    progress: Progress | None = None,
+    rejected: Callable[[Sequence[RejectedRow]], None] | None = None,
+    overwrite: bool = False,
+) -> Path:
     """Build the bundle of a recipe in the directory `output`.
 
     Args:
         recipe: what to build.
         output: the new bundle's directory.
         progress: is called with the step's name, how many of its items are done, and how many there are.
+        rejected: is called with the rows of the knowledge base's tables that were not taken, if there are any.
         overwrite: replace what stands at `output`, once the new bundle is whole.
 
     Raises:
@@ -92,6 +101,8 @@ def build(recipe: Recipe, output: Path, *, progress: Progress | None = None, ove
         sources = _resolve(recipe)
         tell("knowledge base", 0, 1)
         knowledge = _build_knowledge_base(recipe, directory / KNOWLEDGE_BASE)
+        if rejected and knowledge.built.rejected:
+            rejected(knowledge.built.rejected)
         tell("references", 0, 1)
         request = _reference_request(recipe, sources, knowledge)
         make_references(request, directory / PARITY, tell)
@@ -373,5 +384,12 @@ def run_with_progress(recipe: Path, output: Path, *, overwrite: bool, console: C
                 tasks[step] = bars.add_task(step, total=total)
             bars.update(tasks[step], completed=done, total=total)
 
-        built = build(loaded, output, progress=draw, overwrite=overwrite)
+        def tell(rows: Sequence[RejectedRow]) -> None:
+            for row in rows[:_REJECTED_SHOWN]:
+                bars.console.print(f"rejected: {row.table}, line {row.line}: {row.reason}", markup=False)
+            if len(rows) > _REJECTED_SHOWN:
+                more = f"{len(rows) - _REJECTED_SHOWN:,} more; `cielo kb build --rejected FILE` writes all"
+                bars.console.print(f"rejected: {more}", markup=False)
+
+        built = build(loaded, output, progress=draw, rejected=tell, overwrite=overwrite)
     return Bundle.open(built)

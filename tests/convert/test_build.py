@@ -43,6 +43,29 @@ def test_the_bundle_links(built: Bundle) -> None:
         assert link.bundle.sha256 == built.sha256
 
 
+def test_rows_that_were_not_taken_are_told(
+    tmp_path: Path, generator: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe(tmp_path, generator, encoder, changes=CHANGES)
+    table = Recipe.load(recipe).knowledge_base.tables[0].path
+    lines = len(table.read_text(encoding="utf-8").splitlines())
+    with table.open("a", encoding="utf-8") as stream:
+        stream.writelines(f"Cap.{number:02}\tun capítulo\n" for number in range(21))
+
+    def stop(*_: object) -> None:
+        raise CheckpointError("far enough")
+
+    monkeypatch.setattr(building, "make_references", stop)
+    console = Console(file=io.StringIO(), width=200)
+    with pytest.raises(CheckpointError, match="far enough"):
+        run_with_progress(recipe, tmp_path / "out", overwrite=False, console=console)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"rejected: {table.name}, line {lines + 1}: " in told
+    assert told.count("rejected: ") == 21
+    assert "1 more" in told
+    assert "capítulo" not in told
+
+
 def test_the_manifest(built: Bundle, generator: Path) -> None:
     manifest = built.manifest
     assert manifest["generator"]["own_head"] is True
