@@ -9,6 +9,7 @@ form, codes by their letters and digits. What is reported holds places, counts a
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import io
 import json
@@ -169,7 +170,8 @@ def _commonest(writings: Counter[str]) -> str:
 def check(lexicon: Lexicon, resolve: Callable[[str, str | None], bool]) -> list[Problem]:
     """Return a problem for each entry whose code, in its kind, `resolve` does not know."""
     reason = "the knowledge base does not know the code in this kind; correct them, or remove the line"
-    return [Problem(entry.line, reason) for entry in lexicon.entries if not resolve(entry.code, entry.kind)]
+    known = functools.cache(resolve)  # many texts, few codes
+    return [Problem(entry.line, reason) for entry in lexicon.entries if not known(entry.code, entry.kind)]
 
 
 def all_problems(lexicon: Lexicon, resolve: Callable[[str, str | None], bool]) -> list[Problem]:

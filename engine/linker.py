@@ -303,7 +303,11 @@ class Linker:
         )
 
     def _is_within(self, concept: Concept, within: Subset | None) -> bool:
-        return within is None or bool(self.knowledge_base.match(concept.description, concept.kind, within))
+        if within is None:
+            return True
+        # Another code may share its description: it is this one that has to be in.
+        found = self.knowledge_base.match(concept.description, concept.kind, within)
+        return concept.code in {other.code for other in found}
 
     def _prompts(self, mentions: Sequence[Mention]) -> list[str]:
         return [self._stages.prompt(mention.text, mention.sentence) for mention in mentions]

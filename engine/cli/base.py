@@ -172,6 +172,19 @@ def open_linker(**opening: Any) -> Linker:
     return Linker.open(**opening)
 
 
+def require_codes(linker: Linker, within: Subset | None) -> None:
+    """Refuse a part of the knowledge base without a single code: a chapter that is none, or codes of another edition.
+
+    Raises:
+        UsageError: saying what was expected.
+    """
+    if within is not None and not linker.knowledge_base.count(within):
+        raise click.UsageError(
+            "no code of the knowledge base lies in the part that was asked for; chapters are Roman numerals of "
+            "ICD-10-CM or the first character of ICD-10-PCS, and --codes names codes of this edition"
+        )
+
+
 def tell_problems(problems: Sequence[Problem]) -> None:
     """Tell of a lexicon's lines that are not used, on standard error."""
     for problem in problems[:_SHOWN]:

@@ -23,6 +23,7 @@ from engine.cli.base import (
     main,
     model_options,
     open_linker,
+    require_codes,
     split_options,
     tell_problems,
 )
@@ -201,6 +202,7 @@ def _evaluate_links(corpus: Corpus, seen: frozenset[str] | None, given: dict[str
     options, opening = split_options(given)
     options["top_k"] = top_k
     with open_linker(cache=False, **opening) as linker:
+        require_codes(linker, options["within"])
         tell_problems(linker.lexicon_problems())
         corpus = linkable(corpus, linker)
         _require_mentions(corpus, _NONE_LINKABLE)

@@ -23,6 +23,7 @@ from engine.cli.base import (
     main,
     model_options,
     open_linker,
+    require_codes,
     split_options,
     tell_problems,
 )
@@ -94,6 +95,7 @@ def link(
         return
     mention = Mention(text or "", sentence, kind)
     with open_linker(**opening) as linker:
+        require_codes(linker, options["within"])
         tell_problems(linker.lexicon_problems())
         linked = linker.link([mention], **{**options, "neighbours": "always"})[0]
     if as_json:
@@ -121,6 +123,7 @@ def _link_rows(
             yield tables.output_row(row, outcome)
 
     with tables.open_input(source) as stream, open_linker(**opening) as linker, tables.open_output(target) as output:
+        require_codes(linker, options["within"])
         tell_problems(linker.lexicon_problems())
         rows = _with_progress(tables.read_rows(stream, read_form), source, stream)
         tables.write_rows(output, write_form, outcomes(linker, rows))

@@ -14,7 +14,7 @@ from typing import Any
 from engine.evaluation import codiesp
 from engine.evaluation.analysis import count_classes
 from engine.evaluation.bootstrap import accuracy_interval, compare
-from engine.evaluation.records import Corpus, Outcome, Skipped
+from engine.evaluation.records import Corpus, Outcome
 from engine.evaluation.run import Run, missed_share
 from engine.evaluation.scores import break_down, coverage_curve, is_right, is_right_category, risk_coverage_area, score
 from engine.stages.codes import System
@@ -162,8 +162,3 @@ def corpus_hash(corpus: Corpus) -> str:
         parts = (normal_form(mention.text), mention.sentence or "", mention.kind or "", stored, *entry.codes)
         digest.update("\x1f".join(parts).encode("utf-8", "surrogatepass") + b"\x1e")
     return digest.hexdigest()
-
-
-def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
-    """Return a line for each part of a corpus that was passed over."""
-    return [f"{entry.place}: {entry.reason}" for entry in skipped]

@@ -268,3 +268,10 @@ def test_the_process_as_a_user_starts_it(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["code"] == "BW20"
     version = subprocess.run([sys.executable, "-m", "engine.cli", "--version"], capture_output=True, check=True)
     assert b"cielo" in version.stdout
+
+
+@pytest.mark.parametrize("chapter", ["IXX", "procedure:IX", "diagnosis:B"])
+def test_a_part_without_a_single_code_is_refused(chapter: str) -> None:
+    result = CliRunner().invoke(main, ["link", "TC abdominal", "--chapter", chapter, "--json"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no code of the knowledge base" in result.stderr

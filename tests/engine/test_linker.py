@@ -752,6 +752,17 @@ class TestLexicon:
         assert listed.link("la tisis", lexicon=False).method == "semantic"
         assert listed.link("la tisis", reference=True).method == "semantic"
 
+    def test_a_code_that_shares_its_title_with_one_of_the_subset_is_passed_over(
+        self, tmp_path: Path, manifest: dict[str, Any]
+    ) -> None:
+        rows = [Row("R05", "Tos", "diagnosis"), Row("R06", "Tos", "diagnosis")]
+        bench = make_bench(tmp_path, manifest, rows)
+        (tmp_path / "l.tsv").write_text("text\tcode\nTos\tR05\n", encoding="utf-8")
+        bench.linker._lexicon = read_lexicon(tmp_path / "l.tsv")
+        assert bench.link("Tos").code == "R05"
+        link = bench.link("Tos", within=Subset(codes=frozenset({"R06"})))
+        assert (link.method, link.codes) == ("exact", ("R06",))
+
     def test_a_code_outside_of_the_subset_is_passed_over(self, listed: Bench) -> None:
         ANGLES.setdefault("la tisis", 180)
         link = listed.link("la tisis", within=Subset(kinds=frozenset({"procedure"})), max_distance=4)

@@ -13,7 +13,7 @@ from outcome_fakes import SYSTEMS, outcome, outcomes
 
 from engine.evaluation.records import Annotated, Corpus, Outcome, Skipped
 from engine.evaluation.run import Run
-from engine.evaluation.summary import corpus_hash, skipped_lines, summarize
+from engine.evaluation.summary import corpus_hash, summarize
 from engine.records import BundleIdentity, Link, Mention
 
 SETTINGS: dict[str, Any] = {"decoding": "probable", "pipeline": "II", "reference": False}
@@ -213,7 +213,6 @@ def test_the_corpus_is_counted_and_what_was_skipped_is_named() -> None:
     assert (found["mentions"], found["documents"], found["skipped"], found["uncoded"]) == (4, 2, 150, 7)
     assert found["skipped_places"][0] == {"place": "file.tsv, line 1", "reason": "why"}
     assert len(found["skipped_places"]) == 100
-    assert skipped_lines(skipped[:2]) == ["file.tsv, line 1: why", "file.tsv, line 2: why"]
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
