@@ -27,15 +27,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cielo.bundle.layout import Bundle
+from cielo.machine import usable_cores
+from cielo.text.prompt import build_prompt
+from cielo.text.tokenizer import Tokenizer
+from cielo.workbench.bench.system import describe_system
+from cielo.workbench.bench.workload import load_workload
+
 from benchmarks.rivals import BEAMS, DECODINGS, RIVALS, Inputs, Rival, Variant, find_rival
 from benchmarks.rivals.process import RivalError, RivalProcess
 from benchmarks.rivals.report import write_reports
-from engine.bench.system import describe_system
-from engine.bench.workload import load_workload
-from engine.bundle import Bundle
-from engine.plan import usable_cores
-from engine.stages.text import build_prompt
-from engine.stages.tokenizer import Tokenizer
 
 BASELINE = "torch_float32"
 FEWEST_ROUNDS = 3

@@ -16,14 +16,13 @@ from typing import Any
 import click
 import numpy as np
 import onnx
+from cielo.machine import resident_bytes
+from cielo.retrieval.embedder import Embedder
+from cielo.text.tokenizer import Tokenizer
+from cielo.workbench.bench.system import describe_system
+from cielo_convert.checkpoint import load_encoder
+from cielo_convert.encoder import append_pooling, export, fuse, in_precision, save_graph
 from numpy.typing import NDArray
-
-from convert.checkpoint import load_encoder
-from convert.encoder import append_pooling, export, fuse, in_precision, save_graph
-from engine.bench.system import describe_system
-from engine.memory import resident_bytes
-from engine.stages.embedder import Embedder
-from engine.stages.tokenizer import Tokenizer
 
 _ALONE = 16
 

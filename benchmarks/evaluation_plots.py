@@ -11,8 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 import click
-
-from engine.evaluation.report import to_html
+from cielo.workbench.evaluation.report import to_html
 
 # By the label that the page gives them for readers who do not see them.
 PLOTS = {"coverage": "Accuracy of the answers", "reliability": "Reliability"}
@@ -43,7 +42,7 @@ def standalone(page: str, label: str, style: str) -> str:
 def main(evaluation: Path, folder: Path) -> None:
     """Write the plots of EVALUATION into FOLDER."""
     page = to_html(json.loads(evaluation.read_text(encoding="utf-8")))
-    style = (resources.files("engine.page") / "page.css").read_text(encoding="utf-8")
+    style = (resources.files("cielo.workbench.page") / "page.css").read_text(encoding="utf-8")
     for name, label in PLOTS.items():
         (folder / f"{name}.svg").write_text(standalone(page, label, style), encoding="utf-8")
 

@@ -23,10 +23,10 @@ from typing import Any
 
 import click
 import numpy as np
+from cielo.files import atomic_write, sha256_of
+from cielo.machine import library_versions, processor_name
+from cielo.retrieval.index import Index, IndexSettings
 from numpy.typing import NDArray
-
-from engine.bundle import atomic_write, library_versions, processor_name, sha256_of
-from engine.stages.index import Index, IndexSettings
 
 SEED = 20240229
 DIMENSIONS = (None, 128, 256, 384)

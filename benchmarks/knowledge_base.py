@@ -21,15 +21,15 @@ from random import Random
 from typing import Any
 
 import click
+from cielo.files import atomic_write
+from cielo.knowledge.base import KnowledgeBase
+from cielo.knowledge.building import build_knowledge_base
+from cielo.machine import bytes_in
+from cielo.tables import CodeTable
+from cielo.text.normal import normal_form
+from cielo.workbench.bench.system import describe_system, resident
 
 from benchmarks.terminology import SEED, write_terminology
-from engine.bench.system import describe_system, resident
-from engine.bundle import atomic_write
-from engine.code_tables import CodeTable
-from engine.knowledge import build_knowledge_base
-from engine.memory import bytes_in
-from engine.stages.knowledge_base import KnowledgeBase
-from engine.stages.text import normal_form
 
 OPENINGS = 20
 TEXTS = 1_000

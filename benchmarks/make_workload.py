@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from statistics import NormalDist
 
-from engine.stages.text import build_prompt, prepare_sentence
+from cielo.text.prompt import build_prompt, prepare_sentence
 
 ROOT = Path(__file__).resolve().parents[1]
 MINI = ROOT / "models" / "mini"

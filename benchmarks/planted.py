@@ -14,12 +14,11 @@ from pathlib import Path
 from unittest import mock
 
 import click
-
-from engine.bench.run import BenchSettings, run_bench
-from engine.bench.workload import load_workload
-from engine.linker import Linker
-from engine.plan import ThreadPlan, default_plan
-from engine.stages import generator
+from cielo.generation import ctranslate2 as generator
+from cielo.generation.plan import ThreadPlan, default_plan
+from cielo.link.linker import Linker
+from cielo.workbench.bench.run import BenchSettings, run_bench
+from cielo.workbench.bench.workload import load_workload
 
 _make_batches = generator.make_batches
 

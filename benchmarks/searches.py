@@ -1,10 +1,10 @@
 """Searches: where a shorter way gives the same answer, how often, and what it saves. ``python -m benchmarks.searches``.
 
-`probable`: greedy first, accepted where its probability exceeds one half (`engine.stages.generator.certain_first`),
-against the beams at once, at each batch size, in turns. Few beams first cannot accept more: an output above one half
-has each of its tokens above one half, so greedy search finds every output that this certificate can accept.
+`probable`: greedy first, accepted where its probability exceeds one half (`certain_first`), against the beams at once,
+at each batch size, in turns. Few beams first cannot accept more: an output above one half has each of its tokens above
+one half, so greedy search finds every output that this certificate can accept.
 
-`reference`: under scores divided by length, a greedy output y of n tokens cannot be beaten where
+`published`: under scores divided by length, a greedy output y of n tokens cannot be beaten where
 log P(y) / n >= log(1 - P(y)) / N, with N the longest output allowed: any other output has at most the probability that
 is left, and a score is the nearer to 0 the longer it is. But that search stops early and does not promise the best
 output: how often it returns another one where this one is proven best is counted too.
@@ -22,17 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+from cielo.bundle.layout import Bundle, default_bundle
+from cielo.bundle.stages import open_stages
+from cielo.generation.ctranslate2 import SEARCHES, Generator, certain_first, is_certain
+from cielo.generation.plan import default_plan
+from cielo.records import Hypothesis
+from cielo.text.tokenizer import Encoded
+from cielo.workbench.bench.system import describe_system
+from cielo.workbench.bench.workload import load_workload
 
-from engine.assembly import open_stages
-from engine.bench.system import describe_system
-from engine.bench.workload import load_workload
-from engine.bundle import Bundle, default_bundle
-from engine.plan import default_plan
-from engine.records import Hypothesis
-from engine.stages.generator import SEARCHES, Generator, certain_first, is_certain
-from engine.stages.tokenizer import Encoded
-
-PROBABLE, REFERENCE = SEARCHES["probable"], SEARCHES["reference"]
+PROBABLE, REFERENCE = SEARCHES["probable"], SEARCHES["published"]
 
 
 def is_proven_best(greedy: Hypothesis) -> bool:

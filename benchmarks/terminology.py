@@ -22,9 +22,9 @@ from math import ceil, prod
 from pathlib import Path
 from random import Random
 
-from engine.knowledge import read_terminology
-from engine.stages.knowledge_base import Row
-from engine.stages.text import normal_form
+from cielo.knowledge.base import Row
+from cielo.knowledge.building import read_terminology
+from cielo.text.normal import normal_form
 
 SEED = 10
 MINI = Path(__file__).resolve().parents[1] / "models" / "mini.toml"
@@ -434,7 +434,7 @@ def _sizes(count: int, most: Sequence[int], random: Random) -> list[int]:
 
 
 def _mini_rows() -> dict[str, list[Row]]:
-    from convert.recipe import Recipe
+    from cielo_convert.recipe import Recipe
 
     rows: dict[str, list[Row]] = {DIAGNOSIS: [], PROCEDURE: []}
     for row in read_terminology([table.code_table() for table in Recipe.load(MINI).knowledge_base.tables]).rows:

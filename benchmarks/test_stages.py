@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cielo.bundle.layout import Bundle, default_bundle
+from cielo.bundle.stages import Stages, open_stages
+from cielo.generation.ctranslate2 import DECODINGS, SEARCHES, Decoding
+from cielo.link.linker import Linker
+from cielo.records import Mention
 from pytest_benchmark.fixture import BenchmarkFixture
-
-from engine.assembly import Stages, open_stages
-from engine.bundle import Bundle, default_bundle
-from engine.linker import Linker
-from engine.records import Mention
-from engine.stages.generator import DECODINGS, SEARCHES, Decoding
 
 HELD_OUT = Path(__file__).parents[1] / "models" / "mini" / "heldout.tsv"
 

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 BEAMS = 5
 MAX_NEW_TOKENS = 128
-DECODINGS = ("reference", "probable")
+DECODINGS = ("published", "probable")
 # Without early stopping, PyTorch's search ends when nothing better can follow, as `probable` wants it.
 SEARCHES: dict[str, dict[str, Any]] = {
-    "reference": {"early_stopping": True, "length_penalty": 1.0},
+    "published": {"early_stopping": True, "length_penalty": 1.0},
     "probable": {"early_stopping": False, "length_penalty": 0.0},
 }
 

@@ -15,10 +15,10 @@ def open_rival(inputs: Inputs, directory: Path, options: dict[str, Any]) -> _Run
 
 class _Runner:
     def __init__(self, inputs: Inputs) -> None:
-        from engine.bundle import Bundle
-        from engine.plan import plan_for, prepare_openmp
-        from engine.stages.generator import CTranslate2Generator
-        from engine.stages.tokenizer import Tokenizer
+        from cielo.bundle.layout import Bundle
+        from cielo.generation.ctranslate2 import CTranslate2Generator
+        from cielo.generation.plan import plan_for, prepare_openmp
+        from cielo.text.tokenizer import Tokenizer
 
         if inputs.bundle is None:
             raise ValueError("no bundle was given")
@@ -41,8 +41,8 @@ class _Runner:
         return [encoded.ids for encoded in self._tokenizer.encode(prompts)]
 
     def run(self, ids: list[list[int]], decoding: str, scores: bool) -> list[tuple[str, float | None]]:
-        from engine.stages.generator import Search
-        from engine.stages.tokenizer import Encoded
+        from cielo.generation.ctranslate2 import Search
+        from cielo.text.tokenizer import Encoded
 
         search = Search(BEAMS, SEARCHES[decoding]["length_penalty"], MAX_NEW_TOKENS)
         found = self._generator.generate([Encoded(row, False) for row in ids], search)

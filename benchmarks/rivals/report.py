@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from engine.bench.statistics import Spread, nice_step, spread
+from cielo.workbench.bench.statistics import Spread, nice_step, spread
 
 CTRANSLATE2 = "ctranslate2_defaults"
 _GIGABYTE = 1e9

@@ -12,8 +12,7 @@ from benchmarks.rivals.searching import GenerateRunner
 def open_rival(inputs: Inputs, directory: Path, options: dict[str, Any]) -> GenerateRunner:
     """Load the checkpoint as the conversion does, with the head that its files hold."""
     import torch
-
-    from convert.checkpoint import load_generator, load_tokenizer
+    from cielo_convert.checkpoint import load_generator, load_tokenizer
 
     torch.set_num_threads(inputs.cores)
     checkpoint = Path(inputs.checkpoint)

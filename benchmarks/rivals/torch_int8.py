@@ -14,9 +14,8 @@ from benchmarks.rivals.searching import GenerateRunner
 def open_rival(inputs: Inputs, directory: Path, options: dict[str, Any]) -> GenerateRunner:
     """Load the checkpoint and quantise it in memory, as its documentation says; `engine` names the kernels."""
     import torch
+    from cielo_convert.checkpoint import load_generator, load_tokenizer
     from torch.ao.quantization import quantize_dynamic
-
-    from convert.checkpoint import load_generator, load_tokenizer
 
     torch.set_num_threads(inputs.cores)
     torch.backends.quantized.engine = options["engine"]

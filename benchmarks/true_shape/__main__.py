@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from cielo.errors import CieloError
 
 from benchmarks.true_shape.bundles import Cost, assemble, convert, ensure_checkpoint, write_recipe
-from engine.errors import CieloError
 
 
 def _in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cielo.bundle.layout import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE, write_manifest, writing
+from cielo.knowledge.base import KnowledgeBase, Summary
+from cielo.knowledge.building import build_knowledge_base
+from cielo.retrieval.index import Index, IndexSettings, save_all
+from cielo.tables import CodeTable
+from cielo_convert.build import build
+from cielo_convert.encoder import convert_encoder
+from cielo_convert.generator import GeneratorFacts, convert_generator
+from cielo_convert.recipe import Recipe
 
 from benchmarks.index import make_vectors
 from benchmarks.terminology import words, write_terminology
 from benchmarks.true_shape.encoder import Size, make_encoder
 from benchmarks.true_shape.generator import make_generator
 from benchmarks.true_shape.vocabulary import ROOT
-from convert.build import build
-from convert.encoder import convert_encoder
-from convert.generator import GeneratorFacts, convert_generator
-from convert.recipe import Recipe
-from engine.bundle import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE, write_manifest, writing
-from engine.code_tables import CodeTable
-from engine.knowledge import build_knowledge_base
-from engine.stages.index import Index, IndexSettings, save_all
-from engine.stages.knowledge_base import KnowledgeBase, Summary
 
 SEED = 1
 _PUBLISHED = ROOT / "models" / "medical-mt5-large.toml"
@@ -167,7 +167,7 @@ def _manifest(facts: GeneratorFacts, summary: Summary, settings: IndexSettings, 
     return {
         "name": "true-shape", "licence": "CC0-1.0", "sources": {}, "prompt": {"prepare_sentence": True},
         "generator": {
-            "compute_type": "int8", "decoding": "reference", "vocabulary": vocabulary, "max_source_tokens": 512,
+            "compute_type": "int8", "decoding": "published", "vocabulary": vocabulary, "max_source_tokens": 512,
             "target_tokens": facts.target_tokens, "shape": asdict(facts.shape),
         },
         "encoder": {"precision": "int8", "pooling": "cls", "max_tokens": 64, "dimension": 1024},

@@ -187,7 +187,7 @@ def _spread(few: int, many: int) -> dict[int, int]:
 
 def _stream_sizes(config: dict[str, Any]) -> dict[str, float]:
     """Return the root mean square of the mini's residual stream before the last norm of each stack."""
-    from convert.checkpoint import load_generator, load_tokenizer
+    from cielo_convert.checkpoint import load_generator, load_tokenizer
 
     directory = MINI / "checkpoint" / "generator"
     model, tokenizer = load_generator(directory), load_tokenizer(directory)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from cielo.text.normal import normal_form
+from cielo.text.prompt import build_prompt
 from unidecode import unidecode
-
-from engine.stages.text import build_prompt, normal_form
 
 FOLDER = Path(__file__).resolve().parent
 WINDOW = 60  # characters of the sentence on each side of the mention

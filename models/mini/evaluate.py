@@ -9,11 +9,11 @@ import argparse
 import csv
 from pathlib import Path
 
-from engine.evaluation.corpora import read_rows
-from engine.evaluation.run import link_corpus
-from engine.evaluation.scores import score
-from engine.linker import Linker
-from engine.stages.generator import DECODINGS
+from cielo.generation.ctranslate2 import DECODINGS
+from cielo.link.linker import Linker
+from cielo.workbench.evaluation.corpora import read_rows
+from cielo.workbench.evaluation.run import link_corpus
+from cielo.workbench.evaluation.scores import score
 
 FOLDER = Path(__file__).resolve().parent
 

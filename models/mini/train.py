@@ -20,6 +20,7 @@ from pathlib import Path
 
 import sentencepiece
 import torch
+from cielo.text.prompt import build_prompt
 from corpus import FOLDER, WINDOW, Example, Sampler, Terms, held_forms, read_examples, read_sentences, read_tables
 from torch import Tensor
 from torch.nn import functional
@@ -35,8 +36,6 @@ from transformers import (
     XLMRobertaTokenizer,
     XLMRobertaTokenizerFast,
 )
-
-from engine.stages.text import build_prompt
 
 SEED = 20
 PIECES = 4000

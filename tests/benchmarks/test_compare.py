@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cielo.generation.ctranslate2 import DECODINGS
+from cielo.generation.ctranslate2 import SEARCHES as ENGINE_SEARCHES
+from cielo.workbench.bench.workload import load_workload
+from cielo_convert.reference import _DECODINGS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,10 +21,6 @@ from benchmarks import compare
 from benchmarks.compare import Cell, block, plan_residents
 from benchmarks.rivals import BEAMS, MAX_NEW_TOKENS, RIVALS, SEARCHES, find_rival
 from benchmarks.rivals.process import RivalError, RivalProcess
-from convert.reference import _DECODINGS
-from engine.bench.workload import load_workload
-from engine.stages.generator import DECODINGS
-from engine.stages.generator import SEARCHES as ENGINE_SEARCHES
 
 MINI = Path(compare.__file__).resolve().parents[1] / "models" / "mini"
 CHECKPOINT = MINI / "checkpoint" / "generator"
@@ -109,7 +109,7 @@ def line(table: str, title: str) -> str:
     return next(line for line in table.splitlines() if line.startswith(f"| {title} |"))
 
 
-@pytest.mark.parametrize("decoding", ["reference", "probable"])
+@pytest.mark.parametrize("decoding", ["published", "probable"])
 def test_cielo_s_outputs_are_pytorch_s(result: dict[str, Any], decoding: str) -> None:
     found = named(result, "cielo")["outputs"][decoding]
     assert (found["same"], found["compared"]) == (PROMPTS, PROMPTS)
@@ -119,7 +119,7 @@ def test_cielo_s_outputs_are_pytorch_s(result: dict[str, Any], decoding: str) ->
     assert [(cell["same"], cell["compared"]) for cell in timed] == [(2, 2), (3, 3)]
 
 
-@pytest.mark.parametrize("decoding", ["reference", "probable"])
+@pytest.mark.parametrize("decoding", ["published", "probable"])
 def test_plain_ctranslate2_is_compared_too(result: dict[str, Any], decoding: str) -> None:
     found = named(result, "ctranslate2_defaults")["outputs"][decoding]
     assert found["compared"] == PROMPTS
@@ -134,7 +134,7 @@ def test_every_rival_got_the_same_calls(result: dict[str, Any]) -> None:
         shapes = {key: [(turn, size) for turn, _, size in cell["samples"]] for key, cell in cells(entry).items()}
         assert shapes == {
             (decoding, batch): [(0, batch)] * (2 if batch == 1 else 1)
-            for decoding in ("reference", "probable")
+            for decoding in ("published", "probable")
             for batch in (1, 3)
         }
         assert all(seconds > 0 for cell in entry["cells"] for _, seconds, _ in cell["samples"])
@@ -159,7 +159,7 @@ def test_wrong_outputs_are_shown(result: dict[str, Any], table: str) -> None:
 def test_a_crash_is_a_line_of_the_table_and_the_others_go_on(result: dict[str, Any], table: str) -> None:
     entry = named(result, "crashing")
     assert entry["failure"] is None
-    for decoding in ("reference", "probable"):
+    for decoding in ("published", "probable"):
         single, wide = cells(entry)[decoding, 1], cells(entry)[decoding, 3]
         assert (len(single["samples"]), single["failure"]) == (2, None)
         assert (wide["samples"], wide["failure"]) == ([], "crashed (SIGSEGV)")
@@ -355,7 +355,7 @@ def test_every_rival_answers_as_pytorch_does(tmp_path: Path) -> None:
             continue
         assert entry["failure"] is None, name
         assert entry["prompts_encoded_differently"] == 0, name
-        for decoding in ("reference", "probable"):
+        for decoding in ("published", "probable"):
             found = entry["outputs"][decoding]
             # int8 moves a model as small as this: wrong heads or caches leave next to nothing in common.
             assert found["same"] >= (24 if name in ("torch_float32", "cielo") else 12), (name, decoding)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cielo.knowledge.base import KnowledgeBase
 from click.testing import CliRunner
 
 from benchmarks import knowledge_base
 from benchmarks.terminology import write_terminology
-from engine.stages.knowledge_base import KnowledgeBase
 
 ROWS = 600
 
@@ -34,8 +34,8 @@ def test_the_texts_are_matched_as_their_names_say(path: Path) -> None:
     asked = knowledge_base.texts(known, 50)
     assert {name: len(texts) for name, texts in asked.items()} == {"exact": 50, "normal form": 50, "unknown": 50}
     assert asked == knowledge_base.texts(known, 50)
-    assert {concept.tier for text in asked["exact"] for concept in base.match(text)[:1]} == {"text"}
-    assert {concept.tier for text in asked["normal form"] for concept in base.match(text)} == {"normal"}
+    assert {concept.match for text in asked["exact"] for concept in base.match(text)[:1]} == {"text"}
+    assert {concept.match for text in asked["normal form"] for concept in base.match(text)} == {"normal"}
     assert all(base.match(text) for text in (*asked["exact"], *asked["normal form"]))
     assert not any(base.match(text) for text in asked["unknown"])
     base.close()

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from cielo_convert.checkpoint import has_own_head
 
 from benchmarks.rivals.corrected import corrected_checkpoint, is_tied
-from convert.checkpoint import has_own_head
 from tests.checkpoints import LAYOUTS, Head, Layout, make_generator_checkpoint
 
 

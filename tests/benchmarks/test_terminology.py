@@ -6,16 +6,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from cielo.knowledge.base import Row
+from cielo.knowledge.building import build_knowledge_base, read_terminology
+from cielo.tables import CodeTable
+from cielo.text.normal import normal_form
+from cielo_convert.recipe import Recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import terminology
 from benchmarks.terminology import MINI, diagnoses, procedures, words, write_terminology
-from convert.recipe import Recipe
-from engine.code_tables import CodeTable
-from engine.knowledge import build_knowledge_base, read_terminology
-from engine.stages.knowledge_base import Row
-from engine.stages.text import normal_form
 
 DIAGNOSIS = re.compile(r"[A-TV-Z][0-9][0-9A](\.[0-9]{1,3}|\.[0-9X]{3}[ADS])?")
 PROCEDURE = re.compile(r"[0-9B-D][0-9A-HJ-NP-Z]{3}([0-9A-HJ-NP-Z]{3})?")

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cielo.bundle.layout import Bundle
+from cielo.text.prompt import build_prompt
+from cielo_convert.checkpoint import TensorReader, has_own_head, load_encoder, load_generator, load_tokenizer
+from cielo_convert.reference import search
 
 from benchmarks.terminology import words
 from benchmarks.true_shape.bundles import convert, ensure_checkpoint, write_recipe
 from benchmarks.true_shape.encoder import make_encoder
 from benchmarks.true_shape.generator import make_generator
 from benchmarks.true_shape.vocabulary import MINI
-from convert.checkpoint import TensorReader, has_own_head, load_encoder, load_generator, load_tokenizer
-from convert.reference import search
-from engine.bundle import Bundle
-from engine.stages.text import build_prompt
 
 SMALL = {
     "vocab_size": 24_012, "d_model": 320, "d_ff": 640, "num_layers": 7, "num_decoder_layers": 6, "num_heads": 6,
@@ -42,7 +42,7 @@ def prompts() -> list[str]:
 
 
 def best(directory: Path, prompts: list[str], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    monkeypatch.setattr("convert.reference._report", lambda *values: None)
+    monkeypatch.setattr("cielo_convert.reference._report", lambda *values: None)
     tokenizer, model = load_tokenizer(directory), load_generator(directory)
     with torch.inference_mode():
         found = search(model, tokenizer, tokenizer(prompts)["input_ids"], "reference", max_new_tokens=32)

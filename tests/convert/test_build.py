@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cielo.bundle.layout import Bundle
+from cielo.errors import BundleError, CheckpointError, ParityError
+from cielo.link.linker import Linker
+from cielo.parity.checks import Check
+from cielo.records import Mention
+from cielo.retrieval.index import IndexSettings, load_all
+from cielo_convert import build as building
+from cielo_convert.build import build, refuse_failed, run_with_progress
+from cielo_convert.recipe import TOLERANCES, IndexRecipe, Recipe
 from rich.console import Console
 
-from convert import build as building
-from convert.build import build, refuse_failed, run_with_progress
-from convert.recipe import TOLERANCES, IndexRecipe, Recipe
-from engine.bundle import Bundle
-from engine.errors import BundleError, CheckpointError, ParityError
-from engine.linker import Linker
-from engine.parity import Check
-from engine.records import Mention
-from engine.stages.index import IndexSettings, load_all
 from tests.checkpoints import descriptions, make_recipe
 
 CHANGES = {"prompts": "12", "vocabulary": '"knowledge-base"', "pooling": '"mean"'}

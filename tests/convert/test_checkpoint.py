@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from convert.checkpoint import (
+from cielo.errors import CheckpointError
+from cielo.files import sha256_of
+from cielo_convert.checkpoint import (
     TensorReader,
     has_own_head,
     load_encoder,
@@ -17,8 +18,7 @@ from convert.checkpoint import (
     resolve,
     revision_of,
 )
-from engine.bundle import sha256_of
-from engine.errors import CheckpointError
+
 from tests.checkpoints import LAYOUTS, Head, Layout, copy_checkpoint, make_encoder_checkpoint, make_generator_checkpoint
 
 _OWN = [("own", True, True), ("own", False, True), ("absent", True, False), ("absent", False, False)]

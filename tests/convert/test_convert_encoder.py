@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from cielo.errors import CheckpointError, RecipeError
+from cielo.retrieval.embedder import Embedder
+from cielo.text.tokenizer import Tokenizer
+from cielo_convert import reference
+from cielo_convert.checkpoint import load_encoder, load_tokenizer
+from cielo_convert.encoder import convert_encoder
+from cielo_convert.recipe import Pooling, Precision
 
-from convert import reference
-from convert.checkpoint import load_encoder, load_tokenizer
-from convert.encoder import convert_encoder
-from convert.recipe import Pooling, Precision
-from engine.errors import CheckpointError, RecipeError
-from engine.stages.embedder import Embedder
-from engine.stages.tokenizer import Tokenizer
 from tests.checkpoints import descriptions
 
 _TEXTS = [*descriptions()[:40], "", " ", "α", "palabra " * 100]
@@ -81,7 +81,7 @@ def test_beyond_the_size_of_one_file_the_weights_lie_beside_it(
     tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     convert_encoder(encoder, tmp_path / "one", "float32", "cls", 32)
-    monkeypatch.setattr("convert.encoder._SINGLE_FILE_BYTES", 1000)
+    monkeypatch.setattr("cielo_convert.encoder._SINGLE_FILE_BYTES", 1000)
     convert_encoder(encoder, tmp_path / "two", "float32", "cls", 32)
     assert (tmp_path / "two" / "model.onnx.data").stat().st_size > (tmp_path / "two" / "model.onnx").stat().st_size
     vectors = [

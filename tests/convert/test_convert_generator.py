@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cielo.errors import CheckpointError, RecipeError
+from cielo.generation.ctranslate2 import SEARCHES, CTranslate2Generator
+from cielo.text.tokenizer import Encoded, Tokenizer
+from cielo_convert import reference
+from cielo_convert.checkpoint import load_generator, load_tokenizer
+from cielo_convert.checks import head_check, output_scale_check, vocabulary_check
+from cielo_convert.generator import convert_generator, make_spec, output_ids, read_vocabularies, vocabulary
+from cielo_convert.prompts import parity_prompts
 
-from convert import reference
-from convert.checkpoint import load_generator, load_tokenizer
-from convert.checks import head_check, output_scale_check, vocabulary_check
-from convert.generator import convert_generator, make_spec, output_ids, read_vocabularies, vocabulary
-from convert.prompts import parity_prompts
-from engine.errors import CheckpointError, RecipeError
-from engine.stages.generator import SEARCHES, CTranslate2Generator
-from engine.stages.tokenizer import Encoded, Tokenizer
 from tests.checkpoints import descriptions, make_generator_checkpoint
 
 _SHAPES: dict[str, dict[str, Any]] = {
@@ -54,7 +54,7 @@ def test_float32_equals_pytorch(tmp_path: Path, shape: str, restricted: bool) ->
         # Random weights give log-probabilities of tens: the bound is the one of the parity gate.
         np.testing.assert_allclose(np.concatenate(converted.log_probs(prompts, targets)), expected, atol=1e-3)
         wanted = reference.search(model, tokenizer, ids, "reference", max_new_tokens=128)
-        for found, rows in zip(converted.generate(prompts, SEARCHES["reference"]), wanted, strict=True):
+        for found, rows in zip(converted.generate(prompts, SEARCHES["published"]), wanted, strict=True):
             assert [entry.text for entry in found] == [row["text"] for row in rows]
             np.testing.assert_allclose([entry.score for entry in found], [row["score"] for row in rows], atol=5e-4)
             np.testing.assert_allclose(

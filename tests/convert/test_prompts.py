@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cielo.errors import TableError
+from cielo_convert.prompts import PACKAGED, hostile_strings, parity_prompts, parity_texts, read_mentions, spread
 
-from convert.prompts import PACKAGED, hostile_strings, parity_prompts, parity_texts, read_mentions, spread
-from engine.errors import TableError
 from tests.checkpoints import descriptions
 
 

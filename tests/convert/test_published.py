@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
+from cielo.bundle.layout import Bundle
+from cielo.link.linker import Linker
+from cielo.records import Mention
+from cielo_convert.build import build
+from cielo_convert.recipe import Recipe
 
-from convert.build import build
-from convert.recipe import Recipe
-from engine.bundle import Bundle
-from engine.linker import Linker
-from engine.records import Mention
 from tests.checkpoints import descriptions, make_encoder_checkpoint, make_generator_checkpoint
 
 RECIPE = Path(__file__).parents[2] / "models" / "medical-mt5-large.toml"
@@ -55,7 +55,7 @@ def test_the_recipe_names_the_published_sources() -> None:
     recipe = Recipe.load(RECIPE)
     assert recipe.generator.checkpoint == "ezotova/medical-mt5-clinical-el-spanish"
     assert recipe.encoder.checkpoint == "cambridgeltl/SapBERT-UMLS-2020AB-all-lang-from-XLMR-large"
-    assert recipe.generator.decoding == "reference"
+    assert recipe.generator.decoding == "published"
     assert recipe.prompt.window is None
     assert re.match(r"CC-BY-NC-4\.0", recipe.licence)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from convert.recipe import Recipe
-from engine.errors import RecipeError
+from cielo.errors import RecipeError
+from cielo_convert.recipe import Recipe
 
 
 def _edit(recipe: Path, *changes: tuple[str, str]) -> Path:

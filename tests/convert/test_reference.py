@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cielo.errors import ParityError
+from cielo_convert import reference
+from cielo_convert.checkpoint import load_generator, load_tokenizer
+from cielo_convert.generator import output_ids
+from cielo_convert.prompts import hostile_strings, parity_prompts, parity_texts
+from cielo_convert.reference import ReferenceRequest, make_references
 
-from convert import reference
-from convert.checkpoint import load_generator, load_tokenizer
-from convert.generator import output_ids
-from convert.prompts import hostile_strings, parity_prompts, parity_texts
-from convert.reference import ReferenceRequest, make_references
-from engine.errors import ParityError
 from tests.checkpoints import descriptions
 
 _PROMPTS = parity_prompts(None, 12, prepare=True, window=60)
@@ -48,7 +48,7 @@ def test_what_they_hold(made: dict[str, Any], generator: Path, encoder: Path) ->
     assert made["encoder_string_ids"][40] == load_tokenizer(encoder)(made["strings"][40])["input_ids"]
     assert made["vectors"].shape == (len(made["texts"]), 32)
     np.testing.assert_allclose(np.linalg.norm(made["vectors"], axis=1), 1, atol=1e-5)
-    for search in ("reference", "probable"):
+    for search in ("published", "probable"):
         assert [len(row) for row in made["searches"][search]] == [5] * len(_PROMPTS)
     assert len({row[0]["text"] for row in made["searches"]["probable"]}) > 3
     for target, scores in zip(made["targets"], made["target_log_probs"], strict=True):
@@ -61,7 +61,7 @@ def test_the_progress_is_told(made: dict[str, Any]) -> None:
     assert all(done == total for done, total in last.values())
 
 
-@pytest.mark.parametrize("decoding", ["reference", "probable"])
+@pytest.mark.parametrize("decoding", ["published", "probable"])
 @pytest.mark.parametrize("restricted", [False, True])
 def test_log_probs_of_hypotheses_agree_with_teacher_forcing(
     generator: Path, monkeypatch: pytest.MonkeyPatch, decoding: str, restricted: bool

@@ -6,11 +6,10 @@ import math
 from typing import Any
 
 import pytest
+from cielo.errors import CieloError, MentionError
+from cielo.records import BundleIdentity, Candidate, Concept, Hypothesis, Link, Mention, Timings, has_content
 from hypothesis import given
 from hypothesis import strategies as st
-
-from engine.errors import CieloError, MentionError
-from engine.records import BundleIdentity, Candidate, Concept, Hypothesis, Link, Mention, Timings, has_content
 
 MARKER = "Paciente Ximénez"
 IDENTITY = BundleIdentity("mini", "ab" * 32, "2024", "probable", "int8", "cpu")
@@ -108,8 +107,8 @@ def test_any_unicode_text_with_content_is_kept_as_it_is(text: str) -> None:
 
 
 def test_every_error_can_be_caught_as_one() -> None:
-    import engine.errors
+    import cielo.errors
 
-    errors = [kind for kind in vars(engine.errors).values() if isinstance(kind, type)]
+    errors = [kind for kind in vars(cielo.errors).values() if isinstance(kind, type)]
     assert len(errors) > 5
     assert all(issubclass(kind, CieloError) and kind.__doc__ for kind in errors)

@@ -12,19 +12,19 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from cielo.bundle.layout import ENCODER, GENERATOR, INDEX, MANIFEST, Bundle, write_manifest
+from cielo.cli import main
+from cielo.errors import BundleError
+from cielo.parity.checks import Report, run_checks
+from cielo.retrieval.index import Index, IndexSettings, load_all, save_all
+from cielo_convert.build import build
+from cielo_convert.checkpoint import load_generator, load_tokenizer
+from cielo_convert.checks import head_check, output_scale_check, vocabulary_check
+from cielo_convert.encoder import convert_encoder
+from cielo_convert.generator import make_spec, read_vocabularies
+from cielo_convert.recipe import Recipe
 from click.testing import CliRunner
 
-from convert.build import build
-from convert.checkpoint import load_generator, load_tokenizer
-from convert.checks import head_check, output_scale_check, vocabulary_check
-from convert.encoder import convert_encoder
-from convert.generator import make_spec, read_vocabularies
-from convert.recipe import Recipe
-from engine.bundle import ENCODER, GENERATOR, INDEX, MANIFEST, Bundle, write_manifest
-from engine.cli import main
-from engine.errors import BundleError
-from engine.parity import Report, run_checks
-from engine.stages.index import Index, IndexSettings, load_all, save_all
 from tests.checkpoints import make_encoder_checkpoint, make_generator_checkpoint, make_recipe
 
 
@@ -86,7 +86,7 @@ def test_tied_head(checkpoints: tuple[Path, Path], faulty: Path) -> None:
     spec = specification(checkpoints[0], tie)
     assert not head_check(spec, checkpoints[0]).passed
     write(spec, faulty)
-    assert {"generator.log_probs", "generator.reference.texts"} <= failed(checked(faulty))
+    assert {"generator.log_probs", "generator.published.texts"} <= failed(checked(faulty))
 
 
 def test_scaled_outputs(checkpoints: tuple[Path, Path], faulty: Path) -> None:
@@ -95,7 +95,7 @@ def test_scaled_outputs(checkpoints: tuple[Path, Path], faulty: Path) -> None:
     spec.decoder.scale_outputs = np.float32(32**-0.5)
     assert not output_scale_check(spec, checkpoints[0]).passed
     write(spec, faulty)
-    assert {"generator.log_probs", "generator.reference.scores"} <= failed(checked(faulty))
+    assert {"generator.log_probs", "generator.published.scores"} <= failed(checked(faulty))
 
 
 def test_shifted_vocabulary(checkpoints: tuple[Path, Path], faulty: Path) -> None:

@@ -9,23 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from convert.build import build
-from convert.checkpoint import load_generator, load_tokenizer
-from convert.encoder import convert_encoder
-from convert.generator import convert_generator
-from convert.prompts import hostile_strings, parity_texts
-from convert.recipe import Recipe
-from convert.reference import search
-from engine.bundle import Bundle, default_bundle, sha256_of
-from engine.linker import Linker
-from engine.parity import References, run_checks
-from engine.records import Mention
-from engine.stages.embedder import Embedder
-from engine.stages.generator import DECODINGS, SEARCHES, CTranslate2Generator
-from engine.stages.index import squared_distances
-from engine.stages.knowledge_base import KnowledgeBase
-from engine.stages.tokenizer import Encoded, Tokenizer
+from cielo.bundle.layout import Bundle, default_bundle
+from cielo.files import sha256_of
+from cielo.generation.ctranslate2 import DECODINGS, SEARCHES, CTranslate2Generator
+from cielo.knowledge.base import KnowledgeBase
+from cielo.link.linker import Linker
+from cielo.parity.checks import References, run_checks
+from cielo.records import Mention
+from cielo.retrieval.embedder import Embedder
+from cielo.retrieval.index import squared_distances
+from cielo.text.tokenizer import Encoded, Tokenizer
+from cielo_convert.build import build
+from cielo_convert.checkpoint import load_generator, load_tokenizer
+from cielo_convert.encoder import convert_encoder
+from cielo_convert.generator import convert_generator
+from cielo_convert.prompts import hostile_strings, parity_texts
+from cielo_convert.recipe import Recipe
+from cielo_convert.reference import search
 
 MODELS = Path(__file__).parents[2] / "models"
 CHECKPOINT = MODELS / "mini" / "checkpoint"

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cielo.generation.ctranslate2 import CTranslate2Generator, Search
+from cielo.text.tokenizer import Encoded, Tokenizer
+from cielo_convert import reference
+from cielo_convert.checkpoint import load_generator, load_tokenizer
+from cielo_convert.generator import convert_generator
+from cielo_convert.prompts import parity_prompts
 
-from convert import reference
-from convert.checkpoint import load_generator, load_tokenizer
-from convert.generator import convert_generator
-from convert.prompts import parity_prompts
-from engine.stages.generator import CTranslate2Generator, Search
-from engine.stages.tokenizer import Encoded, Tokenizer
 from tests.checkpoints import make_generator_checkpoint
 
 PROMPTS = 300

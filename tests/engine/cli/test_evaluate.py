@@ -13,11 +13,10 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import pytest
+from cielo.bundle.layout import CALIBRATION, Bundle, default_bundle
+from cielo.cli import evaluate as command
+from cielo.cli import main
 from click.testing import CliRunner, Result
-
-from engine.bundle import CALIBRATION, Bundle, default_bundle
-from engine.cli import evaluate as command
-from engine.cli import main
 
 DEVELOPMENT = Path(__file__).parents[3] / "models" / "mini" / "dev.tsv"
 SECRET = "Zutanito"
@@ -290,9 +289,9 @@ def test_searches_side_by_side(development: Path, tmp_path: Path) -> None:
         development, "--decoding", "reference, probable,greedy,probable", "--beside", "I", "--tsv", table,
         "--threads", "1", "--top-k", "3",
     )  # fmt: skip
-    names = ["reference", "probable", "greedy", "reference, pipeline I"]
+    names = ["published", "probable", "greedy", "reference, pipeline I"]
     assert [entry["name"] for entry in told["runs"]] == names
-    assert [entry["settings"]["decoding"] for entry in told["runs"]] == ["reference", "probable", "greedy", "reference"]
+    assert [entry["settings"]["decoding"] for entry in told["runs"]] == ["published", "probable", "greedy", "reference"]
     assert [entry["run"] for entry in told["comparisons"]] == names[1:]
     assert {entry["count"] for entry in told["comparisons"]} == {15}
     missed = told["reference_missed"]
@@ -403,7 +402,7 @@ def test_an_old_table_of_rows_stays_where_the_new_one_cannot_be_made(
     def fail(*_: object, **__: object) -> list[tuple[str, ...]]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("engine.evaluation.analysis.rows", fail)
+    monkeypatch.setattr("cielo.workbench.evaluation.analysis.rows", fail)
     (tmp_path / "rows.tsv").write_text("old")
     result = run("evaluate", development, "--decoding", "greedy", "--tsv", tmp_path / "rows.tsv")
     assert result.exit_code == 130
@@ -442,7 +441,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     corpus = Path(os.fsdecode(folder + b"/caf\xe9.csv"))
     corpus.write_text("text,code\nfiebre,R50\nfiebre,\n")
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
-    command_line = [sys.executable, "-m", "engine.cli", "evaluate", str(corpus), "--decoding", "greedy", "--json"]
+    command_line = [sys.executable, "-m", "cielo.cli", "evaluate", str(corpus), "--decoding", "greedy", "--json"]
     done = subprocess.run(command_line, capture_output=True, env=environment, check=False, timeout=120)
     assert done.returncode == 3, done.stderr
     told = json.loads(done.stdout.decode("utf-8"))
@@ -476,7 +475,7 @@ def test_a_bundle_is_calibrated_in_a_copy_and_then_in_place(annotated: Path, tmp
     assert told["calibration"]["probable"]["mentions"] == made.calibrations()["probable"]["model"]["mentions"]
     assert told["runs"][0]["splits"]["test"]["coverage"] < told["runs"][1]["splits"]["test"]["coverage"]
 
-    result = run("calibrate", output, annotated, "--output", output, "--overwrite", "--decoding", "reference")
+    result = run("calibrate", output, annotated, "--output", output, "--overwrite", "--decoding", "published")
     assert result.exit_code == 3, result.output
     again = Bundle.open(output).calibrations()
     assert again["probable"] == made.calibrations()["probable"]

@@ -12,12 +12,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from cielo.cli import main
+from cielo.knowledge.base import KnowledgeBase
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from engine.cli import main
-from engine.stages.knowledge_base import KnowledgeBase
 
 DIAGNOSES = (
     "Código\tDescripción\n"
@@ -204,7 +203,7 @@ class TestBuild:
         command = [
             os.fsencode(sys.executable),
             b"-m",
-            b"engine.cli",
+            b"cielo.cli",
             b"kb",
             b"build",
             output,

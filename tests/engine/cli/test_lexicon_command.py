@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from cielo.cli import main
+from cielo.link.lexicon import read_lexicon
 from click.testing import CliRunner, Result
-
-from engine.cli import main
-from engine.lexicon import read_lexicon
 
 SECRET = "Zutanito"
 NOWHERE = "/does/not/exist"

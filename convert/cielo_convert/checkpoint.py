@@ -1,0 +1,315 @@
+"""Checkpoints: found on disk or on the hub, read tensor by tensor, loaded into PyTorch with the right head.
+
+A fine-tuned mT5 has an output head of its own. Libraries that trust `tie_word_embeddings` in its config replace the
+head by the embeddings, or scale its logits; both leave greedy outputs plausible and every beam score wrong. What
+decides here is what stands in the weight files (`has_own_head`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import requests
+import torch
+import transformers
+from cielo.errors import CheckpointError
+from cielo.files import sha256_of
+from huggingface_hub import errors as hub_errors
+from safetensors import safe_open
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_TIMEOUT = 10.0  # seconds for an answer
+_SETTINGS = ("*.json", "*.model", "*.txt")
+# Weight files, in the order in which they are looked for.
+_SINGLE = ("model.safetensors", "pytorch_model.bin")
+_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+HEAD = "lm_head.weight"
+_GENERATORS = ("t5", "mt5")
+
+
+def resolve(checkpoint: str, revision: str | None, base: Path) -> Path:
+    """Return the directory of a checkpoint, which is downloaded where it is a hub name.
+
+    Args:
+        checkpoint: a directory, relative to `base`, or ``owner/name`` on the Hugging Face hub.
+        revision: of the hub name: branch, tag or commit.
+        base: the recipe's directory.
+
+    Raises:
+        CheckpointError: where it is neither, or cannot be had (no network, ``HF_HUB_OFFLINE``, no such name).
+    """
+    directory = base / checkpoint
+    if directory.is_dir():
+        return directory
+    if not _HUB_NAME.fullmatch(checkpoint):
+        raise CheckpointError(
+            f"there is no directory {directory}, and {checkpoint!r} is no hub name (owner/name); correct the recipe"
+        )
+    return Path(_download(checkpoint, revision))
+
+
+def _download(name: str, revision: str | None) -> str:
+    try:
+        info = huggingface_hub.HfApi().model_info(name, revision=revision, timeout=_HUB_TIMEOUT)
+        files = [entry.rfilename for entry in info.siblings or []]
+        return huggingface_hub.snapshot_download(
+            name, revision=info.sha, allow_patterns=[*_SETTINGS, *_weights_among(files)]
+        )
+    except (
+        hub_errors.RepositoryNotFoundError,
+        hub_errors.RevisionNotFoundError,
+        hub_errors.HFValidationError,
+    ) as error:
+        at = f" at revision {revision!r}" if revision else ""
+        raise CheckpointError(
+            f"the hub has no model {name!r}{at} that may be read without logging in; correct the recipe, "
+            f"or log in with `hf auth login` ({type(error).__name__})"
+        ) from error
+    except (requests.RequestException, hub_errors.OfflineModeIsEnabled, hub_errors.HfHubHTTPError, OSError) as error:
+        return _cached(name, revision, error)
+
+
+def _cached(name: str, revision: str | None, reason: Exception) -> str:
+    """Return the copy of an earlier download, for want of the hub."""
+    try:
+        return huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True)
+    except (hub_errors.LocalEntryNotFoundError, hub_errors.HFValidationError, OSError) as error:
+        raise CheckpointError(
+            f"{name!r} is no directory here, it was not downloaded before, and the hub cannot be reached "
+            f"({type(reason).__name__}); connect to the network, unset HF_HUB_OFFLINE, or name a local directory"
+        ) from error
+
+
+def _weights_among(files: list[str]) -> list[str]:
+    """Return patterns for one set of weight files, safetensors before bin; only the hub knows which there are."""
+    safe = any(name.endswith(".safetensors") and "/" not in name for name in files)
+    return ["model*.safetensors"] if safe else ["pytorch_model*.bin"]
+
+
+def revision_of(directory: Path) -> str | None:
+    """Return the commit of a downloaded checkpoint; None for any other directory."""
+    return directory.name if directory.parent.name == "snapshots" else None
+
+
+class TensorReader:
+    """Reads single tensors straight from a checkpoint's weight files, without transformers."""
+
+    def __init__(self, directory: Path) -> None:
+        """Find out which file holds which tensor.
+
+        Raises:
+            CheckpointError: where the weight files are missing or damaged.
+        """
+        self._directory = directory
+        self._files = _weight_map(directory)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all tensors."""
+        return frozenset(self._files)
+
+    @property
+    def weight_files(self) -> list[Path]:
+        """The weight files, sorted."""
+        return [self._directory / name for name in sorted(set(self._files.values()))]
+
+    def read(self, name: str) -> torch.Tensor:
+        """Return a tensor as it is stored.
+
+        Raises:
+            CheckpointError: where there is no such tensor, or its file is damaged.
+        """
+        if name not in self._files:
+            raise CheckpointError(
+                f"{self._directory} holds no tensor {name}; it is not a whole checkpoint of this model"
+            )
+        path = self._directory / self._files[name]
+        with _reporting(path):
+            if path.suffix == ".safetensors":
+                with safe_open(path, framework="pt") as tensors:
+                    tensor: torch.Tensor = tensors.get_tensor(name)
+                    return tensor
+            return _load_bin(path)[name]
+        raise AssertionError  # not reached: _reporting raises
+
+    def sha256(self) -> dict[str, str]:
+        """Return the SHA-256 of each weight file, by its name."""
+        return {path.name: sha256_of(path) for path in self.weight_files}
+
+
+@contextlib.contextmanager
+def _reporting(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        # torch and safetensors raise many kinds here, pickle's among them.
+        kind = type(error).__name__
+        raise CheckpointError(
+            f"the weight file {path} is damaged or cut short ({kind}); copy or download it again"
+        ) from error
+
+
+def _weight_map(directory: Path) -> dict[str, str]:
+    for single, index in zip(_SINGLE, _INDEXES, strict=True):
+        if (directory / single).is_file():
+            return dict.fromkeys(_names_in(directory / single), single)
+        if (directory / index).is_file():
+            return _read_index(directory, index)
+    expected = ", ".join((*_SINGLE, *_INDEXES))
+    raise CheckpointError(f"{directory} holds no weights; expected one of {expected}")
+
+
+def _names_in(path: Path) -> list[str]:
+    with _reporting(path):
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as tensors:
+                return list(tensors.keys())
+        return list(_load_bin(path))
+    raise AssertionError  # not reached: _reporting raises
+
+
+def _read_index(directory: Path, index: str) -> dict[str, str]:
+    try:
+        files = dict(json.loads((directory / index).read_text(encoding="utf-8"))["weight_map"])
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise CheckpointError(f"{directory / index} is damaged; copy or download it again") from error
+    missing = sorted({name for name in files.values() if not (directory / name).is_file()})
+    if missing:
+        raise CheckpointError(f"{directory} lacks the weight files {', '.join(missing)}; copy or download them")
+    return files
+
+
+def _load_bin(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+    except RuntimeError:  # files of PyTorch before 1.6 cannot be mapped
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def has_own_head(directory: Path) -> bool:
+    """Tell whether a generator's output head is independent of its embeddings.
+
+    Without ``lm_head.weight`` it is not. Where the tensor is there and differs from the embeddings it is, whatever
+    the config says. Where it is there and equal, the config's `tie_word_embeddings` decides (a tied model's logits
+    are scaled by ``d_model ** -0.5``).
+
+    Raises:
+        CheckpointError: where the weights or the config cannot be read.
+    """
+    reader = TensorReader(directory)
+    if HEAD not in reader.names:
+        return False
+    embeddings = next((name for name in EMBEDDINGS if name in reader.names), None)
+    if embeddings is None:
+        raise CheckpointError(
+            f"{directory} holds none of the tensors {', '.join(EMBEDDINGS)}; expected a T5 or mT5 checkpoint"
+        )
+    if not torch.equal(reader.read(HEAD), reader.read(embeddings)):
+        return True
+    return not read_config(directory).get("tie_word_embeddings", True)
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """Return a checkpoint's `config.json`.
+
+    Raises:
+        CheckpointError: where it is missing or not JSON.
+    """
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(
+            f"{directory} holds no readable config.json ({error.strerror}); name a whole checkpoint"
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(f"{directory / 'config.json'} is not JSON; copy or download it again") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{directory / 'config.json'} is not a JSON object; copy or download it again")
+    return config
+
+
+def load_generator(directory: Path) -> Any:
+    """Return the generator as a PyTorch model in float32, ready for inference, with the head that the files hold.
+
+    Raises:
+        CheckpointError: where it is no T5 or mT5, or the files lack tensors or hold others than the model's.
+    """
+    kind = read_config(directory).get("model_type")
+    if kind not in _GENERATORS:
+        raise CheckpointError(f"{directory}: got a model of type {kind!r}, expected one of {', '.join(_GENERATORS)}")
+    tied = not has_own_head(directory)
+    model = _load(transformers.AutoModelForSeq2SeqLM, directory, lambda name: False, tie_word_embeddings=tied)
+    # Versions of transformers differ in what they make of the flag; the converter and `forward` read it here.
+    model.config.tie_word_embeddings = tied
+    return model
+
+
+def load_encoder(directory: Path) -> Any:
+    """Return the encoder as a PyTorch model in float32, ready for inference; its pooler, if it has one, is not used.
+
+    Raises:
+        CheckpointError: where the files lack tensors.
+    """
+    return _load(transformers.AutoModel, directory, lambda name: True, unused=re.compile(r"(^|\.)pooler\."))
+
+
+def _load(loader: Any, directory: Path, surplus: Any, unused: re.Pattern[str] | None = None, **settings: Any) -> Any:
+    """Load a model; refuse missing tensors, and those that it does not have unless `surplus` allows them."""
+    quieten()
+    for path in TensorReader(directory).weight_files:
+        _names_in(path)  # a damaged file is named here, before transformers reads it
+    with _reporting(directory):
+        model, report = loader.from_pretrained(
+            str(directory), dtype=torch.float32, output_loading_info=True, local_files_only=True, **settings
+        )
+    missing = [name for name in report["missing_keys"] if unused is None or not unused.search(name)]
+    unexpected = [name for name in report["unexpected_keys"] if not surplus(name)]
+    if missing or unexpected:
+        raise CheckpointError(
+            f"{directory} is not a checkpoint of this model: missing tensors {sorted(missing)[:5]}, "
+            f"unexpected tensors {sorted(unexpected)[:5]}; name a whole checkpoint"
+        )
+    return model.eval().requires_grad_(False)
+
+
+def load_tokenizer(directory: Path) -> Any:
+    """Return the reference tokenizer: transformers' AutoTokenizer in its fast form.
+
+    Raises:
+        CheckpointError: where there is none.
+    """
+    quieten()
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(directory), use_fast=True, local_files_only=True)
+    except Exception as error:  # the Rust library raises bare Exception
+        raise CheckpointError(
+            f"{directory} holds no tokenizer that can be read ({type(error).__name__}); add tokenizer.json"
+        ) from error
+    if not tokenizer.is_fast:
+        raise CheckpointError(f"{directory}: its tokenizer has no fast form; add a tokenizer.json")
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: Any, output: Path) -> None:
+    """Write `tokenizer.json` into the directory `output`, without state of truncation or padding."""
+    # A copy, by way of the file: the tokenizer at hand stays as it is.
+    path = output / "tokenizer.json"
+    tokenizer.backend_tokenizer.save(str(path))
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings["truncation"] = settings["padding"] = None
+    path.write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
+
+
+def quieten() -> None:
+    """Keep transformers from writing warnings and progress bars to the shell."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()

@@ -1,0 +1,148 @@
+"""What parity is measured on: prompts from a table of mentions, texts for the encoder, strings for the tokenizers."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+
+from cielo.errors import TableError
+from cielo.records import has_content
+from cielo.text.prompt import build_prompt
+
+PACKAGED = Path(__file__).parent / "mentions.tsv"
+LEAST_STRINGS = 2000
+LEAST_TEXTS = 300
+_SEED = 20240229
+
+_HOSTILE = (
+    "", " ", "   ", "\t", "\n", "\r\n", "a\tb", "a\nb", "a\r\nb", "  a  ", "\u00a0", "a\u00a0b", "a\u202fb",
+    "a\u2003b", "\u3000", "hiper\u00adtensión", "a\u200bb", "a\u200db", "\u200e", "\ufeff", "\ufeffa", "\x00",
+    "a\x00b", "\x01\x02\x1f", "\x7f", "\x85", "\u2028", "α", "β-talasemia", "interferón γ", "µg", "μg",
+    "≥ 38 °C", "≤2", "½", "²", "SatO₂", "10⁹/l", "±", "→", "♂", "♀", "†", "€", "№", "™", "\u0301",
+    "\u0301\u0301\u0301", "a\u0301", "n\u0303", "neumoni\u0301a", "ÑANDÚ", "ñandú", "pingüino", "Müller",
+    "fiancé", "ß", "ﬁebre", "ⅷ", "İstanbul", "ı", "😀", "👩\u200d⚕\ufe0f", "👨\u200d👩\u200d👧\u200d👦",
+    "\U0001f1ea\U0001f1f8", "👍\U0001f3fd", "肺炎", "糖尿病と高血圧", "폐렴", "التهاب رئوي", "דלקת ריאות",
+    "пневмония", "πνευμονία", "निमोनिया", "𝒜𝓑", "𠮷", "\U0010ffff", "\ufffd", "</s>", "<pad>", "<unk>", "<s>",
+    "<mask>", "<extra_id_0>", "<extra_id_99>", "a</s>b", "a </s> b", "</s></s>", "<0x0A>", "<0xCE><0xB1>", "▁",
+    "▁▁", "▁a", "a▁b", "_", "«Dolor»", "“dolor”", "¿fiebre?", "¡ojo!", "…", "--", "—", "'", '"', "\\", "\\n",
+    "%s", "{}", "{term}", "[Code: BW20]", "&amp;", "<b>a</b>", "https://ejemplo.es/a?b=c&d=%20#e",
+    "nombre.apellido@ejemplo.es", "C:\\a\\b", "1234567890" * 30, "3.141592653589793", "0210", "3E05305",
+    "S42.90X", "1.000.000,50", "１２３", "a" * 300, "á" * 300, "palabra " * 60, "(((((((((())))))))))",
+    "AaAaAaAaAa", "xqzjkw", "Rx tx", "2ºD", "1.ª", "A/B/C", "a,b;c:d.e",
+)  # fmt: skip
+_VERY_LONG = ("neumonía aguda " * 667)[:10_000]
+_INSERTED = (
+    "α", "µ", "≥", "\u00a0", "\u00ad", "\t", "\n", "\u200d", "👩\u200d⚕\ufe0f", "肺", "</s>", "<pad>",
+    "<extra_id_0>", "▁", "\u0301", "ß", "  ", "\x00", "\U0001f1ea\U0001f1f8", "ﬁ",
+)  # fmt: skip
+
+
+def read_mentions(path: Path) -> list[tuple[str, str | None]]:
+    """Read pairs of mention and sentence from a TSV (or CSV) with the columns ``text`` and ``sentence``.
+
+    Raises:
+        TableError: where the file cannot be read, or lacks the column ``text`` or any row.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            quoted = path.suffix.lower() == ".csv"
+            reader = csv.reader(lines) if quoted else csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+            pairs = list(_pairs(reader, path))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise TableError(
+            f"the mentions {path} cannot be read ({type(error).__name__}); give a table in UTF-8"
+        ) from error
+    if not pairs:
+        raise TableError(f"the mentions {path} hold no row; give at least one")
+    return pairs
+
+
+def _pairs(reader: Iterator[list[str]], path: Path) -> Iterator[tuple[str, str | None]]:
+    header = [name.strip() for name in next(reader, [])]
+    if "text" not in header:
+        raise TableError(
+            f"the mentions {path} have no column `text`; expected the columns text and sentence in the first row"
+        )
+    for cells in reader:
+        row = dict(zip(header, cells, strict=False))
+        if has_content(row.get("text", "")):
+            yield row["text"], row.get("sentence") or None
+
+
+def parity_prompts(mentions: Path | None, count: int, *, prepare: bool, window: int | None) -> list[str]:
+    """Return at most `count` distinct prompts, spread evenly over a table of mentions.
+
+    Args:
+        mentions: the table; None: the packaged one.
+        count: the most prompts.
+        prepare: as in `build_prompt`.
+        window: as in `build_prompt`.
+
+    Raises:
+        TableError: where the table cannot be read.
+    """
+    pairs = read_mentions(mentions or PACKAGED)
+    prompts = list(
+        dict.fromkeys(build_prompt(text, sentence, prepare=prepare, window=window) for text, sentence in pairs)
+    )
+    return spread(prompts, count)
+
+
+def spread(items: Sequence[str], count: int) -> list[str]:
+    """Return at most `count` items, evenly spaced, in their order."""
+    if len(items) <= count:
+        return list(items)
+    return [items[number * len(items) // count] for number in range(count)]
+
+
+def parity_texts(descriptions: Sequence[str], count: int = LEAST_TEXTS) -> list[str]:
+    """Return at least `count` distinct texts for the encoder: descriptions, and as many as are wanting perturbed."""
+    chosen = spread(list(dict.fromkeys(descriptions)), count)
+    random = Random(_SEED)  # noqa: S311  (nothing secret)
+    texts = dict.fromkeys([*chosen[: max(1, 2 * count // 3)]])
+    for text in itertools.cycle(chosen):
+        if len(texts) >= count:
+            return list(texts)
+        texts[_perturbed(text, random)] = None
+    return list(texts)
+
+
+def _perturbed(text: str, random: Random) -> str:
+    """Return a text as someone else might have written it: letters swapped or lost, accents, case, words."""
+    way = random.randrange(5)
+    place = random.randrange(max(1, len(text) - 1))
+    if way == 0:
+        return text[:place] + text[place + 1 : place + 2] + text[place : place + 1] + text[place + 2 :]
+    if way == 1:
+        return text[:place] + text[place + 1 :]
+    if way == 2:
+        return "".join(char for char in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(char))
+    words = text.split()
+    random.shuffle(words)
+    return " ".join(words) if way == 3 else f"{text.upper()} {random.randrange(1000)}"
+
+
+def hostile_strings(descriptions: Iterable[str], prompts: Iterable[str] = (), count: int = LEAST_STRINGS) -> list[str]:
+    """Return at least `count` distinct strings on which tokenizers may disagree; the same at every call.
+
+    They are strings known to be awkward, descriptions, prompts, and as many of these with foreign signs in them as
+    are wanting.
+    """
+    ordinary = [*spread(list(dict.fromkeys(descriptions)), count // 3), *spread(list(prompts), count // 5)]
+    strings = dict.fromkeys([*_HOSTILE, _VERY_LONG, *ordinary])
+    strings.update(dict.fromkeys(unicodedata.normalize("NFD", text) for text in ordinary[: count // 10]))
+    random = Random(_SEED)  # noqa: S311  (nothing secret)
+    basis = [text for text in strings if text and len(text) < 400]
+    while len(strings) < count:
+        strings[_with_foreign_sign(random.choice(basis), random)] = None
+    return list(strings)
+
+
+def _with_foreign_sign(text: str, random: Random) -> str:
+    place = random.randrange(len(text) + 1)
+    joined = text[:place] + random.choice(_INSERTED) + text[place:]
+    return joined if random.random() < 0.7 else joined + random.choice(_HOSTILE)[:40]

@@ -1,0 +1,1 @@
+"""The bundle: its manifest, its files, opening it, and what a machine found out about it."""

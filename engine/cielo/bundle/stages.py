@@ -1,0 +1,119 @@
+"""The stages of a bundle, opened: what the linker and the parity gate both work with."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from cielo.bundle.layout import Bundle
+from cielo.generation.ctranslate2 import CTranslate2Generator, Generator
+from cielo.generation.plan import ThreadPlan, default_plan
+from cielo.knowledge.base import KnowledgeBase
+from cielo.retrieval.embedder import Embedder
+from cielo.retrieval.index import RESCORED, Index, load_all
+from cielo.text.prompt import build_prompt
+from cielo.text.tokenizer import Tokenizer
+
+_AT_ONCE = 3  # a tokenizer, the encoder and the generator, while this thread reads the index
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The opened stages of one bundle; closing it releases the models."""
+
+    tokenizer: Tokenizer
+    generator: Generator
+    knowledge_base: KnowledgeBase
+    embedder: Embedder
+    indexes: dict[str, Index]
+    prompt_settings: dict[str, Any]
+
+    def prompt(self, term: str, sentence: str | None) -> str:
+        """Return the prompt of a mention, prepared as the bundle's model was trained."""
+        settings = self.prompt_settings
+        return build_prompt(term, sentence, prepare=settings["prepare_sentence"], window=settings.get("window"))
+
+    def close(self) -> None:
+        """Release both models and the files. CTranslate2 and ONNX Runtime can hang at exit where one stays open."""
+        self.generator.close()
+        self.embedder.close()
+        self.knowledge_base.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_stages(bundle: Bundle, *, device: str, compute_type: str, plan: ThreadPlan | None = None) -> Stages:
+    """Open every stage of a bundle.
+
+    Args:
+        bundle: the bundle.
+        device: ``cpu`` or ``cuda``.
+        compute_type: of the generator.
+        plan: how the processors are used; default: `default_plan`.
+
+    Raises:
+        BundleError: where a part of the bundle is altered or cannot be loaded.
+        DeviceError: where the machine cannot run what was asked for.
+    """
+    plan = plan or default_plan(device)
+    manifest = bundle.manifest
+    with contextlib.ExitStack() as opened, ThreadPoolExecutor(_AT_ONCE) as pool:  # reading is half waiting
+        tokenizer = pool.submit(Tokenizer, bundle.generator_tokenizer, manifest["generator"]["max_source_tokens"])
+        embedder = pool.submit(_open_embedder, bundle, device, plan)
+        # Where a later part fails, the earlier ones are released.
+        opened.callback(_close_when_open, embedder)
+        generator = pool.submit(_open_generator, bundle, tokenizer, device, compute_type, plan)
+        opened.callback(_close_when_open, generator)
+        # hnswlib can crash on a damaged file. The vectors are read row by row, and checked by `cielo verify` alone.
+        bundle.check_hashes("index/", but="vectors.npy")
+        settings = manifest["index"]
+        indexes = load_all(bundle.index, settings["ef"], settings.get("rescored", RESCORED))
+        knowledge_base = KnowledgeBase(bundle.knowledge_base)
+        opened.callback(knowledge_base.close)
+        stages = Stages(
+            tokenizer.result(), generator.result(), knowledge_base, embedder.result(), indexes, manifest["prompt"]
+        )
+        opened.pop_all()
+    _give_back_memory()
+    return stages
+
+
+def _open_embedder(bundle: Bundle, device: str, plan: ThreadPlan) -> Embedder:
+    tokenizer = Tokenizer(bundle.encoder_tokenizer, bundle.manifest["encoder"]["max_tokens"])
+    # All processors of the plan: the two models never work at the same time.
+    return Embedder(bundle.encoder, tokenizer, device=device, threads=plan.replicas * plan.threads)
+
+
+def _open_generator(
+    bundle: Bundle, tokenizer: Future[Tokenizer], device: str, compute_type: str, plan: ThreadPlan
+) -> CTranslate2Generator:
+    return CTranslate2Generator(
+        bundle.generator,
+        tokenizer.result(),
+        device=device,
+        compute_type=compute_type,
+        replicas=plan.replicas,
+        threads_per_replica=plan.threads,
+        batch_tokens=plan.batch_tokens,
+    )
+
+
+def _close_when_open(stage: Future[Any]) -> None:
+    with contextlib.suppress(Exception):  # it did not open, and says so elsewhere
+        stage.result().close()
+
+
+def _give_back_memory() -> None:
+    """Let glibc return what loading has freed: of a large encoder, a third of a gigabyte."""
+    with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
+        ctypes.CDLL(None).malloc_trim(0)

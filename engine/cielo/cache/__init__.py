@@ -1,0 +1,1 @@
+"""The result cache: links that were found before."""

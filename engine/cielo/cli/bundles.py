@@ -1,0 +1,132 @@
+"""``cielo convert``, ``cielo verify``, ``cielo info``: bundles, made and looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cielo.bundle.layout import Bundle, default_bundle
+from cielo.cli.base import EXIT_FAILED, console, fail, main, model_options
+from cielo.errors import ParityError
+from cielo.machine import processor_name
+
+if TYPE_CHECKING:
+    from cielo.parity.checks import Report
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Directory of the new bundle.")
+@click.option("--overwrite", is_flag=True, help="Replace what stands at --output, once the new bundle is whole.")
+def convert(recipe: Path, output: Path, overwrite: bool) -> None:
+    """Build a bundle from RECIPE (TOML): convert, index, and pass the parity gate."""
+    try:
+        from cielo_convert.build import run_with_progress
+    except ImportError as error:
+        fail(f"conversion needs {error.name}; install it with: pip install 'cielo[convert]'", EXIT_FAILED)
+        return
+    bundle = run_with_progress(recipe, output, overwrite=overwrite, console=console(stderr=True))
+    click.echo(f"{bundle.path}: bundle {bundle.name}@{bundle.sha256[:12]}")
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--parity", "with_parity", is_flag=True, help="Run the parity gate on this machine, and keep its figures."
+)
+@model_options
+def verify(bundle: Path | None, with_parity: bool, device: str, compute_type: str | None, threads: int | None) -> None:
+    """Check every hash of BUNDLE (default: CIELO_BUNDLE, else the mini), and its parity on this machine."""
+    opened = Bundle.open(bundle or default_bundle())
+    opened.check_hashes()
+    click.echo(f"{opened.path}: {len(opened.manifest['files'])} files, every hash as in the manifest")
+    for name in opened.unlisted_files():
+        click.echo(f"  not part of the bundle: {name}")
+    if with_parity:
+        _verify_parity(opened, device, compute_type, threads)
+
+
+def _verify_parity(bundle: Bundle, device: str, compute_type: str | None, threads: int | None) -> None:
+    from cielo.generation.ctranslate2 import resolve_device
+    from cielo.parity.checks import run_checks
+
+    report = run_checks(
+        bundle,
+        device=resolve_device(device),
+        compute_type=compute_type or bundle.manifest["generator"]["compute_type"],
+        threads=threads,
+    )
+    _show_report(report)
+    file = bundle.record_parity(report.key, report.to_dict())
+    click.echo(f"kept in {file}")
+    if not report.passed:
+        names = ", ".join(check.name for check in report.checks if not check.passed)
+        raise ParityError(f"parity of {report.key} failed on this machine: {names}; use another compute type")
+
+
+def _show_report(report: Report) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"parity of {report.key} on {processor_name()}", title_justify="left", box=None, pad_edge=False)
+    for name in ("check", "figure", "bound", "", "what"):
+        table.add_column(name, no_wrap=name != "what")
+    for check in report.checks:
+        verdict = "[green]passed[/]" if check.passed else "[red]FAILED[/]"
+        table.add_row(
+            check.name, f"{check.figure:.6g}", f"{check.comparison} {check.tolerance:g}", verdict, check.detail
+        )
+    console().print(table)
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
+def info(bundle: Path | None, as_json: bool) -> None:
+    """Show what BUNDLE holds (default: CIELO_BUNDLE, else the mini)."""
+    opened = Bundle.open(bundle or default_bundle())
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"path": str(opened.path), "sha256": opened.sha256, **opened.manifest}, ensure_ascii=False, indent=1
+            )
+        )
+        return
+    for name, value in _facts(opened):
+        click.echo(f"{name:<22}{value}")
+
+
+def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    manifest = bundle.manifest
+    generator, encoder, base, index = (manifest[name] for name in ("generator", "encoder", "knowledge_base", "index"))
+    size = sum(entry["size"] for entry in manifest["files"].values())
+    yield "bundle", f"{bundle.name}@{bundle.sha256[:12]}"
+    yield "path", str(bundle.path)
+    yield "size", f"{size / 1e6:.1f} MB in {len(manifest['files'])} files"
+    yield "licence", manifest["licence"]
+    for part, entry in manifest["sources"].items():
+        yield part, f"{entry['name']}, revision {entry.get('revision') or '-'}, weights {entry['sha256'][:12]}"
+    yield (
+        "compute type",
+        f"{generator['compute_type']}, output vocabulary {generator['vocabulary']}, decoding {generator['decoding']}",
+    )
+    yield "vectors", f"{encoder['dimension']} dimensions, {encoder['precision']}, {encoder['pooling']} pooling"
+    counts = ", ".join(f"{count} of kind {kind}" for kind, count in base["concepts"].items())
+    yield "knowledge base", f"{base['edition']}: {counts}; {base['descriptions']} descriptions"
+    graph = f"M {index['m']}, ef {index['ef']}, recall@1 {index['recall_at_1']:.4f}"
+    yield "index", f"{graph}, none above distance {index['max_distance']:g}"
+    yield "confidence", ", ".join(_calibrated(bundle)) or "never calibrated"
+    for key, entry in sorted(bundle.parity().items()):
+        checks = entry.get("checks", [])
+        passed = f"{sum(check['passed'] for check in checks)} of {len(checks)} checks" if checks else "no figures"
+        yield f"parity {key}", f"{entry['status']} ({passed}; {entry.get('processor', 'no machine')})"
+
+
+def _calibrated(bundle: Bundle) -> Iterator[str]:
+    for decoding, entry in bundle.calibrations().items():
+        worth = entry["reliability"]
+        error = worth["calibrated"]["expected_calibration_error"]
+        yield f"{decoding} calibrated on {worth['mentions']} links (calibration error {error:.3f})"

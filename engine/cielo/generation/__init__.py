@@ -1,0 +1,1 @@
+"""Prompts to hypotheses: one protocol, and a file for each backend."""

@@ -1,0 +1,116 @@
+"""This machine: its processors, memory and libraries, and where cielo keeps what it finds out about it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+
+_LIBRARIES = (
+    "cielo",
+    "ctranslate2",
+    "onnxruntime",
+    "tokenizers",
+    "hnswlib",
+    "numpy",
+    "torch",
+    "transformers",
+    "optimum",
+)
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B?)\s*", re.IGNORECASE)
+
+
+def state_directory() -> Path:
+    """Return the directory for what cielo keeps about this machine: ``CIELO_STATE``, else the XDG state directory."""
+    named = os.environ.get("CIELO_STATE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "cielo"
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that a bundle depends on, as far as they are installed."""
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def processor_name() -> str:
+    """Return the name of this machine's processor."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def machine_key() -> str:
+    """Return a short key of this machine's processor and instruction sets, on which int8 results depend."""
+    flags = ""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return hashlib.sha256(f"{processor_name()}\n{flags}".encode()).hexdigest()[:16]
+
+
+def usable_cores() -> int:
+    """Return how many physical cores this process may use: its affinity, less twin threads, within its CPU quota."""
+    try:
+        allowed = sorted(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+    cores = {_siblings(processor) for processor in allowed}
+    granted = granted_processors()
+    return max(1, min(len(cores), int(granted)) if granted else len(cores))
+
+
+def _siblings(processor: int) -> str:
+    """Return a name of the core that a logical processor belongs to."""
+    file = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+    try:
+        return file.read_text(encoding="ascii")
+    except OSError:
+        return str(processor)
+
+
+def granted_processors(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
+    """Return how many processors' time the control group grants this process; None where it sets no bound."""
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = file.read_text(encoding="ascii").split()
+        return int(quota) / int(period)  # ``max``, no number, where there is no bound
+    return None
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size such as ``3GB``, ``2.5 GiB`` or ``800MB``.
+
+    Raises:
+        ValueError: where it is no size.
+    """
+    match = _SIZE.fullmatch(text)
+    unit = match.group(2).upper() if match else ""
+    unit = {"B": ""}.get(unit, unit if unit in _UNITS else unit + "B")
+    if match is None or unit not in _UNITS:
+        raise ValueError(f"got {text!r}, expected a size such as 3GB, 2.5GiB or 800MB")
+    return int(float(match.group(1)) * _UNITS[unit])
+
+
+def resident_bytes() -> int | None:
+    """Return the resident memory of this process, in bytes; None where the system does not tell (no ``/proc``)."""
+    return bytes_in(Path("/proc/self/status"), "VmRSS")
+
+
+def bytes_in(file: Path, name: str) -> int | None:
+    """Return the value of the line ``name: N kB`` of a file under ``/proc``, in bytes; None where there is none."""
+    with contextlib.suppress(OSError, UnicodeDecodeError, ValueError, IndexError):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return None

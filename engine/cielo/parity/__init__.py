@@ -1,0 +1,1 @@
+"""The comparison with float32 PyTorch."""

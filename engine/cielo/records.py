@@ -1,0 +1,212 @@
+"""The records that pass between the stages: frozen, slotted, and ready for JSON by `to_dict`."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from cielo.errors import MentionError
+
+Method = Literal["exact", "semantic", "lexicon", "none"]
+Evidence = Literal["hypothesis", "neighbour", "lexicon"]
+Match = Literal["literal", "normal"]
+Pipeline = Literal["I", "II"]
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def has_content(text: str) -> bool:
+    """Tell whether `text` holds at least one character that is neither white space nor a control or format sign."""
+    return any(not char.isspace() and unicodedata.category(char)[0] != "C" for char in text)
+
+
+class _Record:
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as plain dictionaries and lists."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class Mention(_Record):
+    """A clinical mention to be linked.
+
+    Attributes:
+        text: the mention itself, as it stands in the report.
+        sentence: the sentence around it; None: the mention stands for it.
+        kind: restricts the link to one kind of the knowledge base's rows (``diagnosis``, ``procedure``); None: any.
+        id: a name of the caller's, handed back with the link.
+
+    Raises:
+        MentionError: where `text` is not a string with at least one visible character, or anything is not Unicode text.
+    """
+
+    text: str
+    sentence: str | None = None
+    kind: str | None = None
+    id: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("text", "sentence", "kind", "id"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (name == "text" or value is not None):
+                raise MentionError(f"the mention's {name} is of type {type(value).__name__}; give a string")
+            if isinstance(value, str) and _SURROGATE.search(value):
+                raise MentionError(f"the mention's {name} holds half of a surrogate pair; give valid Unicode")
+        if not has_content(self.text):
+            raise MentionError("the mention's text is empty; give at least one visible character")
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis(_Record):
+    """One output of the generator.
+
+    Attributes:
+        text: the decoded description.
+        score: what the search ranked it by: `log_prob` divided by length ** length_penalty.
+        log_prob: natural logarithm of the probability of the whole output, ``</s>`` included.
+        length: its tokens, ``</s>`` included.
+        finished: False where the output was cut at the longest length allowed, before ``</s>``.
+    """
+
+    text: str
+    score: float
+    log_prob: float
+    length: int = 1
+    finished: bool = True
+
+    @property
+    def log_prob_per_token(self) -> float:
+        """The mean log-probability of its tokens: comparable between outputs of any length."""
+        return self.log_prob / max(1, self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class Concept(_Record):
+    """A code of the knowledge base with the description by which it was found.
+
+    Attributes:
+        title: the code's preferred description; `description` may be a synonym.
+        match: how the description was matched: to the letter (``literal``), or in normal form (``normal``).
+    """
+
+    code: str
+    description: str
+    kind: str
+    title: str = ""
+    match: Match = "literal"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(_Record):
+    """A code that might be meant, with its evidence.
+
+    Attributes:
+        description: the one by which it was found; `title` is the code's preferred one.
+        evidence: ``hypothesis`` where one of the generated texts matched its description, ``neighbour`` where the
+            description lies near the generated text, ``lexicon`` where the lexicon has it; of all that speaks for it,
+            the strongest first.
+        log_prob: of the best hypothesis, or, re-ranked, of the description itself given the prompt; else None.
+        distance: squared L2 distance of unit vectors (2 - 2 cos), in [0, 4], to the generated text; None where it is
+            none of the neighbours.
+    """
+
+    code: str
+    description: str
+    kind: str
+    evidence: tuple[Evidence, ...]
+    log_prob: float | None = None
+    distance: float | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings(_Record):
+    """Seconds that each stage took for the batch in which a mention was linked, and how many mentions shared it."""
+
+    tokenize: float = 0.0
+    generate: float = 0.0
+    match: float = 0.0
+    embed: float = 0.0
+    search: float = 0.0
+    rerank: float = 0.0
+    mentions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BundleIdentity(_Record):
+    """Which bundle, knowledge base and settings a link came from.
+
+    Attributes:
+        knowledge_base: its edition.
+        pipeline: ``I`` (exact matches alone) or ``II`` (the nearest description for what has none).
+        reference: whether matching and search were done as the paper does them.
+    """
+
+    name: str
+    sha256: str
+    knowledge_base: str
+    decoding: str
+    compute_type: str
+    device: str
+    pipeline: Pipeline = "II"
+    reference: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link(_Record):
+    """What a mention was linked to.
+
+    Attributes:
+        code: the first code, None where `method` is ``none``.
+        codes: every code of the matched description, in the knowledge base's order.
+        description: the one by which the code was found, perhaps a synonym; `title` is the code's preferred one.
+        method: ``exact`` (the generated text is a description), ``semantic`` (the nearest description), ``lexicon``
+            (the mention stands in the lexicon; nothing was generated) or ``none``.
+        generated: the generator's first output; empty where the lexicon answered.
+        log_prob: its log-probability, None where nothing was generated; `probability` is ``exp(log_prob)``.
+        distance: squared L2 distance to the nearest description; None where it was not looked for.
+        candidates: the runners-up too, best first, the code of the link at the head.
+        truncated: True where the prompt was longer than the model takes, and was cut.
+        id: the mention's own.
+        match: whether the description was matched to the letter (``literal``) or in normal form; None if not ``exact``.
+        confidence: the calibrated probability, in [0, 1], that the first code is right (of the first candidate where
+            it was too low to answer); None where the bundle was never calibrated for these settings.
+        margin: by how much `log_prob` exceeds that of the best output that means another code; None: there is none.
+        tokens: of the generated text, ``</s>`` included; 0 where nothing was generated.
+    """
+
+    code: str | None
+    codes: tuple[str, ...]
+    description: str | None
+    kind: str | None
+    method: Method
+    generated: str
+    log_prob: float | None
+    distance: float | None
+    candidates: tuple[Candidate, ...]
+    bundle: BundleIdentity
+    timings: Timings = field(default_factory=Timings)
+    truncated: bool = False
+    id: str | None = None
+    title: str | None = None
+    match: Match | None = None
+    confidence: float | None = None
+    margin: float | None = None
+    tokens: int = 0
+
+    @property
+    def probability(self) -> float | None:
+        """The probability of the generated text, in [0, 1]; None where nothing was generated."""
+        return None if self.log_prob is None else min(1.0, math.exp(self.log_prob))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the link as plain dictionaries and lists, `probability` included."""
+        row = asdict(self)
+        row["probability"] = self.probability
+        return row

@@ -1,0 +1,1 @@
+"""Text to prompts, normal forms and tokens."""

@@ -1,0 +1,58 @@
+"""Fitting the confidence of a bundle's links on annotated mentions, and keeping it in the bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cielo.bundle.layout import CALIBRATION, Bundle, amend
+from cielo.errors import BundleError
+from cielo.generation.ctranslate2 import Decoding
+from cielo.link.confidence import fit, reliability
+from cielo.link.linker import Linker
+from cielo.link.resolver import features_of
+from cielo.workbench.evaluation.records import Corpus
+from cielo.workbench.evaluation.run import Run, link_corpus
+from cielo.workbench.evaluation.scores import is_right
+
+
+def calibrate(linker: Linker, corpus: Corpus, decodings: Sequence[Decoding], *, data: str) -> dict[str, Any]:
+    """Return the calibrations of each search, ready for JSON, each with what it is worth on mentions left out.
+
+    Args:
+        linker: of the bundle.
+        corpus: annotated mentions, which the bundle's model was not trained on; see `run.linkable`.
+        decodings: the searches.
+        data: sha256 of what the mentions were read from.
+
+    Raises:
+        CalibrationError: where the mentions do not allow of one.
+    """
+    return {decoding: _calibration(link_corpus(linker, corpus, decoding, decoding=decoding), data)
+            for decoding in decodings}  # fmt: skip
+
+
+def _calibration(run: Run, data: str) -> dict[str, Any]:
+    found = [(features_of(link), outcome) for link, outcome in zip(run.links, run.outcomes, strict=True)]
+    linked = [(features, outcome) for features, outcome in found if features is not None]
+    features = [entry for entry, _ in linked]
+    right = [is_right(outcome) for _, outcome in linked]
+    texts = [outcome.annotated.mention.text for _, outcome in linked]
+    model = fit(features, right)
+    worth = reliability(features, right, texts, data=data)
+    return {"model": model.to_dict(), "reliability": worth.to_dict()}
+
+
+def write_calibrated(bundle: Bundle, output: Path, calibrations: dict[str, Any], *, overwrite: bool = False) -> Bundle:
+    """Write the bundle with calibrations in the directory `output`; those of other searches stay.
+
+    Raises:
+        BundleError: where `output` stands already, or cannot be written.
+    """
+    content = json.dumps({**bundle.calibrations(), **calibrations}, indent=1) + "\n"
+    try:
+        return amend(bundle, output, {CALIBRATION: content.encode()}, overwrite=overwrite)
+    except OSError as error:  # what stands there cannot be replaced (a mount point, say), or the disk is full
+        raise BundleError(f"{output} cannot be written ({error.strerror}); name another output") from error

@@ -1,0 +1,111 @@
+"""Readers of annotated corpora; each gives a `Corpus`, and names what it passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from cielo.errors import TableError
+from cielo.workbench.evaluation.corpora.brat import read_brat
+from cielo.workbench.evaluation.corpora.codiesp import read_codiesp, splits_of
+from cielo.workbench.evaluation.corpora.concepts import files_under
+from cielo.workbench.evaluation.corpora.cui_map import CodeOfCui, CuiMap, read_cui_map
+from cielo.workbench.evaluation.corpora.e3c import SUFFIXES, read_e3c
+from cielo.workbench.evaluation.corpora.lines import unreadable
+from cielo.workbench.evaluation.corpora.rows import read_rows
+from cielo.workbench.evaluation.corpora.sentences import header_of, read_sentences
+from cielo.workbench.evaluation.records import Corpus
+
+CorpusFormat = Literal["codiesp", "sentences", "e3c", "brat", "rows"]
+CORPUS_FORMATS: tuple[CorpusFormat, ...] = ("codiesp", "sentences", "e3c", "brat", "rows")
+__all__ = [
+    "CORPUS_FORMATS",
+    "CodeOfCui",
+    "CorpusFormat",
+    "CuiMap",
+    "detect_format",
+    "read_brat",
+    "read_codiesp",
+    "read_corpus",
+    "read_cui_map",
+    "read_e3c",
+    "read_rows",
+    "read_sentences",
+]
+_BEGINNING = 1 << 16
+
+
+def read_corpus(
+    path: Path | str,
+    format: CorpusFormat | None = None,
+    *,
+    split: str | None = None,
+    cui_map: Mapping[str, tuple[CodeOfCui, ...]] | None = None,
+) -> Corpus:
+    """Read a corpus.
+
+    Args:
+        path: a file or a folder.
+        format: one of `CORPUS_FORMATS`; None: as its contents tell.
+        split: of CodiEsp; None: the only one that there is, or the one whose file is named.
+        cui_map: needed for corpora that are annotated with CUIs (see `read_cui_map`).
+
+    Raises:
+        TableError: where the format is not known, the map is missing, or none of it can be read.
+    """
+    path = Path(path)
+    format = format or detect_format(path)
+    if format == "codiesp":
+        folder, named = (path.parent, path.name.removesuffix("X.tsv")) if path.is_file() else (path, split)
+        return read_codiesp(folder, named)
+    if format == "sentences":
+        return read_sentences(path)
+    if format == "e3c":
+        return read_e3c(path, cui_map)
+    if format == "brat":
+        return read_brat(path, cui_map)
+    if format == "rows":
+        return read_rows(path)
+    raise TableError(f"the format of a corpus was given as {format!r}; expected one of {', '.join(CORPUS_FORMATS)}")
+
+
+def detect_format(path: Path) -> CorpusFormat:
+    """Return the format of a corpus, as its contents tell.
+
+    Raises:
+        TableError: where they tell none.
+    """
+    try:
+        found = _format_of_folder(path) if path.is_dir() else _format_of_file(path)
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    if found is None:
+        raise TableError(
+            f"{path}: the format of the corpus is not known by its contents; name it ({', '.join(CORPUS_FORMATS)})"
+        )
+    return found
+
+
+def _format_of_folder(path: Path) -> CorpusFormat | None:
+    if splits_of(path):
+        return "codiesp"
+    if any(files_under(path, (".ann",))):
+        return "brat"
+    return "e3c" if any(files_under(path, SUFFIXES)) else None
+
+
+def _format_of_file(path: Path) -> CorpusFormat | None:
+    with path.open("rb") as stream:
+        beginning = stream.read(_BEGINNING).decode("utf-8-sig", "replace").lstrip()
+    first = beginning.partition("\n")[0].rstrip("\r")
+    if path.suffix.lower() == ".ann":
+        return "brat"
+    if first.startswith("<"):
+        return "e3c"
+    if header_of(first):
+        return "sentences"
+    if path.name.endswith("X.tsv") and first.count("\t") == 4:
+        return "codiesp"
+    names = {name.strip().strip('"') for name in first.replace("\t", ",").split(",")}
+    return "rows" if first.startswith("{") or ("text" in names and names & {"code", "codes"}) else None

@@ -1,0 +1,68 @@
+"""What the readers of corpora that are annotated with CUIs share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from cielo.errors import TableError
+from cielo.link.documents import Located
+from cielo.workbench.evaluation.corpora.cui_map import CodeOfCui
+from cielo.workbench.evaluation.corpora.lines import Gathering
+from cielo.workbench.evaluation.records import Annotated
+
+
+def needs_map(cui_map: Mapping[str, tuple[CodeOfCui, ...]] | None, path: Path) -> Mapping[str, tuple[CodeOfCui, ...]]:
+    """Return the map.
+
+    Raises:
+        TableError: where there is none.
+    """
+    if cui_map is None:
+        raise TableError(
+            f"{path}: its mentions bear CUIs of UMLS and no codes; give a table that maps CUIs to codes "
+            "(columns cui and code, or ClinIDMap's)"
+        )
+    return cui_map
+
+
+def files_under(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
+    """Yield a file, or the files of a folder that end so, in order, each with the name of its document.
+
+    Raises:
+        TableError: where `path` is neither.
+    """
+    try:
+        if path.is_file():
+            yield path, path.stem
+            return
+        if not path.is_dir():
+            raise TableError(f"{path}: there is no such file or folder")
+    except (OSError, ValueError) as error:
+        raise TableError(f"{path}: cannot be read") from error
+    found = [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
+    for file in sorted(file for file in found if file.suffix.lower() in suffixes):
+        yield file, file.relative_to(path).with_suffix("").as_posix()
+
+
+def add_linked(
+    gathering: Gathering,
+    located: Located,
+    cuis: Iterable[str],
+    cui_map: Mapping[str, tuple[CodeOfCui, ...]],
+    document: str,
+) -> None:
+    """Add a mention with the codes of its CUIs, any of which is right; without a code it is counted alone.
+
+    Its kind is that of its codes where they have one in common, else None.
+    """
+    codes = [code for cui in cuis for code in cui_map.get(cui, ())]
+    if not codes:
+        gathering.uncoded += 1
+        return
+    kinds = {code.kind for code in codes}
+    mention = replace(located.mention, kind=kinds.pop() if len(kinds) == 1 else None)
+    right = tuple(dict.fromkeys(code.code for code in codes))
+    gathering.mentions.append(Annotated(mention, right, document=document, spans=located.spans))

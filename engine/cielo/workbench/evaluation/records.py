@@ -1,0 +1,85 @@
+"""What passes between the readers of corpora, the linker and the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cielo.records import Mention
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """A mention with the codes that annotators gave it.
+
+    Attributes:
+        mention: what is to be linked; its kind is the annotators', its id names it within the corpus.
+        codes: the right codes, as the corpus writes them; any of them counts as right.
+        description: the right code's description, where the corpus names it.
+        document: the document it stands in.
+        spans: its fragments, as ``(start, end)`` in characters of the document's text, in the order of the corpus.
+        generated: an output of a generator that the corpus stores for it; None where it stores none.
+    """
+
+    mention: Mention
+    codes: tuple[str, ...]
+    description: str | None = None
+    document: str | None = None
+    spans: tuple[tuple[int, int], ...] = ()
+    generated: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A part of a corpus that was passed over: where it is, and why. It holds none of the corpus's text."""
+
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """An annotated corpus.
+
+    Attributes:
+        mentions: in the order of its files.
+        skipped: what could not be read.
+        document_codes: the codes of each ``(document, kind)``, where the corpus lists them apart from the mentions.
+        uncoded: mentions that were left out because no code is known for them (a CUI that no table maps).
+    """
+
+    mentions: tuple[Annotated, ...]
+    skipped: tuple[Skipped, ...] = ()
+    document_codes: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    uncoded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An annotated mention and what was answered.
+
+    Attributes:
+        annotated: the mention and its right codes.
+        ranked: the codes of the candidates, best first, each once. Where a code was answered it is the first.
+        code: the code that was answered; None: none.
+        kind: of that code.
+        method: how it was found: ``exact``, ``semantic``, ``lexicon``, ``none``.
+        generated: the generator's first output; empty where it was not asked.
+        description: of the answered code, as it was found.
+        probability: of the generated text; None where nothing was generated.
+        confidence: calibrated; None where it never was.
+        distance: to the nearest description; None where it was not looked for.
+        seen: whether the mention's text occurs among the training mentions; None where they are not known.
+    """
+
+    annotated: Annotated
+    ranked: tuple[str, ...]
+    code: str | None
+    kind: str | None
+    method: str
+    generated: str = ""
+    description: str | None = None
+    probability: float | None = None
+    confidence: float | None = None
+    distance: float | None = None
+    seen: bool | None = None

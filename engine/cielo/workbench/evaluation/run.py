@@ -1,0 +1,203 @@
+"""Runs: an annotated corpus linked by a bundle, or stored outputs resolved without the generator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Unpack
+
+from cielo.errors import MentionError
+from cielo.knowledge.codes import System
+from cielo.link.linker import Linker
+from cielo.link.resolver import Asked, Clock, LinkOptions, Resolver, Work
+from cielo.records import BundleIdentity, Hypothesis, Link, Pipeline
+from cielo.text.normal import fold_spaces
+from cielo.text.tokenizer import Encoded
+from cielo.workbench.evaluation.records import Annotated, Corpus, Outcome, Skipped
+
+_AT_ONCE = 512
+_TOP_K = 5
+_SCORE_ERROR = 1e-4  # of the mean log-probability of a token: the tolerance of parity
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was answered to a corpus in one way.
+
+    Attributes:
+        name: of the way, for tables.
+        settings: bundle, search, pipeline and the like.
+        outcomes: one for each mention, in the corpus's order.
+        links: they come from; empty where outputs were stored.
+        seconds: that linking took; None where outputs were stored.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    outcomes: tuple[Outcome, ...]
+    links: tuple[Link, ...] = field(default=(), repr=False)
+    seconds: float | None = None
+
+
+def seen_texts(corpora: Iterable[Corpus]) -> frozenset[str]:
+    """Return the texts of training mentions; a mention is seen where one equals its text, runs of spaces apart."""
+    return frozenset(fold_spaces(entry.mention.text) for corpus in corpora for entry in corpus.mentions)
+
+
+def linkable(corpus: Corpus, linker: Linker) -> Corpus:
+    """Return the corpus without the mentions that the linker refuses; they are among the skipped ones."""
+    kept, skipped = [], list(corpus.skipped)
+    for number, entry in enumerate(corpus.mentions, start=1):
+        try:
+            linker.check(entry.mention)
+        except MentionError as error:
+            skipped.append(Skipped(f"mention {number}", str(error)))
+        else:
+            kept.append(entry)
+    return Corpus(tuple(kept), tuple(skipped), corpus.document_codes, corpus.uncoded)
+
+
+def link_corpus(
+    linker: Linker, corpus: Corpus, name: str, seen: frozenset[str] | None = None, **options: Unpack[LinkOptions]
+) -> Run:
+    """Link every mention of a corpus.
+
+    Args:
+        linker: which links.
+        corpus: whose mentions it takes (`linkable`).
+        name: of the run.
+        seen: texts of the training mentions; None: not known.
+        options: of the linker.
+    """
+    start = time.perf_counter()
+    links = tuple(linker.link_iter((entry.mention for entry in corpus.mentions), **options))
+    seconds = time.perf_counter() - start
+    outcomes = tuple(_outcome(entry, link, seen) for entry, link in zip(corpus.mentions, links, strict=True))
+    identity = links[0].bundle if links else linker.identity(options.get("decoding"))
+    return Run(name, {**identity.to_dict(), **_settings(linker, options)}, outcomes, links, seconds)
+
+
+def _settings(linker: Linker, options: LinkOptions) -> dict[str, Any]:
+    """Return what was asked for beyond what a link's identity tells, ready for JSON."""
+    subset = options.get("subset")
+    asked = options.get("lexicon", True) and not options.get("reference")  # the paper has none
+    return {
+        "top_k": options.get("top_k", _TOP_K),
+        "rerank": bool(options.get("rerank")),
+        "min_confidence": options.get("min_confidence"),
+        "subset": None if subset is None else {
+            "chapters": sorted(subset.chapters or ()), "leaf": subset.leaf,
+            "codes": None if subset.codes is None else len(subset.codes),
+        },
+        "lexicon": linker.lexicon_sha256 if asked else None,
+    }  # fmt: skip
+
+
+def _outcome(entry: Annotated, link: Link, seen: frozenset[str] | None) -> Outcome:
+    # Descriptions of the knowledge base have single spaces, and so do outputs: the annotated one is compared with them.
+    description = None if entry.description is None else fold_spaces(entry.description)
+    return Outcome(
+        annotated=replace(entry, description=description),
+        ranked=tuple(candidate.code for candidate in link.candidates),
+        code=link.code,
+        kind=link.kind,
+        method=link.method,
+        generated=link.generated,
+        description=link.description,
+        probability=link.probability,
+        confidence=link.confidence,
+        distance=link.distance,
+        seen=None if seen is None else fold_spaces(entry.mention.text) in seen,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """How stored outputs are resolved.
+
+    Attributes:
+        resolver: of the knowledge base, and of an encoder and its indexes where the pipeline is II.
+        edition: of the knowledge base.
+        max_distance: above which the answer is none.
+        systems: the code system of each kind.
+        encoder: name of the bundle that the encoder comes from; empty: there is none.
+        encoder_sha256: of that bundle.
+    """
+
+    resolver: Resolver
+    edition: str
+    max_distance: float
+    systems: Mapping[str, System]
+    encoder: str = ""
+    encoder_sha256: str = ""
+
+    def run(
+        self,
+        corpus: Corpus,
+        name: str,
+        *,
+        pipeline: Pipeline,
+        reference: bool,
+        seen: frozenset[str] | None = None,
+        top_k: int = _TOP_K,
+    ) -> Run:
+        """Resolve the stored output of each mention; an empty one is an answer of none."""
+        identity = BundleIdentity(
+            self.encoder, self.encoder_sha256, self.edition, "stored", "", "", pipeline, reference
+        )
+        asked = Asked(identity, float("inf") if reference else self.max_distance, top_k)
+        links: list[Link] = []
+        for start in range(0, len(corpus.mentions), _AT_ONCE):
+            part = corpus.mentions[start : start + _AT_ONCE]
+            links += self.resolver.resolve([_stored(entry) for entry in part], asked, Clock())
+        outcomes = [_outcome(entry, link, seen) for entry, link in zip(corpus.mentions, links, strict=True)]
+        return Run(name, {**identity.to_dict(), "top_k": top_k}, tuple(_without_probability(outcomes)))
+
+
+def _stored(entry: Annotated) -> Work:
+    output = Hypothesis(fold_spaces(entry.generated or ""), score=0.0, log_prob=0.0)
+    return Work(entry.mention.kind, "", Encoded([], False), [output])
+
+
+def _without_probability(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    """Take out the probability: of a stored output it is not known."""
+    for outcome in outcomes:
+        yield replace(outcome, probability=None)
+
+
+def stored_only(corpus: Corpus, kinds: Sequence[str]) -> Corpus:
+    """Return the mentions that have a stored output and a kind of the knowledge base; the others are skipped."""
+    kept: list[Annotated] = []
+    skipped = list(corpus.skipped)
+    for number, entry in enumerate(corpus.mentions, start=1):
+        if entry.generated is None:
+            skipped.append(Skipped(f"mention {number}", "no stored output; expected a column `pred`"))
+        elif entry.mention.kind is not None and entry.mention.kind not in kinds:
+            skipped.append(Skipped(f"mention {number}", f"of no kind of the knowledge base's: {', '.join(kinds)}"))
+        else:
+            kept.append(entry)
+    return Corpus(tuple(kept), tuple(skipped), corpus.document_codes, corpus.uncoded)
+
+
+def missed_share(reference: Run, others: Sequence[Run]) -> dict[str, Any] | None:
+    """Return on how many prompts the reference search missed an output that is better by its own score.
+
+    Its score is the log-probability divided by the number of tokens; the outputs are those of the other searches.
+    Prompts that the lexicon answered are not counted. None: there is nothing to compare.
+    """
+    counted = missed = 0
+    for row, link in enumerate(reference.links):
+        rivals = [run.links[row] for run in others if run.links]
+        if link.log_prob is None or not link.tokens or not rivals:
+            continue
+        counted += 1
+        best = max((_score(rival) for rival in rivals), default=float("-inf"))
+        missed += best > _score(link) + _SCORE_ERROR
+    if not counted:
+        return None
+    return {"prompts": counted, "missed": missed, "share": 100.0 * missed / counted}
+
+
+def _score(link: Link) -> float:
+    return float("-inf") if link.log_prob is None or not link.tokens else link.log_prob / link.tokens

@@ -1,1 +1,0 @@
-"""The stages of the linker, each usable alone: a batch in, a batch out."""
