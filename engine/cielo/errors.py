@@ -35,5 +35,13 @@ class MentionError(CieloError):
     """A mention cannot be linked as it was given."""
 
 
+class OptionError(CieloError, ValueError):
+    """An option has a value that is not allowed, or excludes another one."""
+
+
+class ClosedError(CieloError):
+    """A linker was used after it was closed, or in another process than the one that opened it."""
+
+
 class DeviceError(CieloError):
     """The device or the compute type asked for is not to be had on this machine."""

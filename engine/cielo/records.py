@@ -14,6 +14,8 @@ Method = Literal["exact", "semantic", "lexicon", "none"]
 Evidence = Literal["hypothesis", "neighbour", "lexicon"]
 Match = Literal["literal", "normal"]
 Pipeline = Literal["I", "II"]
+Decoding = Literal["published", "probable", "greedy"]
+Matching = Literal["tiered", "published"]
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -140,22 +142,40 @@ class Timings(_Record):
 
 @dataclass(frozen=True, slots=True)
 class BundleIdentity(_Record):
-    """Which bundle, knowledge base and settings a link came from.
+    """Which bundle it is.
 
     Attributes:
-        knowledge_base: its edition.
-        pipeline: ``I`` (exact matches alone) or ``II`` (the nearest description for what has none).
-        reference: whether matching and search were done as the paper does them.
+        name: the recipe's.
+        sha256: of its manifest, which holds the hashes of all its files.
+        edition: of its knowledge base.
     """
 
     name: str
     sha256: str
-    knowledge_base: str
-    decoding: str
+    edition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance(_Record):
+    """Where a link comes from: the bundle, and how it was used.
+
+    Attributes:
+        bundle: whose models and knowledge base were used.
+        backend: that ran the generator.
+        compute_type: of the generator.
+        device: ``cpu`` or ``cuda``.
+        decoding: how outputs were searched for; ``stored`` where they were not generated here.
+        pipeline: ``I`` (exact matches alone) or ``II`` (the nearest description for what has none).
+        matching: ``tiered`` (the literal text first, then the normal form) or ``published`` (as the paper matches).
+    """
+
+    bundle: BundleIdentity
+    backend: str
     compute_type: str
     device: str
+    decoding: Decoding | Literal["stored"]
     pipeline: Pipeline = "II"
-    reference: bool = False
+    matching: Matching = "tiered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +210,7 @@ class Link(_Record):
     log_prob: float | None
     distance: float | None
     candidates: tuple[Candidate, ...]
-    bundle: BundleIdentity
+    provenance: Provenance
     timings: Timings = field(default_factory=Timings)
     truncated: bool = False
     id: str | None = None

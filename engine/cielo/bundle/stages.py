@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,7 +17,7 @@ from cielo.knowledge.base import KnowledgeBase
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import RESCORED, Index, load_all
 from cielo.text.prompt import build_prompt
-from cielo.text.tokenizer import Tokenizer
+from cielo.text.tokenizer import Encoded, Tokenizer
 
 _AT_ONCE = 3  # a tokenizer, the encoder and the generator, while this thread reads the index
 
@@ -36,6 +37,11 @@ class Stages:
         """Return the prompt of a mention, prepared as the bundle's model was trained."""
         settings = self.prompt_settings
         return build_prompt(term, sentence, prepare=settings["prepare_sentence"], window=settings.get("window"))
+
+    def score(self, prompts: Sequence[Encoded], texts: Sequence[str]) -> list[float]:
+        """Return the log-probability of each text given its prompt, ``</s>`` included."""
+        targets = [self.tokenizer.encode_target(text) for text in texts]
+        return [float(tokens.sum()) for tokens in self.generator.log_probs(prompts, targets)]
 
     def close(self) -> None:
         """Release both models and the files. CTranslate2 and ONNX Runtime can hang at exit where one stays open."""

@@ -2,66 +2,81 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Self, TypeVar
 
 from cielo.bundle.budget import keep_within
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.stages import Stages, open_stages
 from cielo.cache.disk import CacheStats, ResultCache, key, open_cache
-from cielo.errors import MentionError, UnverifiedError
-from cielo.generation.ctranslate2 import SEARCHES, Decoding, certain_first, resolve_device
+from cielo.errors import CieloError, MentionError, OptionError, UnverifiedError
+from cielo.generation.ctranslate2 import SEARCHES, certain_first, resolve_device
 from cielo.generation.plan import ThreadPlan, plan_for, prepare_openmp
-from cielo.knowledge.base import KnowledgeBase, Subset
-from cielo.link.confidence import CalibrationError
+from cielo.knowledge.base import KnowledgeBase
+from cielo.knowledge.subsets import Subset
+from cielo.link.candidates import LinkRequest, Work, candidate_of
+from cielo.link.clock import Clock
+from cielo.link.confidence import Calibration, CalibrationError
+from cielo.link.document_links import DocumentLink, document_link
 from cielo.link.documents import Located, Span, mentions_of
+from cielo.link.guard import Guard
 from cielo.link.lexicon import Lexicon, Problem, all_problems, read_lexicon
-from cielo.link.resolver import Asked, Clock, LinkOptions, Resolver, Work, candidate_of, judge, read_calibrations
-from cielo.records import BundleIdentity, Concept, Hypothesis, Link, Mention, Pipeline, Timings
+from cielo.link.resolver import Resolver, judge, read_calibrations
+from cielo.options import LinkOptions
+from cielo.records import BundleIdentity, Concept, Decoding, Hypothesis, Link, Mention, Provenance, Timings
 from cielo.text.tokenizer import Encoded
 
-_STREAM_CHUNK = 512
+_CHUNK = 512
+_T = TypeVar("_T")
 
-# What a link depends on, in a batch of one asking: the prompt and the kind.
+# What a link depends on, in a batch of one request: the prompt and the kind.
 _Entry = tuple[str, "str | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentLink:
-    """The result for one span of a document.
+class Linker:
+    """Links clinical mentions to codes by one bundle. Use `Linker.open`; close it, or use it as a context manager.
 
-    Attributes:
-        spans: its fragments that are not empty, in characters of the document's text.
-        sentence: borders of the sentence in which the first of them begins.
-        link: what the mention was linked to; None where there is an error.
-        error: why it could not be linked.
+    Thread-safe. It belongs to the process that opened it: processes are started by ``spawn``, and open their own.
     """
 
-    spans: Span = ()
-    sentence: tuple[int, int] | None = None
-    link: Link | None = None
-    error: str | None = None
+    def __init__(
+        self,
+        stages: Stages,
+        plan: ThreadPlan,
+        provenance: Provenance,
+        resolver: Resolver,
+        *,
+        max_distance: float = math.inf,
+        cache: ResultCache | None = None,
+        lexicon: Lexicon | None = None,
+    ) -> None:
+        """Put a linker together; see `open`.
 
-
-class Linker:
-    """Links clinical mentions to codes by one bundle. Use `Linker.open`; close it, or use it as a context manager."""
-
-    def __init__(self, bundle: Bundle, stages: Stages, plan: ThreadPlan, identity: BundleIdentity) -> None:
-        self.bundle = bundle
+        Args:
+            stages: the opened models and knowledge base, closed with the linker.
+            plan: how the processors are used.
+            provenance: of its links, with the default decoding.
+            resolver: over the same stages.
+            max_distance: squared L2 distance above which no description counts as near, where options name none.
+            cache: of links, closed with the linker; None: each is found anew.
+            lexicon: asked before the model; None: there is none.
+        """
         self.plan = plan
         self._stages = stages
-        self._max_distance = float(bundle.manifest["index"]["max_distance"])
-        self._identity = identity
-        self._cache: ResultCache | None = None
-        self._lexicon: Lexicon | None = None
-        self._resolver = Resolver(
-            stages.knowledge_base, stages.embedder, stages.indexes, self._log_probs, read_calibrations(bundle)
-        )
+        self._provenance = provenance
+        self._resolver = resolver
+        self._max_distance = max_distance
+        self._cache = cache
+        self._lexicon = lexicon
+        self._guard = Guard()
+        _OPEN.add(self)
 
     @classmethod
     def open(
@@ -111,25 +126,34 @@ class Linker:
         target = _choose_device(opened, device, compute_type)
         if not allow_unverified:
             _require_parity(opened, target, compute_type)
-        identity = _identify(opened, target, compute_type, decoding or settings["decoding"])
+        options = LinkOptions(decoding=decoding or settings["decoding"])
+        provenance = _provenance(opened, target, compute_type, options)
         plan = plan or plan_for(opened, target, compute_type, threads)
+        listed = None if lexicon is None else read_lexicon(lexicon)
         stages = open_stages(opened, device=target, compute_type=compute_type, plan=plan)
-        linker = cls(opened, stages, plan, identity)
         try:
-            linker._prepare(memory, cache, lexicon)
+            if memory is not None:
+                keep_within(stages, opened, memory)
+            kept = _open_cache(cache, opened, provenance)
+            return cls(
+                stages,
+                plan,
+                provenance,
+                Resolver(
+                    stages.knowledge_base, stages.embedder, stages.indexes, stages.score, read_calibrations(opened)
+                ),
+                max_distance=float(opened.manifest["index"]["max_distance"]),
+                cache=kept,
+                lexicon=listed,
+            )
         except BaseException:
-            linker.close()
+            stages.close()
             raise
-        return linker
 
-    def _prepare(self, memory: int | None, cache: bool | Path, lexicon: Path | None) -> None:
-        if lexicon is not None:
-            self._lexicon = read_lexicon(lexicon)
-        if memory is not None:
-            keep_within(self._stages, self.bundle, memory)
-        if cache is not False:
-            path = cache if isinstance(cache, Path) else None
-            self._cache = open_cache(path, knowledge_base=self.bundle.knowledge_base, identity=self._identity)
+    @property
+    def bundle(self) -> BundleIdentity:
+        """Which bundle it is."""
+        return self._provenance.bundle
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -141,9 +165,15 @@ class Linker:
         """The opened knowledge base; it is closed with the linker."""
         return self._stages.knowledge_base
 
-    def identity(self, decoding: Decoding | None = None) -> BundleIdentity:
-        """Return what a link of this linker names as its origin."""
-        return self._identity if decoding is None else replace(self._identity, decoding=_check_decoding(decoding))
+    def provenance(self, options: LinkOptions | None = None) -> Provenance:
+        """Return what a link of these options names as its origin."""
+        options = options or LinkOptions()
+        return replace(
+            self._provenance,
+            decoding=options.decoding or self._provenance.decoding,
+            pipeline=options.pipeline,
+            matching=options.matching,
+        )
 
     @property
     def lexicon_sha256(self) -> str | None:
@@ -156,9 +186,10 @@ class Linker:
             return []
         return all_problems(self._lexicon, lambda code, kind: self.knowledge_base.find(code, kind) is not None)
 
-    def is_calibrated(self, decoding: Decoding | None = None) -> bool:
-        """Tell whether links of this search get a confidence."""
-        return self.identity(decoding).decoding in self._resolver.calibrations
+    @property
+    def calibrations(self) -> Mapping[Decoding, Calibration]:
+        """The calibrations of the confidence that the bundle holds."""
+        return self._resolver.calibrations
 
     @property
     def cache_stats(self) -> CacheStats:
@@ -177,49 +208,70 @@ class Linker:
         """Refuse a mention that this linker cannot link.
 
         Raises:
-            MentionError: where its kind is none of the knowledge base's.
+            MentionError: where it is no `Mention`, or its kind is none of the knowledge base's.
         """
+        if not isinstance(mention, Mention):
+            raise MentionError(f"got a mention of type {type(mention).__name__}, expected a Mention")
         if mention.kind is not None and mention.kind not in self.kinds:
             # The value is not shown: in a table with shifted columns it is clinical text.
             raise MentionError(
                 f"the mention's kind is none of the knowledge base's: expected {', '.join(self.kinds)}, or none"
             )
 
-    def link(self, mentions: Iterable[Mention], **options: Unpack[LinkOptions]) -> list[Link]:
-        """Link mentions, in one batch; the results are in their order. See `LinkOptions`.
+    def link(self, mentions: Iterable[Mention], options: LinkOptions | None = None) -> list[Link]:
+        """Link mentions, in one batch; the results are in their order.
+
+        Args:
+            mentions: to be linked; where one cannot be, none is: see `link_each`.
+            options: how; default: `LinkOptions()`.
 
         Raises:
-            MentionError: where a mention's kind is unknown; `check` tells which.
-            ValueError: where an option is not one of those allowed.
+            MentionError: where a mention cannot be linked.
+            OptionError: where the options are none.
             CalibrationError: where a least confidence is asked for that cannot be known.
+            ClosedError: where the linker is closed, or was opened in another process.
         """
-        batch = list(mentions)
-        asked = self._asked(**options)
+        batch = _as_batch(mentions)
         for mention in batch:
             self.check(mention)
-        clock = Clock()
-        listed = {row: link for row, mention in enumerate(batch) if (link := self._look_up(mention, asked))}
-        rest = [mention for row, mention in enumerate(batch) if row not in listed]
-        with clock.stage("tokenize"):
-            prompts = self._prompts(rest)
-        entries: list[_Entry] = [(prompt, mention.kind) for prompt, mention in zip(prompts, rest, strict=True)]
-        found = self._find_all(list(dict.fromkeys(entries)), asked, clock)
-        timings = Timings(**clock.seconds, mentions=len(batch))
-        judged = iter([judge(found[entry], asked) for entry in entries])
-        return [
-            replace(listed[row] if row in listed else next(judged), timings=timings, id=mention.id)
-            for row, mention in enumerate(batch)
-        ]
+        with self._guard.working():
+            return self._link(batch, self._request(options))
 
     def link_iter(
-        self, mentions: Iterable[Mention], *, chunk: int = _STREAM_CHUNK, **options: Unpack[LinkOptions]
+        self, mentions: Iterable[Mention], options: LinkOptions | None = None, *, chunk: int = _CHUNK
     ) -> Iterator[Link]:
         """Link a stream of mentions, `chunk` at a time, and yield the results in order. See `link`."""
-        if chunk < 1:
-            raise ValueError(f"got chunk {chunk}, expected at least 1")
-        source = iter(mentions)
-        while batch := list(itertools.islice(source, chunk)):
-            yield from self.link(batch, **options)
+        for batch in _chunks(mentions, chunk):
+            yield from self.link(batch, options)
+
+    def link_each(
+        self, mentions: Iterable[Mention | CieloError], options: LinkOptions | None = None, *, chunk: int = _CHUNK
+    ) -> Iterator[Link | CieloError]:
+        """Link what can be linked of a stream, `chunk` at a time, and yield a link or an error for each, in order.
+
+        Args:
+            mentions: to be linked; an error in the place of one (a row that could not be read, say) is handed through.
+            options: how; default: `LinkOptions()`.
+            chunk: how many are linked at a time, at least 1.
+
+        Raises:
+            OptionError: as `link`.
+            CalibrationError: as `link`.
+            ClosedError: as `link`.
+        """
+        for batch in _chunks(mentions, chunk):
+            checked = [self._checked(entry) for entry in batch]
+            links = iter(self.link([entry for entry in checked if isinstance(entry, Mention)], options))
+            yield from (next(links) if isinstance(entry, Mention) else entry for entry in checked)
+
+    def _checked(self, entry: Mention | CieloError) -> Mention | CieloError:
+        if isinstance(entry, CieloError):
+            return entry
+        try:
+            self.check(entry)
+        except MentionError as error:
+            return error
+        return entry
 
     def link_document(
         self,
@@ -228,7 +280,7 @@ class Linker:
         *,
         kinds: Iterable[str | None] = (),
         ids: Iterable[str | None] = (),
-        **options: Unpack[LinkOptions],
+        options: LinkOptions | None = None,
     ) -> list[DocumentLink]:
         """Link the spans of a document, each in its sentence, and return a result for each, in their order.
 
@@ -237,56 +289,57 @@ class Linker:
             spans: one fragment ``(start, end)`` or several, in characters of `text`; see `cielo.link.documents`.
             kinds: of the spans, in their order; those that are missing are None.
             ids: likewise.
-            options: see `LinkOptions`.
+            options: see `link`.
 
         Raises:
             MentionError: where `text` is no string, or there are more kinds or ids than spans. What is wrong with one
                 span is in its result, beside the others.
+            OptionError: as `link`.
+            CalibrationError: as `link`.
+            ClosedError: as `link`.
         """
-        found = [self._checked(entry) for entry in mentions_of(text, spans, kinds=kinds, ids=ids)]
-        mentions = [entry.mention for entry in found if isinstance(entry, Located)]
-        links = iter(self.link(mentions, **options))
+        found = mentions_of(text, spans, kinds=kinds, ids=ids)
+        mentions = [entry.mention if isinstance(entry, Located) else entry for entry in found]
+        outcomes = self.link_each(mentions, options, chunk=max(1, len(mentions)))
+        return [document_link(entry, outcome) for entry, outcome in zip(found, outcomes, strict=True)]
+
+    def _request(self, options: LinkOptions | None) -> LinkRequest:
+        if options is not None and not isinstance(options, LinkOptions):
+            raise OptionError(f"got options of type {type(options).__name__}, expected LinkOptions")
+        options = options or LinkOptions()
+        provenance = self.provenance(options)
+        options = replace(options, decoding=provenance.decoding)
+        limit = self._max_distance if options.max_distance is None else options.max_distance
+        request = LinkRequest(options, provenance, math.inf if options.matching == "published" else limit)
+        if options.min_confidence is not None and self._resolver.calibration(request) is None:
+            raise CalibrationError(
+                "a least confidence was asked for, and the bundle was never calibrated for this decoding (nor is any "
+                "for matching published, rerank or a subset); see `cielo calibrate`, or ask for none"
+            )
+        return request
+
+    def _link(self, batch: Sequence[Mention], request: LinkRequest) -> list[Link]:
+        clock = Clock()
+        listed = {row: link for row, mention in enumerate(batch) if (link := self._look_up(mention, request))}
+        rest = [mention for row, mention in enumerate(batch) if row not in listed]
+        with clock.stage("tokenize"):
+            prompts = self._prompts(rest)
+        entries: list[_Entry] = [(prompt, mention.kind) for prompt, mention in zip(prompts, rest, strict=True)]
+        found = self._find_all(list(dict.fromkeys(entries)), request, clock)
+        timings = Timings(**clock.seconds, mentions=len(batch))
+        judged = iter([judge(found[entry], request) for entry in entries])
         return [
-            DocumentLink(entry.spans, entry.sentence, next(links))
-            if isinstance(entry, Located)
-            else DocumentLink(error=str(entry))
-            for entry in found
+            replace(listed[row] if row in listed else next(judged), timings=timings, id=mention.id)
+            for row, mention in enumerate(batch)
         ]
 
-    def _checked(self, entry: Located | MentionError) -> Located | MentionError:
-        try:
-            if isinstance(entry, Located):
-                self.check(entry.mention)
-        except MentionError as error:
-            return error
-        return entry
-
-    def _asked(
-        self,
-        *,
-        decoding: Decoding | None = None,
-        pipeline: Pipeline = "II",
-        reference: bool = False,
-        max_distance: float | None = None,
-        **options: Any,
-    ) -> Asked:
-        identity = replace(self.identity(decoding), pipeline=pipeline, reference=reference)
-        limit = self._max_distance if max_distance is None else max_distance
-        asked = Asked(identity, math.inf if reference else limit, **options)
-        if asked.min_confidence is not None and self._resolver.calibration(asked) is None:
-            raise CalibrationError(
-                "a least confidence was asked for, and the bundle was never calibrated for this search (nor is any for "
-                "reference, rerank or a part of the codes); see `cielo calibrate`, or ask for none"
-            )
-        return asked
-
-    def _look_up(self, mention: Mention, asked: Asked) -> Link | None:
+    def _look_up(self, mention: Mention, request: LinkRequest) -> Link | None:
         """Return the lexicon's answer for a mention, if it has one that the knowledge base knows."""
-        if self._lexicon is None or asked.reference or not asked.lexicon:
+        if self._lexicon is None or request.is_published or not request.options.lexicon:
             return None
         code = self._lexicon.find(mention.text, mention.kind)
         concept = self.knowledge_base.find(code, mention.kind) if code is not None else None
-        if concept is None or not self._is_within(concept, asked.subset):
+        if concept is None or not self._is_within(concept, request.options.subset):
             return None
         return Link(
             code=concept.code,
@@ -298,7 +351,7 @@ class Linker:
             log_prob=None,
             distance=None,
             candidates=(candidate_of(concept, "lexicon"),),
-            bundle=asked.identity,
+            provenance=request.provenance,
             title=concept.title,
         )
 
@@ -312,48 +365,46 @@ class Linker:
     def _prompts(self, mentions: Sequence[Mention]) -> list[str]:
         return [self._stages.prompt(mention.text, mention.sentence) for mention in mentions]
 
-    def _find_all(self, entries: list[_Entry], asked: Asked, clock: Clock) -> dict[_Entry, Link]:
+    def _find_all(self, entries: list[_Entry], request: LinkRequest, clock: Clock) -> dict[_Entry, Link]:
         """Return the link of each distinct entry: from the cache, or found anew and kept there."""
         if self._cache is None:
-            return dict(zip(entries, self._find(entries, asked, clock), strict=True))
-        secret, settings = self._cache.secret, asked.settings()
+            return dict(zip(entries, self._find(entries, request, clock), strict=True))
         keys = {
-            entry: key(secret, asked.identity, prompt=entry[0], kind=entry[1], settings=settings) for entry in entries
+            (prompt, kind): key(self._cache.secret, request.provenance, request.options, prompt=prompt, kind=kind)
+            for prompt, kind in entries
         }
         known = self._cache.get_many(keys.values())
         missing = [entry for entry in entries if keys[entry] not in known]
-        fresh = dict(zip(missing, self._find(missing, asked, clock), strict=True))
+        fresh = dict(zip(missing, self._find(missing, request, clock), strict=True))
         self._cache.put_many({keys[entry]: link for entry, link in fresh.items()})
         return {entry: fresh[entry] if entry in fresh else known[keys[entry]] for entry in entries}
 
-    def _find(self, entries: list[_Entry], asked: Asked, clock: Clock) -> list[Link]:
-        return self._resolver.resolve(self._generate(entries, asked, clock), asked, clock) if entries else []
+    def _find(self, entries: list[_Entry], request: LinkRequest, clock: Clock) -> list[Link]:
+        return self._resolver.resolve(self._generate(entries, request, clock), request, clock) if entries else []
 
-    def _generate(self, entries: Sequence[_Entry], asked: Asked, clock: Clock) -> list[Work]:
+    def _generate(self, entries: Sequence[_Entry], request: LinkRequest, clock: Clock) -> list[Work]:
         """Decode each distinct prompt once."""
         with clock.stage("tokenize"):
             rows = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompt for prompt, _ in entries))}
             encoded = self._stages.tokenizer.encode(list(rows))
         with clock.stage("generate"):
-            outputs = self._decode(encoded, asked)
+            outputs = self._decode(encoded, request)
         return [Work(kind, prompt, encoded[rows[prompt]], outputs[rows[prompt]]) for prompt, kind in entries]
 
-    def _decode(self, encoded: list[Encoded], asked: Asked) -> list[list[Hypothesis]]:
-        decoding = _check_decoding(asked.identity.decoding)
+    def _decode(self, encoded: list[Encoded], request: LinkRequest) -> list[list[Hypothesis]]:
+        options = request.options
+        decoding: Decoding = options.decoding or "probable"
         # The best one alone is wanted: it may be found by a shorter way. Runners-up, and the margin over them that the
         # confidence looks at, need the beams.
-        alone = asked.top_k == 1 and not asked.rerank and decoding not in self._resolver.calibrations
+        alone = options.top_k == 1 and not options.rerank and decoding not in self._resolver.calibrations
         if decoding == "probable" and alone and self.plan.first_search == "greedy":
             return certain_first(self._stages.generator, encoded, SEARCHES[decoding])
         return self._stages.generator.generate(encoded, SEARCHES[decoding])
 
-    def _log_probs(self, prompts: Sequence[Encoded], texts: Sequence[str]) -> list[float]:
-        """Return the log-probability of each text given its prompt."""
-        targets = [self._stages.tokenizer.encode_target(text) for text in texts]
-        return [float(tokens.sum()) for tokens in self._stages.generator.log_probs(prompts, targets)]
-
     def close(self) -> None:
-        """Release the models and the cache; the linker cannot be used afterwards."""
+        """Wait for the calls at work, and release the models and the cache; it cannot be used afterwards."""
+        if not self._guard.close():
+            return
         if self._cache is not None:
             self._cache.close()
         self._stages.close()
@@ -367,21 +418,48 @@ class Linker:
         self.close()
 
 
-def _check_decoding(decoding: str) -> Decoding:
-    for known in SEARCHES:
-        if decoding == known:
-            return known
-    raise ValueError(f"got decoding {decoding!r}, expected one of {', '.join(SEARCHES)}")
+# CTranslate2 aborts the process where a thread still decodes at its end: what is open is closed before.
+_OPEN: weakref.WeakSet[Linker] = weakref.WeakSet()
 
 
-def _identify(bundle: Bundle, device: str, compute_type: str, decoding: str) -> BundleIdentity:
-    return BundleIdentity(
-        name=bundle.name,
-        sha256=bundle.sha256,
-        knowledge_base=str(bundle.manifest["knowledge_base"]["edition"]),
-        decoding=_check_decoding(decoding),
+@atexit.register
+def _close_all() -> None:
+    for linker in list(_OPEN):
+        linker.close()
+
+
+def _as_batch(mentions: Iterable[Mention]) -> list[Mention]:
+    if isinstance(mentions, str | Mention):
+        raise MentionError(f"got one {type(mentions).__name__}, expected an iterable of Mention")
+    return list(mentions)
+
+
+def _chunks(source: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    if isinstance(source, str | Mention):
+        raise MentionError(f"got one {type(source).__name__}, expected an iterable of Mention")
+    if size < 1:
+        raise OptionError(f"got chunk {size}, expected at least 1")
+    rest = iter(source)
+    while batch := list(itertools.islice(rest, size)):
+        yield batch
+
+
+def _open_cache(cache: bool | Path, bundle: Bundle, provenance: Provenance) -> ResultCache | None:
+    if cache is False:
+        return None
+    path = cache if isinstance(cache, Path) else None
+    return open_cache(path, knowledge_base=bundle.knowledge_base, provenance=provenance)
+
+
+def _provenance(bundle: Bundle, device: str, compute_type: str, options: LinkOptions) -> Provenance:
+    assert options.decoding is not None
+    edition = str(bundle.manifest["knowledge_base"]["edition"])
+    return Provenance(
+        bundle=BundleIdentity(bundle.name, bundle.sha256, edition),
+        backend="ctranslate2",
         compute_type=compute_type,
         device=device,
+        decoding=options.decoding,
     )
 
 

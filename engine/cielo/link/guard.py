@@ -1,0 +1,60 @@
+"""Who may use a linker: nobody after it was closed, and no process but the one that opened it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+
+from cielo.errors import ClosedError
+
+
+class Guard:
+    """Counts the calls at work, so that closing waits for them. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._idle = threading.Condition()
+        self._working = 0
+        self._closed = False
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold the linker open for the time of a call.
+
+        Raises:
+            ClosedError: where it is closed, or belongs to another process.
+        """
+        self.check_process()
+        with self._idle:
+            if self._closed:
+                raise ClosedError("this linker is closed; open another one")
+            self._working += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._working -= 1
+                self._idle.notify_all()
+
+    def check_process(self) -> None:
+        """Refuse a process that was forked off: the threads of the models' libraries are not in it.
+
+        Raises:
+            ClosedError: saying what to do instead.
+        """
+        if os.getpid() != self._process:
+            raise ClosedError(
+                "this linker was opened in another process, and its models do not survive a fork; open one in each "
+                'process, and start processes by multiprocessing.get_context("spawn")'
+            )
+
+    def close(self) -> bool:
+        """Let no more calls in, and wait for those at work; tell whether the models are to be released now."""
+        if os.getpid() != self._process:
+            return False
+        with self._idle:
+            first, self._closed = not self._closed, True
+            self._idle.wait_for(lambda: not self._working)
+        return first
