@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeVar, get_args
 
 from cielo.errors import RecipeError
 from cielo.generation.ctranslate2 import COMPUTE_TYPES, DECODINGS, Decoding
-from cielo.knowledge.base import Subset
 from cielo.knowledge.building import read_codes
 from cielo.knowledge.codes import SYSTEMS, System
+from cielo.knowledge.subsets import Subset
 from cielo.tables import CodeTable, TableFormat
 
 Vocabulary = Literal["full", "knowledge-base"]
@@ -137,7 +137,7 @@ class KnowledgeBaseRecipe:
     """The knowledge base: its edition, as results name it, and its tables; their order decides between matches.
 
     Attributes:
-        chapters: keep only these; see `cielo.knowledge.base.Subset`.
+        chapters: keep only these; see `cielo.knowledge.subsets.Subset`.
         leaf: keep only codes below which there is no other.
         codes: keep only the codes that this file names, one a line.
     """

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cielo.errors import CieloError as CieloError
-    from cielo.knowledge.base import Subset as Subset
+    from cielo.knowledge.subsets import Subset as Subset
     from cielo.link.linker import DocumentLink as DocumentLink
     from cielo.link.linker import Linker as Linker
     from cielo.records import Candidate as Candidate
@@ -33,7 +33,7 @@ _HOMES = {
     "Link": "cielo.records",
     "Mention": "cielo.records",
     "Timings": "cielo.records",
-    "Subset": "cielo.knowledge.base",
+    "Subset": "cielo.knowledge.subsets",
 }
 __all__ = [
     "Candidate", "CieloError", "DocumentLink", "Hypothesis", "Link", "Linker", "Mention", "Subset", "Timings",

@@ -16,7 +16,7 @@ from cielo.errors import CieloError, ParityError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cielo.knowledge.base import Subset
+    from cielo.knowledge.subsets import Subset
     from cielo.link.lexicon import Problem
     from cielo.link.linker import Linker
 
@@ -122,8 +122,8 @@ def subset_of(
     *, kinds: Sequence[str] = (), chapters: Sequence[str] = (), leaf: bool = False, codes: Path | None = None
 ) -> Subset | None:
     """Return the part of a knowledge base that is asked for; None: all of it."""
-    from cielo.knowledge.base import Subset
     from cielo.knowledge.building import read_codes
+    from cielo.knowledge.subsets import Subset
 
     if not (kinds or chapters or leaf or codes):
         return None

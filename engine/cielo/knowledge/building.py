@@ -11,8 +11,9 @@ from pathlib import Path
 
 from cielo.errors import TableError
 from cielo.files import atomic_write, sha256_of
-from cielo.knowledge.base import KnowledgeBase, Row, Source, Subset, Summary
+from cielo.knowledge.base import KnowledgeBase, Row, Source, Summary
 from cielo.knowledge.codes import SYSTEMS, System, canonical_code, code_key, guess_system
+from cielo.knowledge.subsets import Subset
 from cielo.tables import CodeTable, Rejected, TableRow, read_table
 
 

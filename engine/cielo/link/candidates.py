@@ -88,9 +88,7 @@ def decide(work: Work, request: LinkRequest) -> tuple[Method, list[Candidate]]:
     return "semantic", list(distinct(ties, len(ties)))
 
 
-def decide_ranked(
-    candidates: Sequence[Candidate], request: LinkRequest
-) -> tuple[Method, list[Candidate]]:
+def decide_ranked(candidates: Sequence[Candidate], request: LinkRequest) -> tuple[Method, list[Candidate]]:
     """Return how the first of the ranked candidates was found, and those that share its description."""
     near = [found for found in candidates if "hypothesis" in found.evidence or _is_near(found, request)]
     if not near:
@@ -111,6 +109,7 @@ def candidate_of(
 
 
 def from_hypothesis(concept: Concept, hypothesis: Hypothesis) -> Candidate:
+    """Return a concept that a hypothesis means as a candidate."""
     return candidate_of(concept, "hypothesis", log_prob=hypothesis.log_prob)
 
 

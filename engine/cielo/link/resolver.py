@@ -93,7 +93,9 @@ class Resolver:
         """Find the nearest descriptions of the misses (or of all); each distinct generated text is embedded once."""
         if request.options.pipeline == "I" or self._embedder is None:
             return
-        wanted = [work for work in works if has_content(work.generated) and (request.options.searched or not work.exact)]
+        wanted = [
+            work for work in works if has_content(work.generated) and (request.options.searched or not work.exact)
+        ]
         texts = list(dict.fromkeys(work.generated for work in wanted))
         if not texts:
             return
@@ -125,7 +127,9 @@ class Resolver:
         near = [(of, neighbour) for of in found if kind in (None, of) for neighbour in found[of][row]]
         near.sort(key=lambda entry: entry[1].distance)
         # What ties with the nearest stays whatever `top_k` is: the link's codes come from it.
-        kept = itertools.takewhile(lambda entry: entry[1].distance == near[0][1].distance, near[request.options.top_k :])
+        kept = itertools.takewhile(
+            lambda entry: entry[1].distance == near[0][1].distance, near[request.options.top_k :]
+        )
         return [
             candidate_of(concept, "neighbour", distance=neighbour.distance)
             for of, neighbour in [*near[: request.options.top_k], *kept]
@@ -139,10 +143,10 @@ class Resolver:
 
     def _rerank(self, works: Sequence[Work], clock: Clock) -> list[list[Candidate]]:
         """Order each mention's candidates by the log-probability of their description given the prompt."""
-        candidates_of = [merged(work) for work in works]
+        joined = [merged(work) for work in works]
         wanted = {
             (work.prompt, candidate.description): work.encoded
-            for work, candidates in zip(works, candidates_of, strict=True)
+            for work, candidates in zip(works, joined, strict=True)
             for candidate in candidates
             if candidate.log_prob is None
         }
@@ -160,7 +164,7 @@ class Resolver:
 
         return [
             sorted((filled(work, found) for found in candidates), key=lambda candidate: -(candidate.log_prob or 0.0))
-            for work, candidates in zip(works, candidates_of, strict=True)
+            for work, candidates in zip(works, joined, strict=True)
         ]
 
     def _link(self, work: Work, candidates: list[Candidate], request: LinkRequest) -> Link:
@@ -225,8 +229,10 @@ def features_of(link: Link) -> Features | None:
 
 def judge(link: Link, request: LinkRequest) -> Link:
     """Take back an answer whose confidence is too low; its candidates stay."""
-    if request.options.min_confidence is None or link.confidence is None or link.confidence >= request.options.min_confidence:
+    if (
+        request.options.min_confidence is None
+        or link.confidence is None
+        or link.confidence >= request.options.min_confidence
+    ):
         return link
     return replace(link, code=None, codes=(), description=None, kind=None, method="none", title=None, match=None)
-
-

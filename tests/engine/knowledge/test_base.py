@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from cielo.errors import BundleError, TableError
-from cielo.knowledge.base import Entry, KnowledgeBase, Row, Source, Subset, Summary
+from cielo.knowledge.base import Entry, KnowledgeBase, Row, Source, Summary
 from cielo.knowledge.codes import System, chapter, code_key
+from cielo.knowledge.subsets import Subset
 from cielo.records import Concept
 from cielo.text.normal import normal_form, published_form
 from hypothesis import given, settings

@@ -18,9 +18,10 @@ import pytest
 from cielo.errors import TableError
 from cielo.files import atomic_write
 from cielo.knowledge import building as module
-from cielo.knowledge.base import KnowledgeBase, Row, Source, Subset, Summary
+from cielo.knowledge.base import KnowledgeBase, Row, Source, Summary
 from cielo.knowledge.building import RejectedRow, build_knowledge_base, read_codes, read_terminology
 from cielo.knowledge.codes import System, code_key
+from cielo.knowledge.subsets import Subset
 from cielo.tables import CodeTable
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -15,8 +15,9 @@ from cielo.cache.disk import CacheStats, MemoryCache
 from cielo.errors import BundleError, MentionError, UnverifiedError
 from cielo.generation.ctranslate2 import SEARCHES, Search
 from cielo.generation.plan import ThreadPlan
-from cielo.knowledge.base import KnowledgeBase, Row, Subset
+from cielo.knowledge.base import KnowledgeBase, Row
 from cielo.knowledge.codes import System
+from cielo.knowledge.subsets import Subset
 from cielo.link.confidence import CalibrationError, Features
 from cielo.link.lexicon import read_lexicon
 from cielo.link.linker import Linker

@@ -13,7 +13,7 @@ import pytest
 from cielo.bundle import layout as bundles
 from cielo.bundle.layout import CALIBRATION, MANIFEST, Bundle, default_bundle
 from cielo.errors import BundleError
-from cielo.knowledge.base import Subset
+from cielo.knowledge.subsets import Subset
 from cielo.link.confidence import FEWEST, TERMS, Calibration, CalibrationError
 from cielo.link.linker import Linker
 from cielo.link.resolver import features_of

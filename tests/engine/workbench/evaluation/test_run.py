@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from cielo.knowledge.base import Subset
+from cielo.knowledge.subsets import Subset
 from cielo.link.lexicon import read_lexicon
 from cielo.link.linker import Linker
 from cielo.records import BundleIdentity, Link, Mention
