@@ -22,7 +22,7 @@ from cielo.text.prompt import build_prompt, prepare_sentence
 
 ROOT = Path(__file__).resolve().parents[1]
 MINI = ROOT / "models" / "mini"
-TARGET = ROOT / "engine" / "bench" / "workload.tsv"
+TARGET = ROOT / "engine" / "cielo" / "workbench" / "bench" / "workload.tsv"
 COLUMNS = ("text", "sentence", "kind")
 COUNT = 512
 SEED = 2026

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cielo.errors import CieloError as CieloError
     from cielo.knowledge.subsets import Subset as Subset
-    from cielo.link.linker import DocumentLink as DocumentLink
+    from cielo.link.document_links import DocumentLink as DocumentLink
     from cielo.link.linker import Linker as Linker
     from cielo.records import Candidate as Candidate
     from cielo.records import Hypothesis as Hypothesis
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # The libraries behind these are loaded when a name is first used, so that `import cielo` stays cheap.
 _HOMES = {
     "CieloError": "cielo.errors",
-    "DocumentLink": "cielo.link.linker",
+    "DocumentLink": "cielo.link.document_links",
     "Linker": "cielo.link.linker",
     "Candidate": "cielo.records",
     "Hypothesis": "cielo.records",

@@ -173,7 +173,7 @@ class Provenance(_Record):
     backend: str
     compute_type: str
     device: str
-    decoding: Decoding | Literal["stored"]
+    decoding: str
     pipeline: Pipeline = "II"
     matching: Matching = "tiered"
 

@@ -40,7 +40,7 @@ def test_the_bundle_links(built: Bundle) -> None:
     assert built.unlisted_files() == []
     with Linker.open(built.path, device="cpu", threads=1) as linker:
         (link,) = linker.link([Mention("neumonía", "Ingresa por neumonía.")])
-        assert link.bundle.sha256 == built.sha256
+        assert link.provenance.bundle.sha256 == built.sha256
 
 
 def test_rows_that_were_not_taken_are_told(
@@ -153,7 +153,7 @@ def test_an_index_of_fewer_dimensions_passes_the_gate(
     }
     with Linker.open(bundle.path, device="cpu", threads=1) as linker:
         (link,) = linker.link([Mention("neumonía", "Ingresa por neumonía.")])
-        assert link.bundle.sha256 == bundle.sha256
+        assert link.provenance.bundle.sha256 == bundle.sha256
     for key in ("dimension", "rescored"):
         manifest = json.loads((bundle.path / "manifest.json").read_text(encoding="utf-8"))
         manifest["index"][key] = "6"

@@ -48,7 +48,7 @@ def test_it_passes_the_gate_and_links(built: Bundle) -> None:
     with Linker.open(built.path, device="cpu") as linker:
         links = linker.link([Mention(text, f"Tiene {text}.") for text in descriptions()[:40]])
     assert any(link.generated for link in links)  # the weights are random, and so are the texts
-    assert {link.bundle.decoding for link in links} == {"reference"}
+    assert {link.provenance.decoding for link in links} == {"published"}
 
 
 def test_the_recipe_names_the_published_sources() -> None:

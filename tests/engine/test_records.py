@@ -7,12 +7,22 @@ from typing import Any
 
 import pytest
 from cielo.errors import CieloError, MentionError
-from cielo.records import BundleIdentity, Candidate, Concept, Hypothesis, Link, Mention, Timings, has_content
+from cielo.records import (
+    BundleIdentity,
+    Candidate,
+    Concept,
+    Hypothesis,
+    Link,
+    Mention,
+    Provenance,
+    Timings,
+    has_content,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 MARKER = "Paciente Ximénez"
-IDENTITY = BundleIdentity("mini", "ab" * 32, "2024", "probable", "int8", "cpu")
+IDENTITY = Provenance(BundleIdentity("mini", "ab" * 32, "2024"), "ctranslate2", "int8", "cpu", "probable")
 
 
 def make_link(**changes: Any) -> Link:
@@ -20,7 +30,7 @@ def make_link(**changes: Any) -> Link:
         "code": "BW20", "codes": ("BW20",), "description": "TC abdominal", "kind": "procedure", "method": "exact",
         "generated": "TC abdominal", "log_prob": -0.25, "distance": None,
         "candidates": (Candidate("BW20", "TC abdominal", "procedure", ("hypothesis",), log_prob=-0.25),),
-        "bundle": IDENTITY,
+        "provenance": IDENTITY,
     }  # fmt: skip
     return Link(**{**fields, **changes})
 
@@ -50,7 +60,7 @@ def test_a_link_becomes_plain_values_with_its_probability() -> None:
     row = make_link().to_dict()
     assert row["probability"] == pytest.approx(math.exp(-0.25))
     assert row["candidates"][0]["code"] == "BW20"
-    assert row["bundle"]["compute_type"] == "int8"
+    assert row["provenance"]["compute_type"] == "int8"
     assert row["timings"]["mentions"] == 0
 
 

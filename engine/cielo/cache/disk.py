@@ -26,7 +26,6 @@ import hmac
 import json
 import math
 import os
-import platform
 import secrets
 import sqlite3
 import stat
@@ -37,23 +36,20 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from typing import Literal, Protocol, TypeVar, get_args
 
+from cielo.cache.key import DIGEST_BYTES
 from cielo.errors import BundleError, CieloError
-from cielo.machine import machine_key, state_directory
-from cielo.records import BundleIdentity, Candidate, Concept, Evidence, Link, Match, Method, Timings
+from cielo.machine import state_directory
+from cielo.options import LinkOptions
+from cielo.records import Candidate, Concept, Evidence, Link, Match, Method, Provenance, Timings
 
 MEMORY_ENTRIES = 10_000
 DISK_ENTRIES = 1_000_000
 
 _SECRET_FILE = "cache.key"  # noqa: S105 (a file's name)
 _SECRET_BYTES = 32
-_DIGEST_BYTES = 16
-# What decides about a link, apart from what the bundle's hash covers.
-_LIBRARIES = ("cielo", "ctranslate2", "onnxruntime", "tokenizers", "hnswlib", "numpy", "unidecode")
-
 _ROWS_KNOWN = 10_000
 
 _T = TypeVar("_T")
@@ -95,39 +91,6 @@ class ResultCache(Protocol):
     def close(self) -> None:
         """Release what is held; the cache is empty afterwards."""
         ...
-
-
-def key(
-    secret: bytes, identity: BundleIdentity, *, prompt: str, kind: str | None, settings: Mapping[str, Any]
-) -> bytes:
-    """Return the digest that a link is kept under: everything that it depends on, under a secret.
-
-    Args:
-        secret: the cache's.
-        identity: of the linker, for this link.
-        prompt: the generator's.
-        kind: that the mention was restricted to.
-        settings: the options that the link depends on, ready for JSON.
-    """
-    # JSON keeps the borders of the fields, and None apart from "null".
-    parts = [
-        identity.sha256, identity.decoding, identity.compute_type, identity.device, identity.pipeline,
-        identity.reference, settings, kind, prompt, *_surroundings(),
-    ]  # fmt: skip
-    content = json.dumps(parts, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES, key=secret, person=b"cielo.key").digest()
-
-
-@functools.cache
-def _surroundings() -> tuple[str, ...]:
-    """What this process and this machine add to the key."""
-    versions = [platform.python_version()]  # its Unicode tables decide about normal forms
-    for name in _LIBRARIES:
-        try:
-            versions.append(metadata.version(name))
-        except metadata.PackageNotFoundError:
-            versions.append("")
-    return (machine_key(), *versions)
 
 
 def load_secret(directory: Path | None = None) -> bytes:
@@ -283,14 +246,14 @@ class LayeredCache:
 
 
 def open_cache(
-    path: Path | None = None, *, knowledge_base: Path, identity: BundleIdentity, entries: int = MEMORY_ENTRIES
+    path: Path | None = None, *, knowledge_base: Path, provenance: Provenance, entries: int = MEMORY_ENTRIES
 ) -> ResultCache:
     """Return a linker's cache: in memory alone, or with the file `path` behind it.
 
     Args:
         path: of the file; it is made where there is none. None: memory alone.
         knowledge_base: the file of the bundle's knowledge base.
-        identity: the linker's.
+        provenance: of the linker's links.
         entries: the most links in memory.
 
     Raises:
@@ -298,7 +261,7 @@ def open_cache(
     """
     if path is None:
         return MemoryCache(entries)
-    return LayeredCache(DiskCache(path, knowledge_base, identity), entries=entries)
+    return LayeredCache(DiskCache(path, knowledge_base, provenance), entries=entries)
 
 
 def _check_entries(entries: int) -> None:
@@ -380,16 +343,21 @@ class _Concepts:
 # What of a link is neither text nor a call's own, and of a candidate likewise.
 _PLAIN = ("method", "log_prob", "distance", "truncated", "match", "confidence", "margin", "tokens")
 _PLAIN_OF_CANDIDATE = ("evidence", "log_prob", "distance")
-_SETTINGS = ("decoding", "pipeline", "reference")
+# Of the provenance, what the options of a call decide.
+_VARYING = tuple(
+    field.name
+    for field in dataclasses.fields(Provenance)
+    if field.name in {option.name for option in dataclasses.fields(LinkOptions)}
+)
 _NAMES = frozenset((*get_args(Method), *get_args(Match), *get_args(Evidence), None))
 
 
 class _Codec:
     """Links to JSON without text, every text being the number of its row, and back."""
 
-    def __init__(self, concepts: _Concepts, identity: BundleIdentity) -> None:
+    def __init__(self, concepts: _Concepts, provenance: Provenance) -> None:
         self._concepts = concepts
-        self._identity = identity
+        self._provenance = provenance
 
     def encode(self, link: Link) -> bytes | None:
         """Return a link without `timings` and `id` as bytes; None where they would not give the same link back."""
@@ -420,7 +388,7 @@ class _Codec:
                 ]
                 for entry in link.candidates
             ],
-            [getattr(link.bundle, name) for name in _SETTINGS],
+            [getattr(link.provenance, name) for name in _VARYING],
         ]
         return json.dumps(parts, separators=(",", ":")).encode()
 
@@ -441,7 +409,7 @@ class _Codec:
             title=first.title if first else None,
             generated=rows.concept(generated).description,
             candidates=tuple(self._candidate(*entry) for entry in candidates),
-            bundle=dataclasses.replace(self._identity, **dict(zip(_SETTINGS, settings, strict=True))),
+            provenance=dataclasses.replace(self._provenance, **dict(zip(_VARYING, settings, strict=True))),
             **dict(zip(_PLAIN, plain, strict=True)),
         )
 
@@ -504,7 +472,7 @@ class DiskCache:
         self,
         path: Path,
         knowledge_base: Path,
-        identity: BundleIdentity,
+        provenance: Provenance,
         *,
         entries: int = DISK_ENTRIES,
         secret: bytes | None = None,
@@ -514,7 +482,7 @@ class DiskCache:
         Args:
             path: of the file. Links of several bundles can share it.
             knowledge_base: the file of the bundle's knowledge base.
-            identity: of the links that come and go here; their decoding may be another.
+            provenance: of the links that come and go here; what the options of a call decide may be another.
             entries: the most links that are kept.
             secret: for `key` and the entries' tags; default: this user's (see `load_secret`).
 
@@ -527,11 +495,12 @@ class DiskCache:
             _refuse_foreign(self._path)
         self._entries = entries
         self._concepts = _Concepts(knowledge_base)
-        self._codec = _Codec(self._concepts, identity)
+        self._codec = _Codec(self._concepts, provenance)
         # The tag holds whose row numbers these are, so that an entry of another bundle is never read as one of this.
-        self._owner = repr(
-            (_VERSION, dataclasses.replace(identity, decoding="", pipeline="II", reference=False))
-        ).encode()
+        fixed = [
+            getattr(provenance, field.name) for field in dataclasses.fields(provenance) if field.name not in _VARYING
+        ]
+        self._owner = repr((_VERSION, *fixed)).encode()
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._inode = -1
@@ -630,7 +599,7 @@ class DiskCache:
             )
 
     def _tag(self, digest: bytes, content: bytes) -> bytes:
-        tag = hashlib.blake2b(digest_size=_DIGEST_BYTES, key=self._secret, person=b"cielo.entry")
+        tag = hashlib.blake2b(digest_size=DIGEST_BYTES, key=self._secret, person=b"cielo.entry")
         for part in (self._owner, digest, content):
             tag.update(len(part).to_bytes(4, "little"))
             tag.update(part)
@@ -640,7 +609,7 @@ class DiskCache:
         """Return an entry's content; None where it is not what this user wrote under this key."""
         if not isinstance(digest, bytes) or not isinstance(tagged, bytes):
             return None
-        tag, content = tagged[:_DIGEST_BYTES], tagged[_DIGEST_BYTES:]
+        tag, content = tagged[:DIGEST_BYTES], tagged[DIGEST_BYTES:]
         return content if hmac.compare_digest(tag, self._tag(digest, content)) else None
 
     def _attempt(self, access: _Access, action: Callable[[sqlite3.Connection], _T], otherwise: _T) -> _T:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.errors import CieloError, ParityError
+from cielo.errors import CieloError, OptionError, ParityError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,12 +19,10 @@ if TYPE_CHECKING:
     from cielo.link.lexicon import Problem
     from cielo.link.linker import Linker
 
-UNVERIFIED = "Use a compute type although its parity was not shown."
-EXIT_FAILED, EXIT_ROWS, EXIT_PARITY, EXIT_INTERRUPTED = 1, 3, 4, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_ROWS, EXIT_PARITY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 
 _SHOWN = 10
-_LINKING = ("pipeline", "reference", "rerank", "min_confidence", "max_distance")
 
 
 class _Group(click.Group):
@@ -39,6 +36,8 @@ class _Group(click.Group):
             return super().invoke(context)
         except ParityError as error:
             fail(str(error), EXIT_PARITY)
+        except OptionError as error:
+            fail(str(error), EXIT_USAGE)
         except CieloError as error:
             fail(str(error), EXIT_FAILED)
         except (KeyboardInterrupt, click.Abort):
@@ -64,107 +63,6 @@ def main() -> None:
     """
 
 
-def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of where a model runs: device, compute_type, threads."""
-    for option in (
-        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
-        click.option("--compute-type", metavar="TYPE", help="Of the generator; default: the bundle's own."),
-        click.option("--threads", type=click.IntRange(1), help="Processor threads; default: all."),
-    ):
-        command = option(command)
-    return command
-
-
-def linking_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of how mentions are linked; `split_options` turns them into those of the linker."""
-    for option in (
-        click.option("--pipeline", type=click.Choice(["I", "II"]), default="II", show_default=True,
-                     help="I: exact matches alone; II: the nearest description for what has none."),
-        click.option("--reference", is_flag=True, help="Match and search as the paper does, row for row."),
-        click.option("--rerank", is_flag=True, help="Order the candidates by the generator's own likelihood of them."),
-        click.option("--min-confidence", type=click.FloatRange(0, 1), metavar="SHARE",
-                     help="Answer none where the calibrated confidence is lower."),
-        click.option("--max-distance", type=click.FloatRange(0, 4), metavar="DISTANCE",
-                     help="Answer none where the nearest description is farther; default: the bundle's own."),
-    ):  # fmt: skip
-        command = option(command)
-    return subset_options(command)
-
-
-def subset_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a part of the knowledge base; `subset_of` turns them into one."""
-    for option in (
-        click.option("--chapter", "chapters", multiple=True, metavar="CHAPTER",
-                     help="Only codes of this chapter (IX; of procedures the first character; kind:X for one kind)."),
-        click.option("--leaf", is_flag=True, help="Only codes below which there is no other."),
-        click.option("--codes", type=click.Path(path_type=Path), help="Only the codes of this file, one on each line."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def split_options(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return those of a command's options that say how mentions are linked, and the others, that open a linker."""
-    options = {name: given.pop(name) for name in _LINKING}
-    if options["rerank"] and (options["reference"] or options["pipeline"] == "I"):
-        raise click.UsageError(
-            "--rerank chooses among neighbours too: it goes with --pipeline II and not with --reference"
-        )
-    if options["reference"] and (given["chapters"] or given["leaf"] or given["codes"]):
-        raise click.UsageError(
-            "--reference looks at every row, as the paper does: not with --chapter, --leaf or --codes"
-        )
-    options["subset"] = subset_of(**{name: given.pop(name) for name in ("chapters", "leaf", "codes")})
-    return options, given
-
-
-def subset_of(
-    *, kinds: Sequence[str] = (), chapters: Sequence[str] = (), leaf: bool = False, codes: Path | None = None
-) -> Subset | None:
-    """Return the part of a knowledge base that is asked for; None: all of it."""
-    from cielo.knowledge.building import read_codes
-    from cielo.knowledge.subsets import Subset
-
-    if not (kinds or chapters or leaf or codes):
-        return None
-    return Subset(
-        kinds=frozenset(kinds) or None,
-        chapters=frozenset(chapters) or None,
-        leaf=leaf,
-        codes=read_codes(codes) if codes else None,
-    )
-
-
-class Assignment(click.ParamType[tuple[str, str]]):
-    """A name and what belongs to it, written as NAME=VALUE."""
-
-    name = "NAME=VALUE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """Return the name and the value."""
-        if isinstance(value, tuple):
-            return value[0], value[1]
-        name, sign, rest = str(value).partition("=")
-        if not (name.strip() and sign and rest.strip()):
-            self.fail(f"got {value!r}, expected NAME=VALUE", param, ctx)
-        return name.strip(), rest.strip()
-
-
-class Size(click.ParamType[int]):
-    """A size in bytes, written as 3GB."""
-
-    name = "SIZE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number of bytes."""
-        from cielo.machine import parse_size
-
-        try:
-            return parse_size(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 def open_linker(**opening: Any) -> Linker:
     """Open a linker: see `cielo.link.linker.Linker.open`."""
     from cielo.link.linker import Linker  # loads CTranslate2 and ONNX Runtime: only where they are needed
@@ -173,20 +71,20 @@ def open_linker(**opening: Any) -> Linker:
 
 
 def require_codes(linker: Linker, subset: Subset | None) -> None:
-    """Refuse a part of the knowledge base without a single code: a chapter that is none, or codes of another edition.
+    """Refuse a subset without a single code: a chapter that is none, or codes of another edition.
 
     Raises:
         UsageError: saying what was expected.
     """
     if subset is not None and not linker.knowledge_base.count(subset):
         raise click.UsageError(
-            "no code of the knowledge base lies in the part that was asked for; chapters are Roman numerals of "
+            "no code of the knowledge base lies in the subset that was asked for; chapters are Roman numerals of "
             "ICD-10-CM or the first character of ICD-10-PCS, and --codes names codes of this edition"
         )
 
 
-def tell_problems(problems: Sequence[Problem]) -> None:
-    """Tell of a lexicon's lines that are not used, on standard error."""
+def report_problems(problems: Sequence[Problem]) -> None:
+    """Report the lines of a lexicon that are not used, on standard error."""
     for problem in problems[:_SHOWN]:
         click.echo(f"  lexicon, line {problem.line}: {problem.reason}", err=True)
     if len(problems) > _SHOWN:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cielo.bundle.layout import Bundle, default_bundle
-from cielo.cli.base import EXIT_FAILED, console, fail, main, model_options
+from cielo.cli.base import EXIT_FAILED, console, fail, main
+from cielo.cli.options import model_options
 from cielo.errors import ParityError
 from cielo.machine import processor_name
 

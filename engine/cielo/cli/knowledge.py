@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cielo.bundle.layout import Bundle, default_bundle
-from cielo.cli.base import EXIT_FAILED, EXIT_ROWS, Assignment, console, fail, main, subset_of, subset_options
+from cielo.cli.base import EXIT_FAILED, EXIT_ROWS, console, fail, main
+from cielo.cli.options import Assignment, subset_of, subset_options
 from cielo.errors import TableError
 from cielo.files import atomic_write
 

@@ -8,32 +8,30 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from cielo.cli.base import (
-    EXIT_ROWS,
-    UNVERIFIED,
+from cielo.cli.base import EXIT_ROWS, console, main, open_linker, report_problems, require_codes
+from cielo.cli.options import (
+    ALLOW_UNVERIFIED,
+    BUNDLE,
+    DECODINGS,
+    LEXICON,
     Size,
-    console,
+    link_options,
     linking_options,
-    main,
     model_options,
-    open_linker,
-    require_codes,
-    split_options,
-    tell_problems,
 )
-from cielo.errors import MentionError
-from cielo.records import Candidate, Link, Mention
+from cielo.errors import CieloError, MentionError
+from cielo.records import Candidate, Decoding, Link, Mention
 from cielo.tables import mentions as tables
 
 if TYPE_CHECKING:
     from cielo.link.linker import Linker
-
-_ROWS_AT_ONCE = 512
+    from cielo.options import LinkOptions
 
 
 @main.command()
@@ -46,27 +44,18 @@ _ROWS_AT_ONCE = 512
     "--format", "form", type=click.Choice(tables.FORMATS), help="Of --input and --output, where names don't tell."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--top-k", type=click.IntRange(1, 100), default=5, show_default=True, help="Candidates in a result.")
 @click.option(
-    "--decoding",
-    type=click.Choice(["published", "probable", "greedy"]),
-    help="The search; default: the bundle's own.",
+    "--decoding", type=click.Choice(DECODINGS), help="How outputs are searched for; default: the bundle's own."
 )
-@click.option(
-    "--bundle", type=click.Path(path_type=Path), envvar="CIELO_BUNDLE", help="Default: CIELO_BUNDLE, else the mini."
-)
-@click.option("--allow-unverified", is_flag=True, help=UNVERIFIED)
+@BUNDLE
+@ALLOW_UNVERIFIED
 @click.option(
     "--memory", type=Size(), help="Keep the process within this much memory, such as 3GB, by making batches smaller."
 )
 @click.option(
     "--cache", type=click.Path(dir_okay=False, path_type=Path), help="Keep links in this file; it holds no text."
 )
-@click.option(
-    "--lexicon",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Mentions and their codes, asked before the model.",
-)
+@LEXICON
 @linking_options
 @model_options
 def link(
@@ -77,9 +66,9 @@ def link(
     target: str,
     form: tables.Format | None,
     as_json: bool,
-    top_k: int,
+    decoding: Decoding | None,
     cache: Path | None,
-    **others: Any,
+    **given: Any,
 ) -> None:
     """Link one mention (TEXT), or the rows of a file (--input)."""
     if (text is None) == (source is None):
@@ -88,16 +77,16 @@ def link(
         raise click.UsageError(
             "--sentence and --json belong to one TEXT; rows bring their own, and --format names their form"
         )
-    options, opening = split_options(others)
-    options["top_k"], opening["cache"] = top_k, cache or True
+    options = link_options(given, decoding=decoding, neighbours="misses" if source is not None else "always")
+    opening = {**given, "cache": cache or True}
     if source is not None:
         _link_rows(source, target, form, kind, options, opening)
         return
     mention = Mention(text or "", sentence, kind)
     with open_linker(**opening) as linker:
-        require_codes(linker, options["subset"])
-        tell_problems(linker.lexicon_problems())
-        linked = linker.link([mention], **{**options, "neighbours": "always"})[0]
+        require_codes(linker, options.subset)
+        report_problems(linker.lexicon_problems())
+        linked = linker.link([mention], options)[0]
     if as_json:
         click.echo(json.dumps({"text": text, "sentence": sentence, **tables.link_columns(linked)}, ensure_ascii=False))
     else:
@@ -109,7 +98,7 @@ def _link_rows(
     target: str,
     form: tables.Format | None,
     kind: str | None,
-    options: dict[str, Any],
+    options: LinkOptions,
     opening: dict[str, Any],
 ) -> None:
     read_form = tables.format_of(source, form, None if target == "-" else tables.format_of(target, form))
@@ -118,13 +107,16 @@ def _link_rows(
 
     def outcomes(linker: Linker, rows: Iterable[tables.InputRow]) -> Iterator[dict[str, Any]]:
         nonlocal failed
-        for row, outcome in _link_in_order(linker, rows, kind, options):
-            failed += isinstance(outcome, str)
-            yield tables.output_row(row, outcome)
+        # Rows and mentions go in step: `link_each` reads ahead by a chunk, whose rows wait here.
+        waiting, handed = itertools.tee(rows)
+        mentions = (_mention_or_error(row, kind) for row in handed)
+        for row, outcome in zip(waiting, linker.link_each(mentions, options), strict=True):
+            failed += isinstance(outcome, CieloError)
+            yield tables.output_row(row, outcome if isinstance(outcome, Link) else str(outcome))
 
     with tables.open_input(source) as stream, open_linker(**opening) as linker, tables.open_output(target) as output:
-        require_codes(linker, options["subset"])
-        tell_problems(linker.lexicon_problems())
+        require_codes(linker, options.subset)
+        report_problems(linker.lexicon_problems())
         rows = _with_progress(tables.read_rows(stream, read_form), source, stream)
         tables.write_rows(output, write_form, outcomes(linker, rows))
     if failed:
@@ -132,27 +124,12 @@ def _link_rows(
         sys.exit(EXIT_ROWS)
 
 
-def _link_in_order(
-    linker: Linker, rows: Iterable[tables.InputRow], kind: str | None, options: dict[str, Any]
-) -> Iterator[tuple[tables.InputRow, Link | str]]:
-    """Link what can be linked of each stretch of rows, and answer every row in its place."""
-    source = iter(rows)
-    while batch := list(itertools.islice(source, _ROWS_AT_ONCE)):
-        mentions = [_mention_or_error(linker, row, kind) for row in batch]
-        links = iter(linker.link([mention for mention in mentions if isinstance(mention, Mention)], **options))
-        for row, mention in zip(batch, mentions, strict=True):
-            yield row, mention if isinstance(mention, str) else next(links)
-
-
-def _mention_or_error(linker: Linker, row: tables.InputRow, kind: str | None) -> Mention | str:
+def _mention_or_error(row: tables.InputRow, kind: str | None) -> Mention | MentionError:
     try:
         mention = row.mention()
-        if mention.kind is None and kind is not None:
-            mention = Mention(mention.text, mention.sentence, kind, mention.id)
-        linker.check(mention)
     except MentionError as error:
-        return str(error)
-    return mention
+        return error
+    return replace(mention, kind=kind) if mention.kind is None else mention
 
 
 def _with_progress(rows: Iterable[tables.InputRow], source: str, stream: BinaryIO) -> Iterator[tables.InputRow]:
@@ -204,9 +181,9 @@ def _show_link(linked: Link) -> None:
             evidence = ", ".join(_evidence(candidate))
             table.add_row(f"  {escape(candidate.code)}", candidate.kind, escape(candidate.description), evidence)
         out.print(table)
-    origin = linked.bundle
-    source = f"{origin.name}@{origin.sha256[:12]}, {origin.knowledge_base}"
-    how = f"pipeline {origin.pipeline}{', as in the paper' if origin.reference else ''}"
+    origin, bundle = linked.provenance, linked.provenance.bundle
+    source = f"{bundle.name}@{bundle.sha256[:12]}, {bundle.edition}"
+    how = f"pipeline {origin.pipeline}{', matched as in the paper' if origin.matching == 'published' else ''}"
     out.print(f"[dim]  {escape(source)}, {origin.decoding}, {how}, {origin.compute_type} on {origin.device}[/]")
 
 

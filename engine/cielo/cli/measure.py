@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cielo.bundle.layout import Bundle, default_bundle
-from cielo.cli.base import UNVERIFIED, Size, console, main, model_options, open_linker
+from cielo.cli.base import console, main, open_linker
+from cielo.cli.options import ALLOW_UNVERIFIED, Size, model_options
 from cielo.machine import processor_name
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _show_plans(found: Sequence[Measured], goal: Goal, bundle: Bundle) -> None:
 @click.option("--memory", type=Size(), help="Keep the process within this much memory, such as 3GB.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Raw samples go here.")
 @click.option("--html", "html_path", type=click.Path(dir_okay=False, path_type=Path), help="The report goes here.")
-@click.option("--allow-unverified", is_flag=True, help=UNVERIFIED)
+@ALLOW_UNVERIFIED
 @model_options
 def bench(
     bundle: Path | None,

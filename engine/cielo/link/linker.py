@@ -15,7 +15,8 @@ from typing import Self, TypeVar
 from cielo.bundle.budget import keep_within
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.stages import Stages, open_stages
-from cielo.cache.disk import CacheStats, ResultCache, key, open_cache
+from cielo.cache.disk import CacheStats, ResultCache, open_cache
+from cielo.cache.key import key
 from cielo.errors import CieloError, MentionError, OptionError, UnverifiedError
 from cielo.generation.ctranslate2 import SEARCHES, certain_first, resolve_device
 from cielo.generation.plan import ThreadPlan, plan_for, prepare_openmp
@@ -53,6 +54,7 @@ class Linker:
         provenance: Provenance,
         resolver: Resolver,
         *,
+        decoding: Decoding = "probable",
         max_distance: float = math.inf,
         cache: ResultCache | None = None,
         lexicon: Lexicon | None = None,
@@ -62,13 +64,15 @@ class Linker:
         Args:
             stages: the opened models and knowledge base, closed with the linker.
             plan: how the processors are used.
-            provenance: of its links, with the default decoding.
+            provenance: of its links; decoding, pipeline and matching are those of the options.
             resolver: over the same stages.
+            decoding: where options name none.
             max_distance: squared L2 distance above which no description counts as near, where options name none.
             cache: of links, closed with the linker; None: each is found anew.
             lexicon: asked before the model; None: there is none.
         """
         self.plan = plan
+        self._decoding: Decoding = decoding
         self._stages = stages
         self._provenance = provenance
         self._resolver = resolver
@@ -126,8 +130,8 @@ class Linker:
         target = _choose_device(opened, device, compute_type)
         if not allow_unverified:
             _require_parity(opened, target, compute_type)
-        options = LinkOptions(decoding=decoding or settings["decoding"])
-        provenance = _provenance(opened, target, compute_type, options)
+        decoding = LinkOptions(decoding=decoding or settings["decoding"]).decoding or "probable"
+        provenance = _provenance(opened, target, compute_type, decoding)
         plan = plan or plan_for(opened, target, compute_type, threads)
         listed = None if lexicon is None else read_lexicon(lexicon)
         stages = open_stages(opened, device=target, compute_type=compute_type, plan=plan)
@@ -142,6 +146,7 @@ class Linker:
                 Resolver(
                     stages.knowledge_base, stages.embedder, stages.indexes, stages.score, read_calibrations(opened)
                 ),
+                decoding=decoding,
                 max_distance=float(opened.manifest["index"]["max_distance"]),
                 cache=kept,
                 lexicon=listed,
@@ -170,7 +175,7 @@ class Linker:
         options = options or LinkOptions()
         return replace(
             self._provenance,
-            decoding=options.decoding or self._provenance.decoding,
+            decoding=options.decoding or self._decoding,
             pipeline=options.pipeline,
             matching=options.matching,
         )
@@ -187,7 +192,7 @@ class Linker:
         return all_problems(self._lexicon, lambda code, kind: self.knowledge_base.find(code, kind) is not None)
 
     @property
-    def calibrations(self) -> Mapping[Decoding, Calibration]:
+    def calibrations(self) -> Mapping[str, Calibration]:
         """The calibrations of the confidence that the bundle holds."""
         return self._resolver.calibrations
 
@@ -198,11 +203,13 @@ class Linker:
 
     def input_lengths(self, mentions: Sequence[Mention]) -> list[int]:
         """Return the tokens of each mention's prompt, ``</s>`` included."""
-        return [len(encoded.ids) for encoded in self._stages.tokenizer.encode(self._prompts(mentions))]
+        with self._guard.working():
+            return [len(encoded.ids) for encoded in self._stages.tokenizer.encode(self._prompts(mentions))]
 
     def output_lengths(self, links: Sequence[Link]) -> list[int]:
         """Return the tokens of each link's generated text, ``</s>`` included."""
-        return [len(self._stages.tokenizer.encode_target(link.generated)) + 1 for link in links]
+        with self._guard.working():
+            return [len(self._stages.tokenizer.encode_target(link.generated)) + 1 for link in links]
 
     def check(self, mention: Mention) -> None:
         """Refuse a mention that this linker cannot link.
@@ -307,10 +314,9 @@ class Linker:
         if options is not None and not isinstance(options, LinkOptions):
             raise OptionError(f"got options of type {type(options).__name__}, expected LinkOptions")
         options = options or LinkOptions()
-        provenance = self.provenance(options)
-        options = replace(options, decoding=provenance.decoding)
+        options = replace(options, decoding=options.decoding or self._decoding)
         limit = self._max_distance if options.max_distance is None else options.max_distance
-        request = LinkRequest(options, provenance, math.inf if options.matching == "published" else limit)
+        request = LinkRequest(options, self.provenance(options), math.inf if options.matching == "published" else limit)
         if options.min_confidence is not None and self._resolver.calibration(request) is None:
             raise CalibrationError(
                 "a least confidence was asked for, and the bundle was never calibrated for this decoding (nor is any "
@@ -393,7 +399,7 @@ class Linker:
 
     def _decode(self, encoded: list[Encoded], request: LinkRequest) -> list[list[Hypothesis]]:
         options = request.options
-        decoding: Decoding = options.decoding or "probable"
+        decoding = options.decoding or self._decoding
         # The best one alone is wanted: it may be found by a shorter way. Runners-up, and the margin over them that the
         # confidence looks at, need the beams.
         alone = options.top_k == 1 and not options.rerank and decoding not in self._resolver.calibrations
@@ -451,15 +457,14 @@ def _open_cache(cache: bool | Path, bundle: Bundle, provenance: Provenance) -> R
     return open_cache(path, knowledge_base=bundle.knowledge_base, provenance=provenance)
 
 
-def _provenance(bundle: Bundle, device: str, compute_type: str, options: LinkOptions) -> Provenance:
-    assert options.decoding is not None
+def _provenance(bundle: Bundle, device: str, compute_type: str, decoding: Decoding) -> Provenance:
     edition = str(bundle.manifest["knowledge_base"]["edition"])
     return Provenance(
         bundle=BundleIdentity(bundle.name, bundle.sha256, edition),
         backend="ctranslate2",
         compute_type=compute_type,
         device=device,
-        decoding=options.decoding,
+        decoding=decoding,
     )
 
 

@@ -22,7 +22,7 @@ from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work, candidate_of, decide, decide_ranked, distinct, merged
 from cielo.link.clock import Clock
 from cielo.link.confidence import Calibration, Features
-from cielo.records import Candidate, Concept, Decoding, Link, has_content
+from cielo.records import Candidate, Concept, Link, has_content
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import Index, Neighbour
 from cielo.text.prompt import strip_code_suffix
@@ -48,7 +48,7 @@ class Resolver:
         embedder: Embedder | None = None,
         indexes: Mapping[str, Index] | None = None,
         scorer: Scorer | None = None,
-        calibrations: Mapping[Decoding, Calibration] | None = None,
+        calibrations: Mapping[str, Calibration] | None = None,
     ) -> None:
         """Put a resolver together.
 
@@ -194,8 +194,7 @@ class Resolver:
         """Return the calibration that holds for this way of linking; None: it was never calibrated."""
         if request.is_published or request.options.rerank or request.options.subset is not None:
             return None
-        decoding = request.provenance.decoding
-        return None if decoding == "stored" else self.calibrations.get(decoding)
+        return self.calibrations.get(request.provenance.decoding)
 
     def _confidence(self, link: Link, request: LinkRequest) -> float | None:
         calibration = self.calibration(request)

@@ -29,7 +29,7 @@ _SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "
 _MENTION_COLUMNS = ("text", "sentence", "kind", "id")
 _RESULT_COLUMNS = (
     "code", "codes", "description", "title", "kind", "method", "match", "confidence", "generated", "log_prob",
-    "probability", "distance", "candidates", "truncated", "bundle", "error",
+    "probability", "distance", "candidates", "truncated", "provenance", "error",
 )  # fmt: skip
 _MAX_CELL = 1 << 28
 _MAX_NESTING = 64
@@ -291,7 +291,9 @@ def _cell(name: str, value: Any) -> str:
         return ""
     if name == "codes" and isinstance(value, list):
         return "|".join(value)
-    if name == "bundle" and isinstance(value, dict):
-        how = [value["decoding"], value["pipeline"], *(["reference"] if value["reference"] else [])]
-        return " ".join([f"{value['name']}@{value['sha256'][:12]}", *how])
+    if name == "provenance" and isinstance(value, dict):
+        bundle, how = value["bundle"], [value["decoding"], value["pipeline"]]
+        if value["matching"] == "published":
+            how.append("published matching")
+        return " ".join([f"{bundle['name']}@{bundle['sha256'][:12]}", *how])
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cielo.bundle.layout import default_bundle
 from cielo.cache import disk as module
 from cielo.cache.disk import (
     CacheError,
@@ -29,14 +30,15 @@ from cielo.cache.disk import (
     LayeredCache,
     MemoryCache,
     ResultCache,
-    key,
     load_secret,
     open_cache,
 )
+from cielo.cache.key import key
 from cielo.errors import BundleError
 from cielo.knowledge.base import KnowledgeBase, Row
 from cielo.machine import state_directory
-from cielo.records import BundleIdentity, Candidate, Concept, Evidence, Link, Mention, Timings
+from cielo.options import LinkOptions
+from cielo.records import BundleIdentity, Candidate, Concept, Evidence, Link, Mention, Provenance, Timings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -60,7 +62,10 @@ ROWS = [
 ]
 TITLES = {(row.kind, row.code): row.description for row in reversed(ROWS) if row.preferred}
 CONCEPTS = [Concept(row.code, row.description, row.kind, TITLES[row.kind, row.code]) for row in ROWS]
-IDENTITY = BundleIdentity("de prueba", "ab" * 32, "CIE-10-ES 2024", "probable", "int8", "cpu")
+PROVENANCE = Provenance(
+    BundleIdentity("de prueba", "ab" * 32, "CIE-10-ES 2024"), "ctranslate2", "int8", "cpu", "probable"
+)
+OTHER = dataclasses.replace(PROVENANCE, bundle=dataclasses.replace(PROVENANCE.bundle, sha256="cd" * 32))
 # A fault is told once; a test that expects none must not miss one.
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 SPAWN = multiprocessing.get_context("spawn")
@@ -102,7 +107,7 @@ def opened(tmp_path: Path, base: Path) -> Iterator[Callable[..., DiskCache]]:
     caches: list[DiskCache] = []
 
     def open_it(path: Path | None = None, **options: Any) -> DiskCache:
-        options = {"secret": SECRET, "identity": IDENTITY, **options}
+        options = {"secret": SECRET, "provenance": PROVENANCE, **options}
         cache = DiskCache(path or tmp_path / "cache.sqlite", base, **options)
         caches.append(cache)
         return cache
@@ -133,7 +138,7 @@ def link_to(number: int, **changes: Any) -> Link:
         log_prob=-0.1 - number / 3,
         distance=None,
         candidates=(candidate(concept, log_prob=-0.1 - number / 3), *others),
-        bundle=IDENTITY,
+        provenance=PROVENANCE,
     )
     return dataclasses.replace(link, **changes)
 
@@ -144,84 +149,6 @@ def digest(number: int) -> bytes:
 
 def links_to(count: int) -> dict[bytes, Link]:
     return {digest(number): link_to(number % len(ROWS)) for number in range(count)}
-
-
-def make_key(secret: bytes = SECRET, **changes: Any) -> bytes:
-    fields = {"prompt": "Genera", "kind": None, "top_k": 5, "neighbours": "misses", **changes}
-    identity = dataclasses.replace(
-        IDENTITY, **{name: fields.pop(name) for name in list(fields) if hasattr(IDENTITY, name)}
-    )
-    return key(secret, identity, prompt=fields.pop("prompt"), kind=fields.pop("kind"), settings=fields)
-
-
-class TestKeys:
-    @pytest.mark.parametrize(
-        "change",
-        [
-            {"prompt": "genera"}, {"prompt": "Genera "}, {"kind": "diagnosis"}, {"top_k": 6}, {"neighbours": "always"},
-            {"sha256": "ba" * 32}, {"decoding": "published"}, {"compute_type": "float32"}, {"device": "cuda"},
-            {"secret": bytes(32)}, {"pipeline": "I"}, {"reference": True}, {"rerank": True},
-        ],
-    )  # fmt: skip
-    def test_whatever_a_link_depends_on_gives_another_key(self, change: dict[str, Any]) -> None:
-        assert make_key(**change) != make_key()
-
-    def test_what_names_alone_differ_in_gives_the_same_key(self) -> None:
-        assert make_key(name="umbenannt", knowledge_base="Edition") == make_key()
-
-    def test_no_kind_is_not_a_kind_of_that_name(self) -> None:
-        assert len({make_key(kind=kind) for kind in (None, "null", "None", "")}) == 4
-
-    def test_keys_are_short_and_tell_nothing(self) -> None:
-        made = make_key(prompt=f"{MARKER} alta")
-        assert len(made) == 16
-        assert made == make_key(prompt=f"{MARKER} alta")
-
-    fields = st.tuples(
-        *[st.text(st.sampled_from('a",[]\\\x00 \u0301') | st.characters(), max_size=4)] * 4,
-        st.none() | st.sampled_from(["null", "a", '"', ""]),
-        st.integers(1, 12),
-    )
-
-    @given(fields, fields)
-    @settings(max_examples=300, deadline=None)
-    def test_two_keys_are_equal_where_all_fields_are(self, one: tuple[Any, ...], other: tuple[Any, ...]) -> None:
-        names = ("prompt", "neighbours", "sha256", "decoding", "kind", "top_k")
-        keys = [make_key(**dict(zip(names, fields, strict=True))) for fields in (one, other)]
-        assert (keys[0] == keys[1]) == (one == other)
-
-    @given(st.text(min_size=1), st.text(), st.text())
-    @settings(max_examples=200, deadline=None)
-    def test_a_border_between_fields_cannot_be_moved(self, moved: str, left: str, right: str) -> None:
-        assert make_key(neighbours=left + moved, prompt=right) != make_key(neighbours=left, prompt=moved + right)
-        assert make_key(kind=left + moved, prompt=right) != make_key(kind=left, prompt=moved + right)
-        assert make_key(top_k=1, neighbours="2" + left) != make_key(top_k=12, neighbours=left)
-
-    def test_two_halves_of_a_surrogate_pair_are_not_the_character(self) -> None:
-        assert make_key(prompt="\ud83d\ude00") != make_key(prompt="😀")
-
-    @pytest.mark.parametrize("changed", ["machine_key", "platform.python_version", "metadata.version"])
-    def test_another_processor_or_library_gives_another_key(
-        self, monkeypatch: pytest.MonkeyPatch, changed: str
-    ) -> None:
-        before = make_key()
-        monkeypatch.setattr(f"cielo.cache.disk.{changed}", lambda *_: "another")
-        module._surroundings.cache_clear()
-        try:
-            assert make_key() != before
-        finally:
-            monkeypatch.undo()
-            module._surroundings.cache_clear()
-        assert make_key() == before
-
-    def test_another_process_makes_the_same_key(self) -> None:
-        code = (
-            "from cielo.cache.disk import key\nfrom cielo.records import BundleIdentity\n"
-            "settings = {'neighbours': 'misses', 'top_k': 5}\n"
-            f"print(key({SECRET!r}, {IDENTITY!r}, prompt='ñ', kind='diagnosis', settings=settings).hex())"
-        )
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == make_key(prompt="ñ", kind="diagnosis").hex()
 
 
 def secret_in(directory: str, start: Any, results: Any) -> None:
@@ -425,7 +352,7 @@ ANY_LINK = st.builds(
     lambda first, **fields: Link(
         code=first and first.code, description=first and first.description, kind=first and first.kind,
         title=first and first.title,
-        bundle=dataclasses.replace(IDENTITY, **fields.pop("identity")), **fields,
+        provenance=dataclasses.replace(PROVENANCE, **fields.pop("asked")), **fields,
     ),
     first=st.none() | ANY_CONCEPT,
     codes=st.lists(st.sampled_from([row.code for row in ROWS]), max_size=5).map(tuple),
@@ -439,10 +366,10 @@ ANY_LINK = st.builds(
     confidence=st.none() | st.floats(0, 1),
     margin=st.none() | NUMBERS,
     tokens=st.integers(0, 128),
-    identity=st.fixed_dictionaries({
+    asked=st.fixed_dictionaries({
         "decoding": st.sampled_from(["probable", "published", "another ñ"]),
         "pipeline": st.sampled_from(["I", "II"]),
-        "reference": st.booleans(),
+        "matching": st.sampled_from(["tiered", "published"]),
     }),
 )  # fmt: skip
 
@@ -515,9 +442,9 @@ class TestDisk:
             {"candidates": (Candidate("R05", "Tos", "diagnosis", (MARKER,)),)},  # type: ignore[arg-type]
             {"candidates": (Candidate("R05", "Tos", "diagnosis", ("hypothesis",), log_prob=float("nan")),)},
             {"method": MARKER}, {"log_prob": float("nan")}, {"distance": float("nan")},
-            {"bundle": dataclasses.replace(IDENTITY, sha256="cd" * 32)},
-            {"bundle": dataclasses.replace(IDENTITY, compute_type="float32")},
-            {"bundle": dataclasses.replace(IDENTITY, device="cuda")},
+            {"provenance": OTHER},
+            {"provenance": dataclasses.replace(PROVENANCE, compute_type="float32")},
+            {"provenance": dataclasses.replace(PROVENANCE, device="cuda")},
         ],
     )  # fmt: skip
     def test_whatever_would_not_come_back_as_it_was_is_not_kept(
@@ -551,22 +478,22 @@ class TestDisk:
         assert entries_of(cache) == counted(cache) == 1_700
 
     def test_bundles_share_a_file_and_not_its_entries(self, opened: Callable[..., DiskCache]) -> None:
-        other = dataclasses.replace(IDENTITY, sha256="cd" * 32)
-        ours, theirs = opened(), opened(identity=other)
+        other = OTHER
+        ours, theirs = opened(), opened(provenance=other)
         ours.put_many({digest(0): link_to(0)})
-        theirs.put_many({digest(1): link_to(1, bundle=other)})
+        theirs.put_many({digest(1): link_to(1, provenance=other)})
         # Even the same key, which another bundle never has, does not give another bundle's rows.
-        assert theirs.get_many([digest(0), digest(1)]) == {digest(1): link_to(1, bundle=other)}
+        assert theirs.get_many([digest(0), digest(1)]) == {digest(1): link_to(1, provenance=other)}
         assert ours.get_many([digest(0), digest(1)]) == {digest(0): link_to(0)}
 
     def test_a_row_that_the_knowledge_base_lacks_is_a_miss(self, tmp_path: Path) -> None:
         base, path = tmp_path / "base.sqlite", tmp_path / "cache.sqlite"
         KnowledgeBase.build(base, ROWS)
-        with contextlib.closing(DiskCache(path, base, IDENTITY)) as cache:
+        with contextlib.closing(DiskCache(path, base, PROVENANCE)) as cache:
             cache.put_many(links_to(10))
         base.unlink()
         KnowledgeBase.build(base, ROWS[:1])
-        with contextlib.closing(DiskCache(path, base, IDENTITY)) as cache:
+        with contextlib.closing(DiskCache(path, base, PROVENANCE)) as cache:
             assert cache.get_many(links_to(10)) == {}
             assert cache.stats == CacheStats(misses=10)
 
@@ -592,7 +519,7 @@ class TestDisk:
     def test_it_needs_a_knowledge_base(self, tmp_path: Path) -> None:
         (tmp_path / "base.sqlite").write_text("no")
         with pytest.raises(BundleError, match=r"base\.sqlite cannot be opened as a knowledge base"):
-            DiskCache(tmp_path / "cache.sqlite", tmp_path / "base.sqlite", IDENTITY)
+            DiskCache(tmp_path / "cache.sqlite", tmp_path / "base.sqlite", PROVENANCE)
 
     @pytest.mark.parametrize("entries", [0, -1])
     def test_it_holds_at_least_one(self, opened: Callable[..., DiskCache], entries: int) -> None:
@@ -776,7 +703,7 @@ def days_of(cache: DiskCache, *keys: bytes) -> set[int]:
 
 class TestLayers:
     def test_without_a_file_the_cache_is_memory(self, tmp_path: Path, base: Path) -> None:
-        cache = open_cache(knowledge_base=base, identity=IDENTITY, entries=2)
+        cache = open_cache(knowledge_base=base, provenance=PROVENANCE, entries=2)
         cache.put_many(links_to(3))
         assert cache.get_many(links_to(3)) == {digest(1): link_to(1), digest(2): link_to(2)}
         cache.close()
@@ -785,12 +712,12 @@ class TestLayers:
     def test_what_the_file_does_not_take_is_in_memory(self, tmp_path: Path, base: Path) -> None:
         links = {digest(0): link_to(0), digest(1): link_to(1, generated=MARKER)}
         path = tmp_path / "cache.sqlite"
-        with contextlib.closing(open_cache(path, knowledge_base=base, identity=IDENTITY)) as cache:
+        with contextlib.closing(open_cache(path, knowledge_base=base, provenance=PROVENANCE)) as cache:
             assert cache.secret == load_secret()
             cache.put_many(links)
             assert cache.get_many([*links, digest(2)]) == links
             assert cache.stats == CacheStats(hits=2, misses=1)
-        with contextlib.closing(open_cache(path, knowledge_base=base, identity=IDENTITY)) as cache:
+        with contextlib.closing(open_cache(path, knowledge_base=base, provenance=PROVENANCE)) as cache:
             assert cache.get_many(links) == {digest(0): link_to(0)}
             assert cache.stats == CacheStats(hits=1, misses=1)
 
@@ -807,7 +734,7 @@ class TestLayers:
     def test_a_file_that_cannot_be_used_leaves_the_memory(self, tmp_path: Path, base: Path) -> None:
         (tmp_path / "file").touch()
         with pytest.warns(RuntimeWarning, match="cannot be read"):
-            cache = open_cache(tmp_path / "file" / "cache", knowledge_base=base, identity=IDENTITY)
+            cache = open_cache(tmp_path / "file" / "cache", knowledge_base=base, provenance=PROVENANCE)
         cache.put_many(links_to(3))
         assert cache.get_many(links_to(3)) == links_to(3)
         cache.close()
@@ -828,8 +755,8 @@ class TestPrivacy:
             link_to(7, method="semantic", generated="Urquizu"),
             link_to(4, candidates=(Candidate("R05", "esplenomegalia", "diagnosis", ("hypothesis",)),)),
         ]
-        cache = open_cache(path, knowledge_base=base, identity=IDENTITY)
-        keys = [key(cache.secret, IDENTITY, prompt=prompt, kind=None, settings={"top_k": 5}) for prompt in prompts]
+        cache = open_cache(path, knowledge_base=base, provenance=PROVENANCE)
+        keys = [key(cache.secret, PROVENANCE, LinkOptions(), prompt=prompt, kind=None) for prompt in prompts]
         cache.put_many(dict(zip(keys, links, strict=True)))
         assert len(cache.get_many(keys)) == 6
         while_open = contents_of(tmp_path)
@@ -878,24 +805,24 @@ def mini_links(
     linker: Linker, cache: ResultCache, mentions: list[Mention], **options: Any
 ) -> tuple[list[Link], list[int]]:
     """Link as the linker does with a cache; return the rows that were found in it, too."""
-    settings = {"top_k": options.get("top_k", 5), "neighbours": options.get("neighbours", "misses")}
-    identity = linker.identity(options.get("decoding"))
+    given = LinkOptions(**options)
+    provenance = linker.provenance(given)
     prompts = [linker._stages.prompt(mention.text, mention.sentence) for mention in mentions]
     keys = [
-        key(cache.secret, identity, prompt=prompt, kind=mention.kind, settings=settings)
+        key(cache.secret, provenance, given, prompt=prompt, kind=mention.kind)
         for prompt, mention in zip(prompts, mentions, strict=True)
     ]
     known = cache.get_many(keys)
     missing = [mention for entry, mention in zip(keys, mentions, strict=True) if entry not in known]
-    fresh = linker.link(missing, **options)
+    fresh = linker.link(missing, given)
     new = dict(zip((entry for entry in keys if entry not in known), fresh, strict=True))
     cache.put_many(new)
     links = [dataclasses.replace({**known, **new}[entry], id=None, timings=Timings()) for entry in keys]
     return links, [row for row, entry in enumerate(keys) if entry in known]
 
 
-def read_in_another_process(path: str, base: str, identity: BundleIdentity, keys: list[bytes], results: Any) -> None:
-    cache = DiskCache(Path(path), Path(base), identity)
+def read_in_another_process(path: str, base: str, provenance: Provenance, keys: list[bytes], results: Any) -> None:
+    cache = DiskCache(Path(path), Path(base), provenance)
     results.put(cache.get_many(keys))
     cache.close()
 
@@ -930,12 +857,15 @@ class TestMini:
     def test_a_hit_equals_a_fresh_link(
         self, linker: Linker, mentions: list[Mention], tmp_path: Path, options: dict[str, Any]
     ) -> None:
-        fresh = [dataclasses.replace(link, id=None, timings=Timings()) for link in linker.link(mentions, **options)]
-        path, base = tmp_path / "cache.sqlite", linker.bundle.knowledge_base
-        with contextlib.closing(open_cache(path, knowledge_base=base, identity=linker.identity())) as cache:
+        fresh = [
+            dataclasses.replace(link, id=None, timings=Timings())
+            for link in linker.link(mentions, LinkOptions(**options))
+        ]
+        path, base = tmp_path / "cache.sqlite", default_bundle() / "knowledge_base.sqlite"
+        with contextlib.closing(open_cache(path, knowledge_base=base, provenance=linker.provenance())) as cache:
             assert mini_links(linker, cache, mentions, **options) == (fresh, [])
             assert mini_links(linker, cache, mentions, **options) == (fresh, list(range(len(mentions))))
-        with contextlib.closing(DiskCache(path, base, linker.identity())) as cache:
+        with contextlib.closing(DiskCache(path, base, linker.provenance())) as cache:
             links, hits = mini_links(linker, cache, mentions, **options)
             assert len(hits) >= 24  # all that were generated as a description
             assert [links[row] for row in hits] == [fresh[row] for row in hits]
@@ -943,14 +873,14 @@ class TestMini:
     def test_a_hit_in_another_process_equals_a_fresh_link(
         self, linker: Linker, mentions: list[Mention], tmp_path: Path
     ) -> None:
-        path, base = tmp_path / "cache.sqlite", linker.bundle.knowledge_base
+        path, base = tmp_path / "cache.sqlite", default_bundle() / "knowledge_base.sqlite"
         links = linker.link(mentions)
-        with contextlib.closing(DiskCache(path, base, linker.identity())) as cache:
+        with contextlib.closing(DiskCache(path, base, linker.provenance())) as cache:
             cache.put_many({digest(row): link for row, link in enumerate(links)})
             here = cache.get_many(map(digest, range(len(links))))
         results = SPAWN.Queue()
         keys = list(map(digest, range(len(links))))
-        with processes(1, read_in_another_process, str(path), str(base), linker.identity(), keys, results):
+        with processes(1, read_in_another_process, str(path), str(base), linker.provenance(), keys, results):
             there = results.get(timeout=PATIENCE)
         assert len(there) >= 24
         assert there == here
@@ -967,7 +897,9 @@ class TestMini:
 
     def test_no_word_of_a_mention_is_in_the_file(self, linker: Linker, mentions: list[Mention], tmp_path: Path) -> None:
         path = tmp_path / "cache.sqlite"
-        cache = open_cache(path, knowledge_base=linker.bundle.knowledge_base, identity=linker.identity())
+        cache = open_cache(
+            path, knowledge_base=default_bundle() / "knowledge_base.sqlite", provenance=linker.provenance()
+        )
         links, _ = mini_links(linker, cache, mentions)
         words = {
             word
@@ -1141,7 +1073,7 @@ class TestDamage:
         path = tmp_path_factory.mktemp("killed") / "cache.sqlite"
         links = list(links_to(300).items())
         for half in (links[:150], links[150:]):
-            cache = DiskCache(path, base, IDENTITY, secret=SECRET)
+            cache = DiskCache(path, base, PROVENANCE, secret=SECRET)
             cache.put_many(dict(half))
             files = contents_of(path.parent)
             cache.close()
@@ -1178,7 +1110,7 @@ class TestDamage:
             path = Path(directory, "cache.sqlite")
             before = path.read_bytes()
             try:
-                cache = DiskCache(path, base, IDENTITY, secret=SECRET)
+                cache = DiskCache(path, base, PROVENANCE, secret=SECRET)
             except CacheError:  # no longer to be told from somebody else's file
                 assert path.read_bytes() == before
                 return
@@ -1411,7 +1343,7 @@ from test_cache import *
 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    cache = DiskCache(Path({str(tmp_path / "cache.sqlite")!r}), Path({str(base)!r}), IDENTITY, secret=SECRET)
+    cache = DiskCache(Path({str(tmp_path / "cache.sqlite")!r}), Path({str(base)!r}), PROVENANCE, secret=SECRET)
     cache.put_many(links_to(10))
     for _ in range(3):
         cache.put_many(links_to(3_000))
@@ -1423,7 +1355,7 @@ print(len(caught), caught[0].message)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("1 the result cache")
         assert "links are found without it" in done.stdout
-        with contextlib.closing(DiskCache(tmp_path / "cache.sqlite", base, IDENTITY, secret=SECRET)) as cache:
+        with contextlib.closing(DiskCache(tmp_path / "cache.sqlite", base, PROVENANCE, secret=SECRET)) as cache:
             assert cache.get_many(links_to(3_000)) == links_to(10)
             assert works(cache)
 
@@ -1549,7 +1481,7 @@ def hammer_file(path: str, base: str, number: int, start: Any) -> None:
     warnings.simplefilter("error")
     module._BUSY_SECONDS = 60.0  # on a busy machine
     start.wait()
-    cache = DiskCache(Path(path), Path(base), IDENTITY, secret=SECRET, entries=30)
+    cache = DiskCache(Path(path), Path(base), PROVENANCE, secret=SECRET, entries=30)
     run_threads(2, hammer, cache, 25)
     mine = {digest(1_000 + number): link_to(number)}
     cache.put_many(mine)
@@ -1558,7 +1490,7 @@ def hammer_file(path: str, base: str, number: int, start: Any) -> None:
 
 
 def write_for_ever(path: str, base: str, begun: Any) -> None:
-    cache = DiskCache(Path(path), Path(base), IDENTITY, secret=SECRET, entries=200)
+    cache = DiskCache(Path(path), Path(base), PROVENANCE, secret=SECRET, entries=200)
     for start in range(0, 1_000_000, 50):
         cache.put_many({digest(number): link_to(number % len(ROWS)) for number in range(start, start + 50)})
         if start == 500:
@@ -1588,7 +1520,7 @@ class TestConcurrency:
 
             def open_and_use(path: Path, barrier: threading.Barrier) -> None:
                 barrier.wait()
-                with contextlib.closing(DiskCache(path, base, IDENTITY, secret=SECRET)) as cache:
+                with contextlib.closing(DiskCache(path, base, PROVENANCE, secret=SECRET)) as cache:
                     cache.put_many(links_to(5))
                     assert cache.get_many(links_to(5)) == links_to(5)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from cielo.errors import MentionError, TableError
-from cielo.records import BundleIdentity, Candidate, Link, Mention
+from cielo.records import BundleIdentity, Candidate, Link, Mention, Provenance
 from cielo.tables import mentions as tables
 from cielo.tables.mentions import FORMATS, InputRow, output_row, read_rows, write_rows
 from hypothesis import example, given, settings
@@ -58,7 +58,9 @@ def make_link(**changes: Any) -> Link:
         "code": "0210", "codes": ("0210", "3E03"), "description": "derivación coronaria", "kind": "procedure",
         "method": "exact", "generated": "derivación coronaria", "log_prob": -0.5, "distance": None,
         "candidates": (Candidate("0210", "derivación coronaria", "procedure", "hypothesis", log_prob=-0.5),),
-        "bundle": BundleIdentity("mini", "ab" * 32, "2024", "probable", "int8", "cpu"),
+        "provenance": Provenance(
+            BundleIdentity("mini", "ab" * 32, "2024"), "ctranslate2", "int8", "cpu", "probable"
+        ),
     }  # fmt: skip
     return Link(**{**fields, **changes})
 
@@ -336,7 +338,7 @@ class TestOutputRows:
         row = output_row(InputRow(1, {"id": "1", "text": "fiebre"}), make_link())
         assert list(row) == [
             "id", "text", "code", "codes", "description", "title", "kind", "method", "match", "confidence", "generated",
-            "log_prob", "probability", "distance", "candidates", "truncated", "bundle",
+            "log_prob", "probability", "distance", "candidates", "truncated", "provenance",
         ]  # fmt: skip
         assert row["codes"] == ("0210", "3E03")
 
@@ -370,13 +372,13 @@ class TestOutputRows:
         row = json.loads(line)
         assert row["codes"] == ["0210", "3E03"]
         assert row["candidates"][0]["evidence"] == "hypothesis"
-        assert row["bundle"]["name"] == "mini"
+        assert row["provenance"]["bundle"]["name"] == "mini"
 
     @pytest.mark.parametrize("form", ["csv", "tsv"])
     def test_cells_show_lists_and_numbers_as_text(self, form: tables.Format) -> None:
         (row,) = read(write(form, [output_row(InputRow(1, {"text": "a"}), make_link())]), form)
         assert row.values["codes"] == "0210|3E03"
-        assert row.values["bundle"] == "mini@abababababab probable II"
+        assert row.values["provenance"] == "mini@abababababab probable II"
         assert row.values["truncated"] == "false"
         assert (row.values["log_prob"], row.values["distance"], row.values["error"]) == ("-0.5", "", "")
         assert json.loads(row.values["candidates"])[0]["code"] == "0210"

@@ -28,7 +28,7 @@ _BUSY = 0.5  # of the processors, wanted by others: from there on a page warns
 
 def to_html(report: dict[str, Any]) -> str:
     """Return the page of a report (`BenchResult.to_dict`)."""
-    bundle = report["bundle"]
+    bundle = report["provenance"]["bundle"]
     title = f"{bundle['name']}@{bundle['sha256'][:12]}"
     sections = (
         _header(report),
@@ -46,21 +46,21 @@ def to_html(report: dict[str, Any]) -> str:
 
 
 def _header(report: dict[str, Any]) -> str:
-    bundle, system = report["bundle"], report["system"]
+    provenance, bundle, system = report["provenance"], report["provenance"]["bundle"], report["system"]
     origin = (
-        bundle["knowledge_base"],
-        f"decoding {bundle['decoding']}",
-        f"{bundle['compute_type']}, {bundle['device']}",
+        bundle["edition"],
+        f"decoding {provenance['decoding']}",
+        f"{provenance['compute_type']}, {provenance['device']}",
     )
     made = report["made"].replace("T", " ").replace("+00:00", " UTC")
-    place = (*_processors(system, bundle), f"{system['cores']} core(s)", made)
+    place = (*_processors(system, provenance), f"{system['cores']} core(s)", made)
     lines = (" · ".join(origin), " · ".join(place))
     return header(f"cielo {report['cielo']} · bench", bundle["name"], f"@{bundle['sha256'][:12]}", lines)
 
 
-def _processors(system: dict[str, Any], bundle: dict[str, Any]) -> list[str]:
+def _processors(system: dict[str, Any], provenance: dict[str, Any]) -> list[str]:
     """Name the processor, and before it the GPUs where one of them does the work."""
-    return [*(system["gpus"] if bundle["device"] == "cuda" else ()), system["processor"]]
+    return [*(system["gpus"] if provenance["device"] == "cuda" else ()), system["processor"]]
 
 
 def _by_name(scenarios: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -294,7 +294,7 @@ def _memory(report: dict[str, Any]) -> str:
         else "of samples, 20 a second, which a short peak escapes"
     )
     read = f"Resident memory of the whole process, model included. The peak is the most during the scenario, {how}."
-    if report["bundle"]["device"] == "cuda":
+    if report["provenance"]["device"] == "cuda":
         read += " The memory of the GPU, where the model lies, is not in it."
     shown = table(("", "steady", "peak"), rows)
     return f'<h2>Memory</h2>\n<div class="card narrow">{shown}<p class="read">{read}</p></div>\n'
@@ -349,7 +349,7 @@ def _machine(system: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _run(report: dict[str, Any]) -> list[tuple[str, str]]:
-    settings, workload, bundle = report["settings"], report["workload"], report["bundle"]
+    settings, workload, bundle = report["settings"], report["workload"], report["provenance"]["bundle"]
     own = "cielo’s own" if workload["name"] == "default" else "a file"
     left_out = f", {workload['left_out']:,} row(s) left out" if workload["left_out"] else ""
     methods: dict[str, int] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cielo.errors import CieloError
-from cielo.records import BundleIdentity
+from cielo.records import Provenance
 from cielo.workbench.bench import figures
 from cielo.workbench.bench.page import to_html
 from cielo.workbench.bench.scenarios import STAGES, Outcome
@@ -42,7 +42,7 @@ class BenchResult:
     Attributes:
         made: when it began, in UTC.
         cielo: the version of cielo.
-        bundle: what the linker's links name as their origin.
+        provenance: what the linker's links name as their origin.
         plan: the thread plan.
         system: see `cielo.workbench.bench.system.describe_system`.
         settings: of the run.
@@ -54,7 +54,7 @@ class BenchResult:
 
     made: str
     cielo: str
-    bundle: BundleIdentity
+    provenance: Provenance
     plan: Mapping[str, Any]
     system: Mapping[str, Any]
     settings: Mapping[str, Any]
@@ -69,7 +69,7 @@ class BenchResult:
             "schema": SCHEMA,
             "made": self.made,
             "cielo": self.cielo,
-            "bundle": self.bundle.to_dict(),
+            "provenance": self.provenance.to_dict(),
             "plan": dict(self.plan),
             "system": dict(self.system),
             "settings": dict(self.settings),
@@ -180,8 +180,8 @@ def show(result: BenchResult, console: Console) -> None:
     report = result.to_dict()
     scenarios = report["scenarios"]
     unit = figures.Unit(value for entry in scenarios for value in (entry["latency"] or {"p50": None}).values())
-    bundle = report["bundle"]
-    title = f"{bundle['name']}@{bundle['sha256'][:12]}, {bundle['decoding']}, {bundle['compute_type']}"
+    provenance, bundle = report["provenance"], report["provenance"]["bundle"]
+    title = f"{bundle['name']}@{bundle['sha256'][:12]}, {provenance['decoding']}, {provenance['compute_type']}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("scenario", no_wrap=True)
     names = ("p50", "p90", "p95", "p99", "max")

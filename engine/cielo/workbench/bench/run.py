@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cielo.records import BundleIdentity, Link, Mention
+from cielo.records import Link, Mention, Provenance
 from cielo.workbench.bench.report import BenchResult, Measurement, check_writable, show, write_reports
 from cielo.workbench.bench.scenarios import (
     Clock,
@@ -53,7 +53,7 @@ class Measurable(Links, Protocol):
     def cache_stats(self) -> CacheStats:
         """What its cache did; a linker that is measured has none."""
 
-    def identity(self) -> BundleIdentity:
+    def provenance(self) -> Provenance:
         """Return what its links name as their origin."""
 
     def check(self, mention: Mention, /) -> None:
@@ -195,7 +195,7 @@ def run_bench(
     return BenchResult(
         made=made.isoformat(timespec="seconds"),
         cielo=system["libraries"].get("cielo", "not installed"),
-        bundle=linker.identity(),
+        provenance=linker.provenance(),
         plan=linker.plan.to_dict(),
         system=system,
         settings={**asdict(settings), "scenarios": list(settings.scenarios)},

@@ -308,7 +308,7 @@ def _seconds(value: object) -> str:
 
 def _comparisons(told: Mapping[str, Any]) -> str:
     entries = [entry for entry in _entries(told.get("comparisons")) if _known(entry.get("difference")) is not None]
-    missed = _missed(_mapping(told.get("reference_missed")))
+    missed = _missed(_mapping(told.get("published_missed")))
     if not entries:
         return f'<h2>Comparisons</h2>\n<div class="card"><p>{markup(missed)}</p></div>\n' if missed else ""
     against = _words(entries[0].get("against"))

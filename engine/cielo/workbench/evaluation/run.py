@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Unpack
+from typing import Any
 
 from cielo.errors import MentionError
 from cielo.knowledge.codes import System
+from cielo.link.candidates import LinkRequest, Work
+from cielo.link.clock import Clock
 from cielo.link.linker import Linker
-from cielo.link.resolver import Asked, Clock, LinkOptions, Resolver, Work
-from cielo.records import BundleIdentity, Hypothesis, Link, Pipeline
+from cielo.link.resolver import Resolver
+from cielo.options import LinkOptions
+from cielo.records import BundleIdentity, Hypothesis, Link, Provenance
 from cielo.text.normal import fold_spaces
 from cielo.text.tokenizer import Encoded
 from cielo.workbench.evaluation.records import Annotated, Corpus, Outcome, Skipped
 
 _AT_ONCE = 512
-_TOP_K = 5
 _SCORE_ERROR = 1e-4  # of the mean log-probability of a token: the tolerance of parity
 
 
@@ -59,7 +62,7 @@ def linkable(corpus: Corpus, linker: Linker) -> Corpus:
 
 
 def link_corpus(
-    linker: Linker, corpus: Corpus, name: str, seen: frozenset[str] | None = None, **options: Unpack[LinkOptions]
+    linker: Linker, corpus: Corpus, name: str, seen: frozenset[str] | None = None, options: LinkOptions | None = None
 ) -> Run:
     """Link every mention of a corpus.
 
@@ -71,21 +74,28 @@ def link_corpus(
         options: of the linker.
     """
     start = time.perf_counter()
-    links = tuple(linker.link_iter((entry.mention for entry in corpus.mentions), **options))
+    links = tuple(linker.link_iter((entry.mention for entry in corpus.mentions), options))
     seconds = time.perf_counter() - start
     outcomes = tuple(_outcome(entry, link, seen) for entry, link in zip(corpus.mentions, links, strict=True))
-    identity = links[0].bundle if links else linker.identity(options.get("decoding"))
-    return Run(name, {**identity.to_dict(), **_settings(linker, options)}, outcomes, links, seconds)
+    options = options or LinkOptions()
+    settings = {**_flat(linker.provenance(options)), **_settings(linker, options)}
+    return Run(name, settings, outcomes, links, seconds)
+
+
+def _flat(provenance: Provenance) -> dict[str, Any]:
+    """Return a provenance as one level of names and values, as the report shows it."""
+    told = provenance.to_dict()
+    return {**told.pop("bundle"), **told}
 
 
 def _settings(linker: Linker, options: LinkOptions) -> dict[str, Any]:
-    """Return what was asked for beyond what a link's identity tells, ready for JSON."""
-    subset = options.get("subset")
-    asked = options.get("lexicon", True) and not options.get("reference")  # the paper has none
+    """Return what was asked for beyond what a link's provenance tells, ready for JSON."""
+    subset = options.subset
+    asked = options.lexicon and options.matching != "published"  # the paper has none
     return {
-        "top_k": options.get("top_k", _TOP_K),
-        "rerank": bool(options.get("rerank")),
-        "min_confidence": options.get("min_confidence"),
+        "top_k": options.top_k,
+        "rerank": options.rerank,
+        "min_confidence": options.min_confidence,
         "subset": None if subset is None else {
             "chapters": sorted(subset.chapters or ()), "leaf": subset.leaf,
             "codes": None if subset.codes is None else len(subset.codes),
@@ -136,23 +146,20 @@ class Replay:
         self,
         corpus: Corpus,
         name: str,
-        *,
-        pipeline: Pipeline,
-        reference: bool,
+        options: LinkOptions,
         seen: frozenset[str] | None = None,
-        top_k: int = _TOP_K,
     ) -> Run:
         """Resolve the stored output of each mention; an empty one is an answer of none."""
-        identity = BundleIdentity(
-            self.encoder, self.encoder_sha256, self.edition, "stored", "", "", pipeline, reference
-        )
-        asked = Asked(identity, float("inf") if reference else self.max_distance, top_k)
+        bundle = BundleIdentity(self.encoder, self.encoder_sha256, self.edition)
+        provenance = Provenance(bundle, "", "", "", "stored", options.pipeline, options.matching)
+        limit = math.inf if options.matching == "published" else self.max_distance
+        request = LinkRequest(options, provenance, limit)
         links: list[Link] = []
         for start in range(0, len(corpus.mentions), _AT_ONCE):
             part = corpus.mentions[start : start + _AT_ONCE]
-            links += self.resolver.resolve([_stored(entry) for entry in part], asked, Clock())
+            links += self.resolver.resolve([_stored(entry) for entry in part], request, Clock())
         outcomes = [_outcome(entry, link, seen) for entry, link in zip(corpus.mentions, links, strict=True)]
-        return Run(name, {**identity.to_dict(), "top_k": top_k}, tuple(_without_probability(outcomes)))
+        return Run(name, {**_flat(provenance), "top_k": options.top_k}, tuple(_without_probability(outcomes)))
 
 
 def _stored(entry: Annotated) -> Work:

@@ -62,7 +62,7 @@ def summarize(
              **compare(runs[0].outcomes, run.outcomes, resamples=resamples).to_dict()}
             for run in runs[1:]
         ],
-        "reference_missed": _missed(runs),
+        "published_missed": _missed(runs),
     }  # fmt: skip
 
 

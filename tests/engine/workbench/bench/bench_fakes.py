@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from cielo.cache.disk import CacheStats
 from cielo.errors import MentionError
 from cielo.generation.plan import ThreadPlan
-from cielo.records import BundleIdentity, Link, Mention, Timings
+from cielo.records import BundleIdentity, Link, Mention, Provenance, Timings
 from cielo.workbench.bench.scenarios import Clock
 
 MARKER = "Zutanito"
-IDENTITY = BundleIdentity("de prueba <1>", "ab" * 32, "CIE-10-ES 2024", "probable", "int8", "cpu")
+PROVENANCE = Provenance(
+    BundleIdentity("de prueba <1>", "ab" * 32, "CIE-10-ES 2024"), "ctranslate2", "int8", "cpu", "probable"
+)
 
 
 class FakeTime:
@@ -47,8 +49,8 @@ class FakeLinker:
     def cache_stats(self) -> CacheStats:
         return CacheStats(self.hits)
 
-    def identity(self) -> BundleIdentity:
-        return IDENTITY
+    def provenance(self) -> Provenance:
+        return PROVENANCE
 
     def check(self, mention: Mention) -> None:
         if mention.kind not in (None, "diagnosis"):
@@ -73,7 +75,7 @@ class FakeLinker:
 def make_link(mention: Mention, timings: Timings) -> Link:
     method = "exact" if len(mention.text) % 2 else "none"
     return Link(
-        "R50", ("R50",), MARKER, "diagnosis", method, f"{MARKER} {mention.text}", -0.5, None, (), IDENTITY, timings
+        "R50", ("R50",), MARKER, "diagnosis", method, f"{MARKER} {mention.text}", -0.5, None, (), PROVENANCE, timings
     )  # fmt: skip
 
 

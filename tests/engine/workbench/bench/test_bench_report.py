@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_fakes import IDENTITY, MARKER, FakeLinker, FakeTime, make_mentions
+from bench_fakes import MARKER, PROVENANCE, FakeLinker, FakeTime, make_mentions
 from cielo.errors import CieloError
 from cielo.workbench.bench import figures, plots
 from cielo.workbench.bench.page import to_html
@@ -85,7 +85,7 @@ class TestJson:
 
     def test_it_names_what_was_measured_and_where(self, result: BenchResult) -> None:
         report = result.to_dict()
-        assert report["bundle"] == IDENTITY.to_dict()
+        assert report["provenance"] == PROVENANCE.to_dict()
         assert report["plan"]["replicas"] == 2
         assert report["system"]["libraries"]["numpy"]
         assert report["workload"] == {
@@ -226,7 +226,7 @@ class TestPage:
         report["system"]["gpus"] = ["NVIDIA Nadie 1"]
         head = to_html(report).partition("</header>")[0]
         assert "NVIDIA" not in head
-        report["bundle"]["device"] = "cuda"
+        report["provenance"]["device"] = "cuda"
         page = to_html(report)
         assert "NVIDIA Nadie 1" in page.partition("</header>")[0]
         assert "memory of the GPU" in page

@@ -153,7 +153,7 @@ def test_the_mini_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         )
         sha256 = linker.bundle.sha256
     report = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
-    assert report["bundle"]["sha256"] == sha256
+    assert report["provenance"]["bundle"]["sha256"] == sha256
     assert report["workload"]["mentions"] == 512
     for entry in report["scenarios"]:
         assert entry["cached"] == 0

@@ -17,6 +17,7 @@ from cielo.knowledge.subsets import Subset
 from cielo.link.confidence import FEWEST, TERMS, Calibration, CalibrationError
 from cielo.link.linker import Linker
 from cielo.link.resolver import features_of
+from cielo.options import LinkOptions
 from cielo.workbench.evaluation.calibrate import calibrate, write_calibrated
 from cielo.workbench.evaluation.corpora import read_corpus
 from cielo.workbench.evaluation.records import Corpus
@@ -69,7 +70,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_search_is_calibrated_by_its_own_links(linker: Linker, corpus: Corpus, fitted: dict[str, Any]) -> None:
     assert list(fitted) == ["probable", "greedy"]
     for decoding in ("probable", "greedy"):
-        run = link_corpus(linker, corpus, "n", decoding=decoding)  # type: ignore[arg-type]
+        run = link_corpus(linker, corpus, "n", options=LinkOptions(decoding=decoding))  # type: ignore[arg-type]
         told = fitted[decoding]["model"]
         answered = [outcome for outcome in run.outcomes if outcome.code is not None]
         assert told["mentions"] == len(answered)
@@ -94,26 +95,26 @@ def test_links_have_a_confidence_where_the_bundle_was_calibrated_for_them(
     calibrated: Path, linker: Linker, corpus: Corpus, fitted: dict[str, Any]
 ) -> None:
     mentions = [entry.mention for entry in corpus.mentions[:20]]
-    assert not linker.is_calibrated()
+    assert not linker.calibrations
     assert {link.confidence for link in linker.link(mentions)} == {None}
     model = Calibration.from_dict(fitted["probable"]["model"])
     with Linker.open(calibrated, threads=1, cache=False) as opened:
-        assert opened.is_calibrated() and not opened.is_calibrated("reference")
+        assert list(opened.calibrations) == ["probable"]
         for link in opened.link(mentions):
             features = features_of(link)
             assert (features is None) == (link.code is None)
             if features is not None:
                 assert link.confidence == pytest.approx(model.confidence(features))
                 assert 0 <= link.confidence <= 1
-        least = opened.link(mentions, min_confidence=1.0)
+        least = opened.link(mentions, LinkOptions(min_confidence=1.0))
         assert {(link.code, link.method) for link in least} == {(None, "none")}
         # It was not fitted for these, and so says nothing of them.
         others: list[dict[str, Any]] = [
-            {"decoding": "published"}, {"decoding": "greedy"}, {"reference": True}, {"rerank": True},
+            {"decoding": "published"}, {"decoding": "greedy"}, {"matching": "published"}, {"rerank": True},
             {"subset": Subset(kinds=frozenset({"diagnosis"}))},
         ]  # fmt: skip
         for options in others:
-            assert {link.confidence for link in opened.link(mentions[:3], **options)} == {None}, options
+            assert {link.confidence for link in opened.link(mentions[:3], LinkOptions(**options))} == {None}, options
 
 
 def test_the_copy_differs_in_the_calibration_alone(bare: Path, calibrated: Path, fitted: dict[str, Any]) -> None:

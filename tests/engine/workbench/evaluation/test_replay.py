@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.errors import BundleError, TableError
+from cielo.options import LinkOptions
 from cielo.records import Mention
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import Index
@@ -107,7 +108,7 @@ def split(run: Run, corpus: Corpus, name: str = "test") -> dict[str, Any]:
 
 
 def test_pipeline_one_by_hand(replay: Replay, corpus: Corpus) -> None:
-    run = replay.run(corpus, "stored", pipeline="I", reference=False)
+    run = replay.run(corpus, "stored", LinkOptions(pipeline="I"))
     assert answers(run) == ["T68", "6A4Z0ZZ", "BW20", "BW20", "A01", None, None, "0DTJ", None]
     assert ranked(run) == [
         ("T68",), ("6A4Z0ZZ", "6A4Z"), ("BW20", "BW201ZZ"), ("BW20", "BW201ZZ"), ("A01", "A01.0"),
@@ -128,7 +129,7 @@ def test_pipeline_one_by_hand(replay: Replay, corpus: Corpus) -> None:
 
 
 def test_pipeline_one_as_published_by_hand(replay: Replay, corpus: Corpus) -> None:
-    run = replay.run(corpus, "stored", pipeline="I", reference=True)
+    run = replay.run(corpus, "stored", LinkOptions(pipeline="I", matching="published"))
     assert answers(run) == ["T68", "6A4Z", "BW20", "BW20", "A01", None, None, "0DTJ", None]
     assert all(len(codes) <= 1 for codes in ranked(run))  # the first row alone
     found = split(run, corpus)
@@ -141,7 +142,7 @@ def test_pipeline_one_as_published_by_hand(replay: Replay, corpus: Corpus) -> No
 def test_seen_and_unseen_by_hand(replay: Replay, corpus: Corpus) -> None:
     # Runs of spaces apart, the training mentions' texts are those of rows 1, 3 and 7: `tifoideas` is another text.
     training = Corpus(tuple(Annotated(Mention(text), ("A00",)) for text in SEEN))
-    run = replay.run(corpus, "stored", pipeline="I", reference=False, seen=seen_texts([training]))
+    run = replay.run(corpus, "stored", LinkOptions(pipeline="I"), seen=seen_texts([training]))
     seen, unseen = split(run, corpus, "test_seen"), split(run, corpus, "test_unseen")
     assert (seen["count"], unseen["count"], split(run, corpus)["count"]) == (3, 6, 9)
     assert seen["pli"] == pytest.approx(100 * 2 / 3)
@@ -152,7 +153,7 @@ def test_seen_and_unseen_by_hand(replay: Replay, corpus: Corpus) -> None:
 
 
 def test_pipeline_two_by_hand(replay: Replay, corpus: Corpus) -> None:
-    run = replay.run(corpus, "stored", pipeline="II", reference=False)
+    run = replay.run(corpus, "stored", LinkOptions(pipeline="II"))
     assert answers(run) == ["T68", "6A4Z0ZZ", "BW20", "BW20", "A01", "M54.5", None, "0DTJ", None]
     methods = [outcome.method for outcome in run.outcomes]
     assert methods == ["exact"] * 5 + ["semantic", "none", "exact", "none"]
@@ -170,7 +171,7 @@ def test_pipeline_two_by_hand(replay: Replay, corpus: Corpus) -> None:
 
 
 def test_pipeline_two_as_published_answers_however_far_the_nearest_is(replay: Replay, corpus: Corpus) -> None:
-    run = replay.run(corpus, "stored", pipeline="II", reference=True)
+    run = replay.run(corpus, "stored", LinkOptions(pipeline="II", matching="published"))
     assert answers(run)[:8] == ["T68", "6A4Z", "BW20", "BW20", "A01", "M54.5", None, "0DTJ"]
     last = run.outcomes[8]
     assert last.method == "semantic"
@@ -196,9 +197,9 @@ def test_as_published_queries_are_in_lower_case_and_search_is_exact(
         raise AssertionError("the graph was searched")
 
     monkeypatch.setattr(Embedder, "embed", spy)
-    replay.run(corpus, "stored", pipeline="II", reference=False)
+    replay.run(corpus, "stored", LinkOptions(pipeline="II"))
     monkeypatch.setattr(Index, "search", refuse)
-    replay.run(corpus, "stored", pipeline="II", reference=True)
+    replay.run(corpus, "stored", LinkOptions(pipeline="II", matching="published"))
     assert asked == [["Lumbagos no especificados", "Qwertz uiop"], ["lumbagos no especificados", "qwertz uiop"]]
 
 
@@ -207,7 +208,7 @@ def test_as_published_the_nearest_description_is_that_of_brute_force(replay: Rep
     assert embedder is not None
     texts = [line.split("\t")[1] for line in PROCEDURES.splitlines()[1:]]  # as they are written, not in lower case
     near = embedder.embed(texts) @ embedder.embed(["qwertz uiop"])[0]
-    outcome = replay.run(corpus, "stored", pipeline="II", reference=True).outcomes[8]
+    outcome = replay.run(corpus, "stored", LinkOptions(pipeline="II", matching="published")).outcomes[8]
     assert outcome.description == texts[int(np.argmax(near))]
     assert outcome.distance == pytest.approx(2 - 2 * float(near.max()), abs=1e-4)
 
@@ -216,21 +217,21 @@ def test_a_mention_without_a_kind_is_answered_from_all_tables(replay: Replay, tm
     file = tmp_path / "predictions.csv"
     file.write_text("text,code,pred\nfrío,6A4Z,hipotermia\nfrío,6A4Z,Hipotermia\n", encoding="utf-8")
     corpus = read_corpus(file)
-    run = replay.run(corpus, "stored", pipeline="I", reference=False)
+    run = replay.run(corpus, "stored", LinkOptions(pipeline="I"))
     # To the letter in the order of the tables (T68, then 6A4Z0ZZ for the capital), then in normal form.
     assert ranked(run) == [("6A4Z", "T68", "6A4Z0ZZ"), ("T68", "6A4Z0ZZ", "6A4Z")]
-    assert answers(replay.run(corpus, "stored", pipeline="I", reference=True)) == ["T68", "T68"]
+    assert answers(replay.run(corpus, "stored", LinkOptions(pipeline="I", matching="published"))) == ["T68", "T68"]
 
 
 def test_top_k_bounds_the_candidates(replay: Replay, corpus: Corpus) -> None:
-    run = replay.run(corpus, "stored", pipeline="I", reference=False, top_k=1)
+    run = replay.run(corpus, "stored", LinkOptions(pipeline="I", top_k=1))
     assert ranked(run)[3] == ("BW20",)
     assert run.settings["top_k"] == 1
     assert split(run, corpus)["mrr"] == pytest.approx(100 * 4 / 9)
 
 
 def test_nothing_is_claimed_that_a_stored_output_does_not_tell(replay: Replay, corpus: Corpus) -> None:
-    run = replay.run(corpus, "stored", pipeline="II", reference=False)
+    run = replay.run(corpus, "stored", LinkOptions(pipeline="II"))
     assert {(outcome.probability, outcome.confidence) for outcome in run.outcomes} == {(None, None)}
     assert run.links == ()
     assert run.seconds is None
@@ -240,8 +241,8 @@ def test_nothing_is_claimed_that_a_stored_output_does_not_tell(replay: Replay, c
 
 def test_more_rows_than_are_resolved_at_once(replay: Replay, corpus: Corpus) -> None:
     many = Corpus(corpus.mentions * 60)
-    assert answers(replay.run(many, "stored", pipeline="I", reference=False)) == 60 * answers(
-        replay.run(corpus, "stored", pipeline="I", reference=False)
+    assert answers(replay.run(many, "stored", LinkOptions(pipeline="I"))) == 60 * answers(
+        replay.run(corpus, "stored", LinkOptions(pipeline="I"))
     )
 
 

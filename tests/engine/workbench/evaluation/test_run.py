@@ -10,11 +10,12 @@ import pytest
 from cielo.knowledge.subsets import Subset
 from cielo.link.lexicon import read_lexicon
 from cielo.link.linker import Linker
-from cielo.records import BundleIdentity, Link, Mention
+from cielo.options import LinkOptions
+from cielo.records import BundleIdentity, Link, Mention, Provenance
 from cielo.workbench.evaluation.records import Annotated, Corpus, Skipped
 from cielo.workbench.evaluation.run import Run, link_corpus, linkable, missed_share
 
-IDENTITY = BundleIdentity("b", "0", "kb", "reference", "float32", "cpu")
+PROVENANCE = Provenance(BundleIdentity("b", "0", "kb"), "ctranslate2", "float32", "cpu", "published")
 CORPUS = Corpus(
     (
         Annotated(
@@ -36,18 +37,18 @@ def linker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linker]:
 
 
 def link(log_prob: float | None, tokens: int = 1, generated: str = "") -> Link:
-    return Link(None, (), None, None, "none", generated, log_prob, None, (), IDENTITY, tokens=tokens)
+    return Link(None, (), None, None, "none", generated, log_prob, None, (), PROVENANCE, tokens=tokens)
 
 
 def run_of(*links: Link) -> Run:
-    return Run("a run", IDENTITY.to_dict(), (), links)
+    return Run("a run", PROVENANCE.to_dict(), (), links)
 
 
 def test_outcomes_are_those_of_the_links_in_the_order_of_the_mentions(linker: Linker) -> None:
-    run = link_corpus(linker, CORPUS, "a name", frozenset({"fiebre"}), lexicon=False)
+    run = link_corpus(linker, CORPUS, "a name", frozenset({"fiebre"}), LinkOptions(lexicon=False))
     assert run.name == "a name"
     assert run.seconds is not None and run.seconds > 0
-    links = linker.link([entry.mention for entry in CORPUS.mentions], lexicon=False)
+    links = linker.link([entry.mention for entry in CORPUS.mentions], LinkOptions(lexicon=False))
     for outcome, found, entry in zip(run.outcomes, links, CORPUS.mentions, strict=True):
         assert outcome.annotated.mention == entry.mention
         assert (outcome.code, outcome.kind, outcome.method) == (found.code, found.kind, found.method)
@@ -68,9 +69,9 @@ def test_seen_is_not_known_without_training_mentions(linker: Linker) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({}, {"decoding": "probable", "pipeline": "II", "reference": False, "rerank": False, "top_k": 5}),
+        ({}, {"decoding": "probable", "pipeline": "II", "matching": "tiered", "rerank": False, "top_k": 5}),
         ({"decoding": "greedy", "pipeline": "I", "top_k": 3}, {"decoding": "greedy", "pipeline": "I", "top_k": 3}),
-        ({"reference": True}, {"reference": True, "lexicon": None, "subset": None}),
+        ({"matching": "published"}, {"matching": "published", "lexicon": None, "subset": None}),
         ({"lexicon": False}, {"lexicon": None}),
         ({"rerank": True}, {"rerank": True, "min_confidence": None}),
         ({"min_confidence": 0.5}, {"rerank": False, "min_confidence": 0.5}),
@@ -81,7 +82,7 @@ def test_seen_is_not_known_without_training_mentions(linker: Linker) -> None:
     ],
 )
 def test_settings_say_what_was_asked_for(linker: Linker, options: dict[str, Any], told: dict[str, Any]) -> None:
-    settings = link_corpus(linker, CORPUS, "n", **options).settings
+    settings = link_corpus(linker, CORPUS, "n", options=LinkOptions(**options)).settings
     assert {name: settings[name] for name in told} == told
 
 
@@ -90,8 +91,8 @@ def test_the_lexicon_answers_where_it_is_asked(linker: Linker) -> None:
     assert (second.method, second.code, second.generated, second.probability) == ("lexicon", "R50.9", "", None)
     assert "lexicon" not in (first.method, third.method)
     assert link_corpus(linker, CORPUS, "n").settings["lexicon"] == linker.lexicon_sha256
-    for options in ({"lexicon": False}, {"reference": True}):
-        run = link_corpus(linker, CORPUS, "n", **options)  # type: ignore[arg-type]
+    for options in (LinkOptions(lexicon=False), LinkOptions(matching="published")):
+        run = link_corpus(linker, CORPUS, "n", options=options)
         assert {outcome.method for outcome in run.outcomes}.isdisjoint({"lexicon"})
 
 
@@ -108,7 +109,7 @@ def test_mentions_of_another_kind_are_passed_over_and_named(linker: Linker) -> N
 
 
 def test_an_empty_corpus_gives_an_empty_run(linker: Linker) -> None:
-    run = link_corpus(linker, Corpus(()), "n", decoding="greedy")
+    run = link_corpus(linker, Corpus(()), "n", options=LinkOptions(decoding="greedy"))
     assert (run.outcomes, run.links, run.settings["decoding"]) == ((), (), "greedy")
 
 
@@ -137,8 +138,8 @@ def test_nothing_to_compare_is_no_share() -> None:
 
 
 def test_a_better_output_by_the_scores_of_the_linker_itself(linker: Linker) -> None:
-    reference = link_corpus(linker, CORPUS, "n", decoding="published", lexicon=False)
-    greedy = link_corpus(linker, CORPUS, "n", decoding="greedy", lexicon=False)
+    reference = link_corpus(linker, CORPUS, "n", options=LinkOptions(decoding="published", lexicon=False))
+    greedy = link_corpus(linker, CORPUS, "n", options=LinkOptions(decoding="greedy", lexicon=False))
     told = missed_share(reference, [greedy])
     assert told is not None and told["prompts"] == 3
     means = [

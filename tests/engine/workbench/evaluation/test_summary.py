@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from cielo.records import BundleIdentity, Link, Mention
+from cielo.records import BundleIdentity, Link, Mention, Provenance
 from cielo.workbench.evaluation.records import Annotated, Corpus, Outcome, Skipped
 from cielo.workbench.evaluation.run import Run
 from cielo.workbench.evaluation.summary import corpus_hash, summarize
@@ -131,7 +131,7 @@ def test_a_comparison_with_the_first_run_by_hand() -> None:
 
 def test_a_single_run_is_compared_with_nothing() -> None:
     found = told(run_of(*OUTCOMES))
-    assert (found["comparisons"], found["reference_missed"]) == ([], None)
+    assert (found["comparisons"], found["published_missed"]) == ([], None)
 
 
 def test_runs_on_other_mentions_and_no_mentions_are_refused() -> None:
@@ -142,8 +142,8 @@ def test_runs_on_other_mentions_and_no_mentions_are_refused() -> None:
 
 
 def link(log_prob: float) -> Link:
-    identity = BundleIdentity("b", "0", "kb", "reference", "float32", "cpu")
-    return Link(None, (), None, None, "none", "", log_prob, None, (), identity, tokens=1)
+    provenance = Provenance(BundleIdentity("b", "0", "kb"), "ctranslate2", "float32", "cpu", "published")
+    return Link(None, (), None, None, "none", "", log_prob, None, (), provenance, tokens=1)
 
 
 def test_what_the_reference_search_missed_is_found_whichever_run_comes_first() -> None:
@@ -154,15 +154,15 @@ def test_what_the_reference_search_missed_is_found_whichever_run_comes_first() -
     ranked = Run("p, re-ranked", {**SETTINGS, "rerank": True}, one, (link(-1.0),))
     missed = {"prompts": 1, "missed": 1, "share": 100.0}
     for runs in ([reference, better], [better, reference], [better, again, reference]):
-        assert told(*runs)["reference_missed"] == missed
+        assert told(*runs)["published_missed"] == missed
     # A run that changes nothing of the search, or the order alone, is not another search.
     for runs in ([reference, again], [reference, ranked], [better], [better, ranked]):
-        assert told(*runs)["reference_missed"] is None
+        assert told(*runs)["published_missed"] is None
 
 
 def test_stored_outputs_have_no_search_to_compare() -> None:
     stored = run_of(*OUTCOMES, decoding="published")
-    assert told(stored, run_of(*OUTCOMES))["reference_missed"] is None
+    assert told(stored, run_of(*OUTCOMES))["published_missed"] is None
 
 
 PLACED = (

@@ -1,0 +1,89 @@
+"""``cielo calibrate``: what a confidence is worth, fitted on annotated mentions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cielo.bundle.layout import Bundle
+from cielo.cli import corpora
+from cielo.cli.base import console, main, open_linker
+from cielo.cli.options import ALLOW_UNVERIFIED, model_options
+from cielo.errors import BundleError
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("corpus", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Directory of the calibrated bundle.")
+@click.option("--overwrite", is_flag=True, help="Replace what stands at --output; it may be BUNDLE itself.")
+@click.option(
+    "--decoding",
+    "decodings",
+    multiple=True,
+    type=click.Choice(["published", "probable"]),
+    help="Default: the bundle's own. May be repeated.",
+)
+@ALLOW_UNVERIFIED
+@corpora.CORPUS
+@corpora.SPLIT
+@corpora.CUIS
+@model_options
+def calibrate(
+    bundle: Path,
+    corpus: Path,
+    output: Path,
+    overwrite: bool,
+    decodings: tuple[Any, ...],
+    form: str | None,
+    split: str | None,
+    cui_map: Path | None,
+    **opening: Any,
+) -> None:
+    """Fit the confidence of BUNDLE's links on the annotated mentions of CORPUS, and keep it in a bundle.
+
+    The mentions should be of the kind that is to be coded, and not those that the model was trained on.
+    """
+    from cielo.workbench.evaluation.calibrate import calibrate as fit
+    from cielo.workbench.evaluation.calibrate import write_calibrated
+    from cielo.workbench.evaluation.run import linkable
+    from cielo.workbench.evaluation.summary import corpus_hash
+
+    if output.exists() and not overwrite:  # before the work, not after it
+        raise BundleError(f"{output} exists; name another output, or --overwrite it")
+    mapped = corpora.read_map(cui_map)
+    annotated = corpora.read(corpus, form, split, mapped)
+    with open_linker(bundle=bundle, cache=False, **opening) as linker, console(stderr=True).status("calibrating"):
+        annotated = linkable(annotated, linker)
+        corpora.require_mentions(annotated, corpora.NONE_LINKABLE)
+        chosen = decodings or (linker.provenance().decoding,)
+        found = fit(linker, annotated, chosen, data=corpus_hash(annotated))
+    for decoding, entry in found.items():
+        _show_reliability(decoding, entry["reliability"])
+    written = write_calibrated(Bundle.open(bundle), output, found, overwrite=overwrite)
+    click.echo(f"{click.format_filename(written.path)}: bundle {written.name}@{written.sha256[:12]}")
+    corpora.report_skipped([annotated], mapped)
+
+
+def _show_reliability(decoding: str, told: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    calibrated, raw = told["calibrated"], told["raw"]
+    title = (
+        f"{decoding}: confidence of {told['mentions']:,} links, each by a calibration that did not see its text; "
+        f"calibration error {calibrated['expected_calibration_error']:.3f} "
+        f"(of the bare probability {raw['expected_calibration_error']:.3f})"
+    )
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("confidence", "mean", "right", "mentions"):
+        table.add_column(name, justify="right")
+    for entry in calibrated["bins"]:
+        table.add_row(
+            f"{entry['low']:.3f}-{entry['high']:.3f}", f"{entry['confidence']:.3f}", f"{entry['accuracy']:.3f}",
+            str(entry["count"]),
+        )  # fmt: skip
+    out = console()
+    out.print(title)
+    out.print(table)

@@ -1,0 +1,72 @@
+"""What the commands share that read annotated corpora."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cielo.cli.base import EXIT_ROWS
+from cielo.errors import TableError
+
+if TYPE_CHECKING:
+    from cielo.workbench.evaluation.corpora import CuiMap
+    from cielo.workbench.evaluation.records import Corpus
+
+_FORMATS = ("codiesp", "sentences", "e3c", "brat", "rows")
+_SHOWN = 10
+_REASONS = 3
+NONE_LINKABLE = "no mention of the corpus can be linked"
+CORPUS = click.option("--format", "form", type=click.Choice(_FORMATS), help="Default: as its contents tell.")
+SPLIT = click.option("--split", help="Of CodiEsp (train, dev, test), where a folder holds several.")
+CUIS = click.option("--cui-map", type=click.Path(path_type=Path),
+                     help="CUIs to codes (cui,code or ClinIDMap's layout), for corpora with CUIs.")  # fmt: skip
+
+
+def read(path: Path, form: Any, split: str | None, cui_map: CuiMap | None) -> Corpus:
+    """Return the annotated mentions of a corpus.
+
+    Raises:
+        TableError: where there is none.
+    """
+    from cielo.workbench.evaluation.corpora import read_corpus
+
+    corpus = read_corpus(path, form, split=split, cui_map=cui_map)
+    require_mentions(corpus, f"{path}: no annotated mention could be read")
+    return corpus
+
+
+def read_map(path: Path | None) -> CuiMap | None:
+    """Return the table of CUIs, if one is named."""
+    from cielo.workbench.evaluation.corpora import read_cui_map
+
+    return None if path is None else read_cui_map(path)
+
+
+def require_mentions(corpus: Corpus, message: str) -> None:
+    """Refuse a corpus without a mention.
+
+    Raises:
+        TableError: with the first reasons why they were passed over.
+    """
+    if not corpus.mentions:
+        reasons = [f"{entry.place}: {entry.reason}" for entry in corpus.skipped[-_REASONS:]]
+        if corpus.uncoded:
+            reasons.append(f"{corpus.uncoded:,} mentions whose CUI no table maps")
+        raise TableError(f"{message} ({'; '.join(reasons) or 'there is none'})")
+
+
+def report_skipped(corpora: Sequence[Corpus], cui_map: CuiMap | None) -> None:
+    """Say what of the corpora and of the table of CUIs was passed over; if anything was, end with exit code 3."""
+    skipped = [*(cui_map.skipped if cui_map else ()), *(entry for corpus in corpora for entry in corpus.skipped)]
+    for entry in skipped[:_SHOWN]:
+        click.echo(f"  skipped: {entry.place}: {entry.reason}", err=True)
+    if len(skipped) > _SHOWN:
+        click.echo(f"  skipped: {len(skipped) - _SHOWN:,} more", err=True)
+    if uncoded := sum(corpus.uncoded for corpus in corpora):
+        click.echo(f"  left out: {uncoded:,} mentions whose CUI no table maps", err=True)
+    if skipped:
+        sys.exit(EXIT_ROWS)

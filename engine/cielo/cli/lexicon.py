@@ -1,0 +1,97 @@
+"""``cielo lexicon``: a table of mentions and their codes, made of corpora, and checked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cielo.bundle.layout import Bundle, default_bundle
+from cielo.cli import corpora
+from cielo.cli.base import EXIT_ROWS, main, report_problems
+from cielo.cli.options import BUNDLE
+from cielo.files import sha256_of
+
+
+@main.group()
+def lexicon() -> None:
+    """A table of mentions and their codes, asked before the model."""
+
+
+@lexicon.command()
+@click.argument("paths", metavar="CORPORA...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="TSV, or CSV by name.")
+@click.option(
+    "--minimum-count",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="How often a mention must have been given its code.",
+)
+@click.option(
+    "--minimum-purity",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="The share of a mention's annotations that must agree.",
+)
+@click.option("--any-kind", is_flag=True, help="Make no difference between kinds.")
+@corpora.CORPUS
+@corpora.SPLIT
+@corpora.CUIS
+@BUNDLE
+def build(
+    paths: tuple[Path, ...],
+    output: Path,
+    minimum_count: int,
+    minimum_purity: float,
+    any_kind: bool,
+    bundle: Path | None,
+    cui_map: Path | None,
+    **reading: Any,
+) -> None:
+    """Make a lexicon of the mentions of CORPORA that annotators nearly always gave the same code."""
+    from cielo.link import lexicon as module
+
+    mapped = corpora.read_map(cui_map)
+    Bundle.open(bundle or default_bundle())  # before anything is written
+    read = [corpora.read(path, cui_map=mapped, **reading) for path in paths]
+    annotations = [
+        (entry.mention.text, entry.mention.kind, entry.codes[0]) for corpus in read for entry in corpus.mentions
+    ]
+    made = module.build(annotations, minimum_count=minimum_count, minimum_purity=minimum_purity, by_kind=not any_kind)
+    module.write_lexicon(output, made.entries)
+    click.echo(
+        f"{click.format_filename(output)}: {len(made.entries):,} texts from {made.annotations:,} annotations; "
+        f"left out: {len(made.too_rare):,} too rare, {len(made.conflicts):,} with codes that disagree, "
+        f"{made.unusable:,} unusable"
+    )
+    _check(output, bundle)
+    corpora.report_skipped(read, mapped)
+
+
+@lexicon.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@BUNDLE
+def check(file: Path, bundle: Path | None) -> None:
+    """Report the lines of FILE that cannot be used, disagree, or name a code that the knowledge base lacks."""
+    if _check(file, bundle):
+        sys.exit(EXIT_ROWS)
+
+
+def _check(file: Path, bundle: Path | None) -> int:
+    from cielo.knowledge.base import KnowledgeBase
+    from cielo.link import lexicon as module
+
+    read = module.read_lexicon(file)
+    base = KnowledgeBase(Bundle.open(bundle or default_bundle()).knowledge_base)
+    try:
+        problems = module.all_problems(read, lambda code, kind: base.find(code, kind) is not None)
+    finally:
+        base.close()
+    counts = f"{len(read.entries):,} entries, {len(problems):,} problems"
+    click.echo(f"{click.format_filename(file)}: {counts}, sha256 {sha256_of(file)[:12]}")
+    report_problems(problems)
+    return len(problems)

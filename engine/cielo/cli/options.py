@@ -1,0 +1,119 @@
+"""What commands have in common on their lines: options, and the records that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from cielo.knowledge.subsets import Subset
+    from cielo.options import LinkOptions
+
+UNVERIFIED = "Use a compute type although its parity was not shown."
+DECODINGS = ("published", "probable", "greedy")
+BUNDLE = click.option("--bundle", type=click.Path(path_type=Path), envvar="CIELO_BUNDLE",
+                      help="Default: CIELO_BUNDLE, else the mini.")  # fmt: skip
+LEXICON = click.option("--lexicon", type=click.Path(dir_okay=False, path_type=Path),
+                       help="Mentions and their codes, asked before the model.")  # fmt: skip
+ALLOW_UNVERIFIED = click.option("--allow-unverified", is_flag=True, help=UNVERIFIED)
+
+_LINKING = ("top_k", "pipeline", "matching", "rerank", "min_confidence", "max_distance")
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of where a model runs: device, compute_type, threads."""
+    for option in (
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+        click.option("--compute-type", metavar="TYPE", help="Of the generator; default: the bundle's own."),
+        click.option("--threads", type=click.IntRange(1), help="Processor threads; default: all."),
+    ):
+        command = option(command)
+    return command
+
+
+def linking_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of how mentions are linked, but the decoding; `link_options` makes the record of them."""
+    for option in (
+        click.option("--top-k", type=int, default=5, show_default=True, help="The most candidates in a link."),
+        click.option("--pipeline", type=click.Choice(["I", "II"]), default="II", show_default=True,
+                     help="I: exact matches alone; II: the nearest description for what has none."),
+        click.option("--matching", type=click.Choice(["tiered", "published"]), default="tiered", show_default=True,
+                     help="tiered: literal text, then normal form; published: match and search as the paper does."),
+        click.option("--rerank", is_flag=True, help="Order the candidates by the generator's own likelihood of them."),
+        click.option("--min-confidence", type=float, metavar="SHARE",
+                     help="Answer none where the calibrated confidence is lower."),
+        click.option("--max-distance", type=float, metavar="DISTANCE",
+                     help="Answer none where the nearest description is farther; default: the bundle's own."),
+    ):  # fmt: skip
+        command = option(command)
+    return subset_options(command)
+
+
+def subset_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a subset of the codes; `subset_of` makes the record of them."""
+    for option in (
+        click.option("--chapter", "chapters", multiple=True, metavar="CHAPTER",
+                     help="Only codes of this chapter (IX; of procedures the first character; kind:X for one kind)."),
+        click.option("--leaf", is_flag=True, help="Only codes below which there is no other."),
+        click.option("--codes", type=click.Path(path_type=Path), help="Only the codes of this file, one on each line."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def link_options(given: dict[str, Any], **others: Any) -> LinkOptions:
+    """Take the options of `linking_options` out of a command's, and return them as the linker's record."""
+    from cielo.options import LinkOptions
+
+    subset = subset_of(**{name: given.pop(name) for name in ("chapters", "leaf", "codes")})
+    return LinkOptions(subset=subset, **{name: given.pop(name) for name in _LINKING}, **others)
+
+
+def subset_of(
+    *, kinds: Sequence[str] = (), chapters: Sequence[str] = (), leaf: bool = False, codes: Path | None = None
+) -> Subset | None:
+    """Return the subset of the codes that is asked for; None: all of them."""
+    from cielo.knowledge.building import read_codes
+    from cielo.knowledge.subsets import Subset
+
+    if not (kinds or chapters or leaf or codes):
+        return None
+    return Subset(
+        kinds=frozenset(kinds) or None,
+        chapters=frozenset(chapters) or None,
+        leaf=leaf,
+        codes=read_codes(codes) if codes else None,
+    )
+
+
+class Assignment(click.ParamType[tuple[str, str]]):
+    """A name and what belongs to it, written as NAME=VALUE."""
+
+    name = "NAME=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Return the name and the value."""
+        if isinstance(value, tuple):
+            return value[0], value[1]
+        name, sign, rest = str(value).partition("=")
+        if not (name.strip() and sign and rest.strip()):
+            self.fail(f"got {value!r}, expected NAME=VALUE", param, ctx)
+        return name.strip(), rest.strip()
+
+
+class Size(click.ParamType[int]):
+    """A size in bytes, written as 3GB."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes."""
+        from cielo.machine import parse_size
+
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
