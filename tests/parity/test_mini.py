@@ -11,7 +11,8 @@ import pytest
 import torch
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.files import sha256_of
-from cielo.generation.ctranslate2 import DECODINGS, SEARCHES, CTranslate2Generator
+from cielo.generation.ctranslate2 import CTranslate2Generator
+from cielo.generation.searches import DECODINGS, SEARCHES
 from cielo.knowledge.base import KnowledgeBase
 from cielo.link.linker import Linker
 from cielo.parity.checks import References, run_checks

@@ -220,7 +220,7 @@ def _evaluate_links(corpus: Corpus, seen: frozenset[str] | None, given: dict[str
 
 def _ways(linker: Linker, decodings: str | None, beside: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the name of each run and the linker's options for it."""
-    from cielo.generation.ctranslate2 import SEARCHES
+    from cielo.generation.searches import SEARCHES
 
     names = [name.strip() for name in (decodings or linker.identity().decoding).split(",")]
     unknown = [name for name in names if name not in SEARCHES]

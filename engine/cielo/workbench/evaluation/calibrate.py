@@ -9,10 +9,10 @@ from typing import Any
 
 from cielo.bundle.layout import CALIBRATION, Bundle, amend
 from cielo.errors import BundleError
-from cielo.generation.ctranslate2 import Decoding
 from cielo.link.confidence import fit, reliability
 from cielo.link.linker import Linker
 from cielo.link.resolver import features_of
+from cielo.records import Decoding
 from cielo.workbench.evaluation.records import Corpus
 from cielo.workbench.evaluation.run import Run, link_corpus
 from cielo.workbench.evaluation.scores import is_right
