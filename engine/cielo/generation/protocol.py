@@ -1,7 +1,7 @@
 """What a generator is to the rest of the package, and what a backend says about itself.
 
 A backend is one library that can run the model. It is registered in `cielo.generation.backends`; everything outside
-this folder asks it what it can do, and knows nothing else of it. `tests/engine/generation/contract.py` is the same
+this folder asks it what it can do, and knows nothing else of it. `tests/engine/generation/backend_contract.py` is the same
 two protocols in tests.
 """
 
