@@ -1,8 +1,8 @@
 """What a generator is to the rest of the package, and what a backend says about itself.
 
 A backend is one library that can run the model. It is registered in `cielo.generation.backends`; everything outside
-this folder asks it what it can do, and knows nothing else of it. `tests/engine/generation/backend_contract.py` is the same
-two protocols in tests.
+this folder asks it what it can do, and knows nothing else of it. `tests/engine/generation/backend_contract.py` says
+the same two protocols in tests.
 """
 
 from __future__ import annotations
