@@ -24,8 +24,9 @@ from typing import Any
 import click
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.stages import open_stages
-from cielo.generation.ctranslate2 import SEARCHES, Generator, certain_first, is_certain
 from cielo.generation.plan import default_plan
+from cielo.generation.protocol import Generator
+from cielo.generation.searches import SEARCHES, certain_first, is_certain
 from cielo.records import Hypothesis
 from cielo.text.tokenizer import Encoded
 from cielo.workbench.bench.system import describe_system

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.stages import Stages, open_stages
-from cielo.generation.ctranslate2 import DECODINGS, SEARCHES, Decoding
+from cielo.generation.searches import DECODINGS, SEARCHES
 from cielo.link.linker import Linker
-from cielo.records import Mention
+from cielo.records import Decoding, Mention
 from pytest_benchmark.fixture import BenchmarkFixture
 
 HELD_OUT = Path(__file__).parents[1] / "models" / "mini" / "heldout.tsv"

@@ -16,8 +16,8 @@ def open_rival(inputs: Inputs, directory: Path, options: dict[str, Any]) -> _Run
 class _Runner:
     def __init__(self, inputs: Inputs) -> None:
         from cielo.bundle.layout import Bundle
-        from cielo.generation.ctranslate2 import CTranslate2Generator
-        from cielo.generation.plan import plan_for, prepare_openmp
+        from cielo.generation.backends import backend
+        from cielo.generation.plan import plan_for
         from cielo.text.tokenizer import Tokenizer
 
         if inputs.bundle is None:
@@ -27,24 +27,19 @@ class _Runner:
         self._tokenizer = Tokenizer(bundle.generator_tokenizer, inputs.max_source_tokens)
         compute_type = self._settings["compute_type"]
         self._plan = plan_for(bundle, "cpu", compute_type)
-        prepare_openmp(self._plan)
-        self._generator = CTranslate2Generator(
-            bundle.generator,
-            self._tokenizer,
-            compute_type=compute_type,
-            replicas=self._plan.replicas,
-            threads_per_replica=self._plan.threads,
-            batch_tokens=self._plan.batch_tokens,
+        backend().prepare(self._plan)
+        self._generator = backend().open(
+            bundle.generator, self._tokenizer, device="cpu", compute_type=compute_type, plan=self._plan
         )
 
     def encode(self, prompts: list[str]) -> list[list[int]]:
         return [encoded.ids for encoded in self._tokenizer.encode(prompts)]
 
     def run(self, ids: list[list[int]], decoding: str, scores: bool) -> list[tuple[str, float | None]]:
-        from cielo.generation.ctranslate2 import Search
+        from cielo.generation.searches import BeamSearch
         from cielo.text.tokenizer import Encoded
 
-        search = Search(BEAMS, SEARCHES[decoding]["length_penalty"], MAX_NEW_TOKENS)
+        search = BeamSearch(BEAMS, SEARCHES[decoding]["length_penalty"], MAX_NEW_TOKENS)
         found = self._generator.generate([Encoded(row, False) for row in ids], search)
         return [(hypotheses[0].text, hypotheses[0].score) for hypotheses in found]
 

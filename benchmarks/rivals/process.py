@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cielo.retrieval.onnx_runtime import disable_telemetry
+
 ROOT = Path(__file__).resolve().parents[2]
 _CLOSING_SECONDS = 20.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -30,6 +32,7 @@ class RivalProcess:
 
     def __init__(self, module: str, interpreter: str, environment: Mapping[str, str], log: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
+        disable_telemetry()  # of a rival that uses ONNX Runtime; its interpreter need not have cielo
         with log.open("ab") as complaints:
             self._child = subprocess.Popen(
                 [interpreter, "-m", "benchmarks.rivals.worker", module],

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from cielo.bundle.layout import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE, PARITY, Bundle, write_manifest, writing
 from cielo.errors import ParityError
-from cielo.generation.ctranslate2 import Decoding, resolve_device, runnable_compute_types
+from cielo.generation.backends import backend
+from cielo.generation.capabilities import resolve_device
 from cielo.knowledge.base import KnowledgeBase
 from cielo.knowledge.building import Built, RejectedRow, build_knowledge_base
 from cielo.link.linker import Linker
 from cielo.parity.checks import Check, run_checks
+from cielo.records import Decoding
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import Index, IndexSettings, load_all, save_all
 from cielo.text.tokenizer import Tokenizer
@@ -343,8 +345,8 @@ def _calibrate(bundle: Bundle, mentions: Path, decoding: Decoding) -> None:
 
 
 def _devices_that_run(compute_type: str) -> list[str]:
-    devices = dict.fromkeys(("cpu", resolve_device("auto")))
-    return [device for device in devices if compute_type in runnable_compute_types(device)]
+    devices = dict.fromkeys(("cpu", resolve_device(backend(), "auto")))
+    return [device for device in devices if compute_type in backend().runnable_compute_types(device)]
 
 
 def refuse_failed(checks: Iterable[Check]) -> None:

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import onnx
 from cielo.errors import CheckpointError, RecipeError
+from cielo.retrieval.onnx_runtime import disable_telemetry, load_onnxruntime
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from cielo_convert.checkpoint import TensorReader, load_encoder, load_tokenizer, save_tokenizer
 from cielo_convert.recipe import PRECISIONS, Pooling, Precision
@@ -89,6 +88,7 @@ def _check_length(config: Any, max_tokens: int) -> None:
 
 def export(model: Any, folder: Path) -> Path:
     """Export a PyTorch encoder with its hidden states as the output, batch and length being dynamic."""
+    disable_telemetry()  # optimum imports ONNX Runtime
     from optimum.exporters.onnx import onnx_export_from_model  # slow to import
 
     with _silently():
@@ -104,7 +104,7 @@ def fuse(exported: Path, config: Any, folder: Path) -> Path:
         config: of the checkpoint.
         folder: is made, and gets the graph.
     """
-    from onnxruntime.transformers import optimizer  # slow to import
+    optimizer = load_onnxruntime("onnxruntime.transformers.optimizer")  # slow to import
 
     folder.mkdir()
     with _silently():
@@ -136,15 +136,16 @@ def _silently() -> Iterator[None]:
 def in_precision(exported: Path, precision: Precision, folder: Path) -> onnx.ModelProto:
     """Return an exported graph in a precision; `folder` holds its weights, and what is made on the way."""
     if precision == "int8":
+        quantization = load_onnxruntime("onnxruntime.quantization")
         quantized = folder / "int8.onnx"
         with _silently():
-            quantize_dynamic(
+            quantization.quantize_dynamic(
                 exported,
                 quantized,
                 per_channel=True,
                 # Seven bits of weight: without VNNI, AVX2 adds pairs of products in 16 bits, and eight would saturate.
                 reduce_range=True,
-                weight_type=QuantType.QInt8,
+                weight_type=quantization.QuantType.QInt8,
                 # Where shapes cannot be inferred (a fused graph's operators), tensors are what all are here.
                 extra_options={"DefaultTensorType": TensorProto.FLOAT},
                 use_external_data_format=_weight_bytes(folder) > 2 * _SINGLE_FILE_BYTES,
@@ -152,9 +153,10 @@ def in_precision(exported: Path, precision: Precision, folder: Path) -> onnx.Mod
         return onnx.load(quantized)
     model = onnx.load(exported)
     if precision == "float16":
+        float16 = load_onnxruntime("onnxruntime.transformers.float16")
         with _silently():
             # Shapes cannot be inferred in memory beyond 2 GB, and the conversion does without.
-            model = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True)
+            model = float16.convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True)
     return model
 
 

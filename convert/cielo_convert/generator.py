@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from cielo.errors import CheckpointError, RecipeError
-from cielo.generation.ctranslate2 import COMPUTE_TYPES, Shape
+from cielo.generation.ctranslate2 import COMPUTE_TYPES
+from cielo.generation.memory import Shape
 from cielo.parity.checks import Check
 from cielo.text.normal import fold_spaces
 from ctranslate2.converters.transformers import MT5Loader, T5Loader
@@ -31,7 +32,7 @@ class GeneratorFacts:
         own_head: whether the output head is independent of the embeddings.
         source_tokens: size of the vocabulary of prompts.
         target_tokens: size of the vocabulary of outputs.
-        shape: what the memory of its batches is counted by, see `cielo.generation.ctranslate2.Shape`.
+        shape: what the memory of its batches is counted by, see `cielo.generation.memory.Shape`.
         weights: SHA-256 of each weight file of the checkpoint.
         checks: the checks against the checkpoint.
     """

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from cielo.errors import RecipeError
-from cielo.generation.ctranslate2 import COMPUTE_TYPES, DECODINGS, Decoding
+from cielo.generation.ctranslate2 import COMPUTE_TYPES
+from cielo.generation.searches import DECODINGS
 from cielo.knowledge.building import read_codes
 from cielo.knowledge.codes import SYSTEMS, System
 from cielo.knowledge.subsets import Subset
+from cielo.records import Decoding
 from cielo.tables import CodeTable, TableFormat
 
 Vocabulary = Literal["full", "knowledge-base"]

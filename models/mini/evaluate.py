@@ -9,7 +9,7 @@ import argparse
 import csv
 from pathlib import Path
 
-from cielo.generation.ctranslate2 import DECODINGS
+from cielo.generation.searches import DECODINGS
 from cielo.link.linker import Linker
 from cielo.workbench.evaluation.corpora import read_rows
 from cielo.workbench.evaluation.run import link_corpus

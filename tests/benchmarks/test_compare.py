@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cielo.generation.ctranslate2 import DECODINGS
-from cielo.generation.ctranslate2 import SEARCHES as ENGINE_SEARCHES
+from cielo.generation.searches import DECODINGS
+from cielo.generation.searches import SEARCHES as ENGINE_SEARCHES
 from cielo.workbench.bench.workload import load_workload
 from cielo_convert.reference import _DECODINGS
 from hypothesis import given

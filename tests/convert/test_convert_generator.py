@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from cielo.errors import CheckpointError, RecipeError
-from cielo.generation.ctranslate2 import SEARCHES, CTranslate2Generator
+from cielo.generation.ctranslate2 import CTranslate2Generator
+from cielo.generation.searches import SEARCHES
 from cielo.text.tokenizer import Encoded, Tokenizer
 from cielo_convert import reference
 from cielo_convert.checkpoint import load_generator, load_tokenizer
@@ -48,7 +49,7 @@ def test_float32_equals_pytorch(tmp_path: Path, shape: str, restricted: bool) ->
     prompts = [Encoded(row, False) for row in ids]
     with (
         torch.inference_mode(),
-        CTranslate2Generator(tmp_path / "out", Tokenizer(tmp_path / "out" / "tokenizer.json"), replicas=1) as converted,
+        CTranslate2Generator(tmp_path / "out", Tokenizer(tmp_path / "out" / "tokenizer.json")) as converted,
     ):
         expected = np.concatenate(reference.log_probs(model, ids, targets))
         # Random weights give log-probabilities of tens: the bound is the one of the parity gate.

@@ -11,13 +11,14 @@ import pytest
 import torch
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.files import sha256_of
-from cielo.generation.ctranslate2 import DECODINGS, SEARCHES, CTranslate2Generator
+from cielo.generation.ctranslate2 import CTranslate2Generator
+from cielo.generation.searches import DECODINGS, SEARCHES
 from cielo.knowledge.base import KnowledgeBase
 from cielo.link.linker import Linker
 from cielo.parity.checks import References, run_checks
 from cielo.records import Mention
 from cielo.retrieval.embedder import Embedder
-from cielo.retrieval.index import squared_distances
+from cielo.retrieval.vectors import squared_distances
 from cielo.text.tokenizer import Encoded, Tokenizer
 from cielo_convert.build import build
 from cielo_convert.checkpoint import load_generator, load_tokenizer
@@ -76,7 +77,7 @@ def test_float32_five_best_equal_pytorch(float32: Path, references: References) 
     prompts = [Encoded(ids, False) for ids in references.prompt_ids]
     assert len(prompts) >= 300
     with CTranslate2Generator(float32, Tokenizer(float32 / "tokenizer.json"), compute_type="float32") as generator:
-        for decoding, depth in (("reference", 5), ("probable", 1)):
+        for decoding, depth in (("published", 5), ("probable", 1)):
             got = generator.generate(prompts, SEARCHES[decoding])
             for want, found in zip(references.searches[decoding], got, strict=True):
                 scores = [hypothesis.score for hypothesis in found[:depth]]

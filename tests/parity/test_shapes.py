@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cielo.generation.ctranslate2 import CTranslate2Generator, Search
+from cielo.generation.ctranslate2 import CTranslate2Generator
+from cielo.generation.searches import BeamSearch
 from cielo.text.tokenizer import Encoded, Tokenizer
 from cielo_convert import reference
 from cielo_convert.checkpoint import load_generator, load_tokenizer
@@ -40,7 +41,7 @@ def test_five_best_equal_pytorch(tmp_path: Path, shape: str, monkeypatch: pytest
     with torch.inference_mode():
         wanted = reference.search(model, tokenizer, ids, "reference", max_new_tokens=MAX_NEW_TOKENS)
     with CTranslate2Generator(tmp_path / "out", Tokenizer(tmp_path / "out" / "tokenizer.json")) as generator:
-        got = generator.generate([Encoded(row, False) for row in ids], Search(max_new_tokens=MAX_NEW_TOKENS))
+        got = generator.generate([Encoded(row, False) for row in ids], BeamSearch(max_new_tokens=MAX_NEW_TOKENS))
     assert len({rows[0]["text"] for rows in wanted}) > 10  # outputs differ from prompt to prompt
     for want, found in zip(wanted, got, strict=True):
         scores = np.array([row["score"] for row in want])

@@ -9,7 +9,8 @@ from __future__ import annotations
 from cielo.bundle.layout import Bundle
 from cielo.bundle.stages import Stages
 from cielo.errors import DeviceError
-from cielo.generation.ctranslate2 import SEARCHES, Shape
+from cielo.generation.memory import Shape
+from cielo.generation.searches import SEARCHES
 from cielo.machine import resident_bytes
 
 # Of what the models leave free, the encoder may use a quarter; its batches and the generator's never overlap, but the

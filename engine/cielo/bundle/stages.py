@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from cielo.bundle.layout import Bundle
-from cielo.generation.ctranslate2 import CTranslate2Generator, Generator
+from cielo.generation.backends import backend
 from cielo.generation.plan import ThreadPlan, default_plan
+from cielo.generation.protocol import Generator
 from cielo.knowledge.base import KnowledgeBase
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import RESCORED, Index, load_all
@@ -44,7 +45,7 @@ class Stages:
         return [float(tokens.sum()) for tokens in self.generator.log_probs(prompts, targets)]
 
     def close(self) -> None:
-        """Release both models and the files. CTranslate2 and ONNX Runtime can hang at exit where one stays open."""
+        """Release both models and the files. Their libraries can hang at exit where one stays open."""
         self.generator.close()
         self.embedder.close()
         self.knowledge_base.close()
@@ -102,16 +103,8 @@ def _open_embedder(bundle: Bundle, device: str, plan: ThreadPlan) -> Embedder:
 
 def _open_generator(
     bundle: Bundle, tokenizer: Future[Tokenizer], device: str, compute_type: str, plan: ThreadPlan
-) -> CTranslate2Generator:
-    return CTranslate2Generator(
-        bundle.generator,
-        tokenizer.result(),
-        device=device,
-        compute_type=compute_type,
-        replicas=plan.replicas,
-        threads_per_replica=plan.threads,
-        batch_tokens=plan.batch_tokens,
-    )
+) -> Generator:
+    return backend().open(bundle.generator, tokenizer.result(), device=device, compute_type=compute_type, plan=plan)
 
 
 def _close_when_open(stage: Future[Any]) -> None:

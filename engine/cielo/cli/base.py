@@ -65,7 +65,7 @@ def main() -> None:
 
 def open_linker(**opening: Any) -> Linker:
     """Open a linker: see `cielo.link.linker.Linker.open`."""
-    from cielo.link.linker import Linker  # loads CTranslate2 and ONNX Runtime: only where they are needed
+    from cielo.link.linker import Linker  # loads the libraries of the models: only where they are needed
 
     return Linker.open(**opening)
 

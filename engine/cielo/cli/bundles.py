@@ -52,12 +52,13 @@ def verify(bundle: Path | None, with_parity: bool, device: str, compute_type: st
 
 
 def _verify_parity(bundle: Bundle, device: str, compute_type: str | None, threads: int | None) -> None:
-    from cielo.generation.ctranslate2 import resolve_device
+    from cielo.generation.backends import backend
+    from cielo.generation.capabilities import resolve_device
     from cielo.parity.checks import run_checks
 
     report = run_checks(
         bundle,
-        device=resolve_device(device),
+        device=resolve_device(backend(), device),
         compute_type=compute_type or bundle.manifest["generator"]["compute_type"],
         threads=threads,
     )

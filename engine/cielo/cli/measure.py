@@ -40,12 +40,13 @@ def tune(
     Plans differ in time and memory, never in a code. The winner is kept for this bundle, machine, device and compute
     type, in the state directory (CIELO_STATE, else ~/.local/state/cielo).
     """
-    from cielo.generation.ctranslate2 import resolve_device
+    from cielo.generation.backends import backend
+    from cielo.generation.capabilities import resolve_device
     from cielo.generation.plan import save_plan
     from cielo.workbench.tuning import tune as measure
 
     opened = Bundle.open(bundle or default_bundle())
-    target = resolve_device(device)
+    target = resolve_device(backend(), device)
     compute_type = compute_type or str(opened.manifest["generator"]["compute_type"])
     with console(stderr=True).status("tuning") as status:
         found = measure(

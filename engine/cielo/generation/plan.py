@@ -7,17 +7,14 @@ machine's state directory, in a file for each bundle, device and compute type.
 from __future__ import annotations
 
 import json
-import os
-import sys
 import warnings
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cielo.bundle.layout import Bundle
 from cielo.files import atomic_write
-from cielo.generation.ctranslate2 import DEFAULT_BATCH_TOKENS
+from cielo.generation.batching import DEFAULT_BATCH_TOKENS
 from cielo.machine import machine_key, state_directory, usable_cores
 
 WaitPolicy = Literal["passive", "active"]
@@ -36,7 +33,7 @@ class ThreadPlan:
         threads: OpenMP threads for each of them.
         batch_tokens: source tokens, padding included, in a batch.
         first_search: where one answer is wanted and no runners-up, `probable` can look for it greedily and use beams
-            for what stays unsure, or use the beams at once: see `cielo.generation.ctranslate2.certain_first`.
+            for what stays unsure, or use the beams at once: see `cielo.generation.searches.certain_first`.
         wait_policy: what OpenMP's threads do between parallel regions: sleep (``passive``) or spin (``active``).
         source: where the plan comes from.
     """
@@ -113,25 +110,3 @@ def _parse(entry: Any) -> ThreadPlan | None:
     sound = all(isinstance(number, int) and 1 <= number <= 1_000_000 for number in numbers)
     known = plan.wait_policy in ("passive", "active") and plan.first_search in ("beams", "greedy")
     return plan if sound and known else None
-
-
-def openmp_settings(plan: ThreadPlan) -> Mapping[str, str]:
-    """Return the environment variables that make OpenMP's threads wait as the plan says."""
-    return {"OMP_WAIT_POLICY": plan.wait_policy.upper()}
-
-
-def prepare_openmp(plan: ThreadPlan) -> None:
-    """Set OpenMP's wait policy for this process, unless the environment names one or the library is loaded already.
-
-    OpenMP reads it once, when CTranslate2 loads; with one thread for each replica it makes no difference.
-    """
-    if plan.threads == 1 or "OMP_WAIT_POLICY" in os.environ:
-        return
-    if "ctranslate2" in sys.modules:
-        if plan.wait_policy == "active":
-            warnings.warn(
-                "CTranslate2 was loaded before the thread plan; set OMP_WAIT_POLICY=ACTIVE in the environment",
-                stacklevel=2,
-            )
-        return
-    os.environ.update(openmp_settings(plan))

@@ -18,8 +18,10 @@ from cielo.bundle.stages import Stages, open_stages
 from cielo.cache.disk import CacheStats, ResultCache, open_cache
 from cielo.cache.key import key
 from cielo.errors import CieloError, MentionError, OptionError, UnverifiedError
-from cielo.generation.ctranslate2 import SEARCHES, certain_first, resolve_device
-from cielo.generation.plan import ThreadPlan, plan_for, prepare_openmp
+from cielo.generation.backends import backend
+from cielo.generation.capabilities import resolve_device
+from cielo.generation.plan import ThreadPlan, plan_for
+from cielo.generation.searches import SEARCHES, certain_first
 from cielo.knowledge.base import KnowledgeBase
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work, candidate_of
@@ -126,7 +128,7 @@ class Linker:
         settings = opened.manifest["generator"]
         compute_type = compute_type or settings["compute_type"]
         if device != "cuda":  # before the library loads, which looking for a GPU does
-            prepare_openmp(plan or plan_for(opened, "cpu", compute_type, threads))
+            backend().prepare(plan or plan_for(opened, "cpu", compute_type, threads))
         target = _choose_device(opened, device, compute_type)
         if not allow_unverified:
             _require_parity(opened, target, compute_type)
@@ -470,7 +472,7 @@ def _provenance(bundle: Bundle, device: str, compute_type: str, decoding: Decodi
 
 def _choose_device(bundle: Bundle, device: str, compute_type: str) -> str:
     """Resolve ``auto`` to a GPU only where there is one and parity was shown on it."""
-    target = resolve_device(device)
+    target = resolve_device(backend(), device)
     if device == "auto" and target == "cuda" and not _has_parity(bundle, target, compute_type):
         return "cpu"
     return target

@@ -26,11 +26,12 @@ from numpy.typing import NDArray
 from cielo.bundle.layout import Bundle
 from cielo.bundle.stages import Stages, open_stages
 from cielo.errors import BundleError
-from cielo.generation.ctranslate2 import DECODINGS, SEARCHES, Decoding
 from cielo.generation.plan import default_plan
+from cielo.generation.searches import DECODINGS, SEARCHES
 from cielo.machine import library_versions, machine_key, processor_name
-from cielo.records import Hypothesis
-from cielo.retrieval.index import Index, squared_distances
+from cielo.records import Decoding, Hypothesis
+from cielo.retrieval.index import Index
+from cielo.retrieval.vectors import squared_distances
 from cielo.text.tokenizer import Encoded
 
 DECIDED_MARGIN = 0.5

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from cielo.errors import BundleError, DeviceError
+from cielo.retrieval.onnx_runtime import load_onnxruntime
 from cielo.text.tokenizer import Encoded, Tokenizer
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -46,17 +46,20 @@ class Embedder:
         Raises:
             BundleError: where the model cannot be loaded.
         """
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.inter_op_num_threads = 1
-        # A waiting pool would take processor time from CTranslate2's threads.
+        # A waiting pool would take processor time from the generator's threads.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self.tokenizer = tokenizer
         self._batch_size = batch_size
         self._session: Any
         try:
-            self._session = onnxruntime.InferenceSession(str(model), options, providers=_providers(device))
+            self._session = onnxruntime.InferenceSession(
+                str(model), options, providers=_providers(device, onnxruntime.get_available_providers())
+            )
         except Exception as error:  # ONNX Runtime's own exceptions share no base but Exception
             raise BundleError(
                 f"the encoder's model cannot be loaded ({type(error).__name__}); build the bundle anew"
@@ -95,9 +98,8 @@ class Embedder:
         self._session = None
 
 
-def _providers(device: str) -> list[str]:
+def _providers(device: str, available: Sequence[str]) -> list[str]:
     if device not in _PROVIDERS:
         raise DeviceError(f"got device {device!r}; expected one of {', '.join(_PROVIDERS)}")
-    available = onnxruntime.get_available_providers()
     wanted = [_PROVIDERS[device], _PROVIDERS["cpu"]]
     return [name for name in dict.fromkeys(wanted) if name in available]

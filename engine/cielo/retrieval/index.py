@@ -5,34 +5,32 @@ Distances are squared L2 distances of unit vectors, 2 - 2 cos, in [0, 4] (hnswli
 A graph is over the vectors themselves, or over their first principal components, which takes a fraction of the memory:
 then the graph proposes more neighbours than are asked for, and the full vectors of those, read from disk, decide. The
 distances of both are of the full vectors. Only the graph is held in memory: vectors and descriptions are read where
-they lie, with `os.pread`, because mapped pages would count as the process's own.
+they lie (see `cielo.retrieval.storage`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
-import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
 from cielo.errors import BundleError
+from cielo.retrieval.storage import Descriptions, Rows, VectorFile, graph_shape, read_descriptions, read_projection
+from cielo.retrieval.vectors import Vectors, blocks, principal_directions, project, squared_distances
 
-Vectors = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 # One fixed seed and one thread: the same vectors give the same graph.
 _SEED = 20240229
 RESCORED = 50  # neighbours that the full vectors decide between, where a bundle does not say how many
-# Rows of vectors that are worked on at once, and distances: what bounds the memory of building and exact search.
-_BLOCK = 4096
+# Distances that are worked on at once: with the blocks of vectors, what bounds the memory of exact search.
 _CELLS = 1 << 21
 # Exact search keeps so many more than it is asked for: matrix products round otherwise than differences.
 _SPARE = 8
@@ -74,29 +72,13 @@ class Neighbour:
     distance: float
 
 
-class Descriptions(Protocol):
-    """The descriptions of each label: a list, or a file that is read where it is asked."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, label: int, /) -> list[str]: ...
-    def __iter__(self) -> Iterator[list[str]]: ...
-
-
-class _Rows(Protocol):
-    """Vectors by label: an array, or a file that is read where it is asked."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    def __getitem__(self, labels: NDArray[np.int64], /) -> Vectors: ...
-
-
 class Index:
     """Descriptions of one kind and the graph over their vectors. Searching is thread-safe."""
 
     def __init__(
         self,
         graph: hnswlib.Index,
-        rows: _Rows,
+        rows: Rows,
         descriptions: Descriptions,
         projection: Vectors | None = None,
         rescored: int = RESCORED,
@@ -127,11 +109,11 @@ class Index:
             groups.setdefault(hashlib.blake2b(vector.tobytes(), digest_size=16).digest(), []).append(row)
         distinct = vectors if len(groups) == len(vectors) else vectors[[rows[0] for rows in groups.values()]]
         distinct = np.ascontiguousarray(distinct, dtype=np.float32)
-        projection = _projection(distinct, settings.dimension)
+        projection = principal_directions(distinct, settings.dimension)
         graph = hnswlib.Index(space="l2", dim=distinct.shape[1] if projection is None else projection.shape[1])
         graph.init_index(len(distinct), M=settings.m, ef_construction=settings.ef_construction, random_seed=_SEED)
-        for block in _blocks(len(distinct)):
-            graph.add_items(_project(distinct[block], projection), block, num_threads=1)
+        for block in blocks(len(distinct)):
+            graph.add_items(project(distinct[block], projection), block, num_threads=1)
         graph.set_ef(settings.ef)
         texts = [[descriptions[row] for row in rows] for rows in groups.values()]
         return cls(graph, distinct, texts, projection, settings.rescored)
@@ -159,10 +141,10 @@ class Index:
             BundleError: where the files do not fit together.
         """
         try:
-            rows = _VectorFile(directory / "vectors.npy")
-            descriptions = _read_descriptions(directory)
-            projection = _read_projection(directory / "projection.npy")
-            count, dimension = _graph_shape(directory / "graph.hnsw")
+            rows = VectorFile(directory / "vectors.npy")
+            descriptions = read_descriptions(directory)
+            projection = read_projection(directory / "projection.npy")
+            count, dimension = graph_shape(directory / "graph.hnsw")
             if not len(descriptions) == rows.shape[0] == count:
                 raise BundleError(f"the index {directory.name} holds parts of different lengths; build the bundle anew")
             if (rows.shape[1], dimension) != (projection.shape if projection is not None else (dimension, dimension)):
@@ -170,7 +152,7 @@ class Index:
             graph = hnswlib.Index(space="l2", dim=dimension)
             graph.load_index(str(directory / "graph.hnsw"), max_elements=count)
             some = np.unique(np.linspace(0, count - 1, _SAMPLE).astype(np.int64))
-            if not np.allclose(np.asarray(graph.get_items(some)), _project(rows[some], projection), rtol=0, atol=1e-5):
+            if not np.allclose(np.asarray(graph.get_items(some)), project(rows[some], projection), rtol=0, atol=1e-5):
                 raise BundleError(f"the index {directory.name} has a graph of other vectors; build the bundle anew")
         except (OSError, EOFError, ValueError, TypeError, IndexError, RuntimeError, struct.error) as error:
             raise BundleError(
@@ -185,7 +167,7 @@ class Index:
     @property
     def vectors(self) -> Vectors:
         """The distinct vectors, by label. Of an opened index a view of the file, resident as long as it is held."""
-        return self._rows.mapped() if isinstance(self._rows, _VectorFile) else np.asarray(self._rows)
+        return self._rows.mapped() if isinstance(self._rows, VectorFile) else np.asarray(self._rows)
 
     def search(self, vectors: Vectors, k: int, allowed: Mask | None = None) -> list[list[Neighbour]]:
         """Return the descriptions of the (up to) `k` nearest labels of each vector [n, dimension], nearest first.
@@ -216,7 +198,7 @@ class Index:
         self, vectors: Vectors, asked: int, allowed: Mask | None
     ) -> list[tuple[NDArray[Any], NDArray[Any]]] | None:
         """Return the `asked` nearest labels of the graph that are allowed; None where the graph finds too few."""
-        projected = _project(vectors, self._projection)
+        projected = project(vectors, self._projection)
         if allowed is None:
             return list(zip(*self._graph.knn_query(projected, k=asked, num_threads=1), strict=True))
         wanted, width = min(asked, int(allowed.sum())), asked
@@ -235,7 +217,7 @@ class Index:
             return [[] for _ in vectors]
         kept = min(k + _SPARE, len(among))
         near: list[tuple[NDArray[Any], NDArray[Any]]] = []
-        for part in _blocks(len(among), max(1, _CELLS // max(1, len(vectors)))):
+        for part in blocks(len(among), max(1, _CELLS // max(1, len(vectors)))):
             block = among[part]
             found = squared_distances(vectors, self._rows[block])
             best = np.argpartition(found, min(kept, len(block)) - 1, axis=1)[:, :kept]
@@ -259,7 +241,7 @@ class Index:
         """
         ordered = np.sort(labels.astype(np.int64))  # as they lie in the file
         distances = np.empty(len(ordered), dtype=np.float32)
-        for part in _blocks(len(ordered)):
+        for part in blocks(len(ordered)):
             differences = self._rows[ordered[part]]
             differences -= vector
             distances[part] = np.einsum("ij,ij->i", differences, differences)
@@ -270,167 +252,6 @@ class Index:
         for label, distance in zip(labels, distances, strict=True):
             for description in self.descriptions[int(label)]:
                 yield Neighbour(description, float(distance))
-
-
-def squared_distances(left: Vectors, right: Vectors) -> NDArray[np.float32]:
-    """Return the squared L2 distances [n, m] of the rows of two matrices of unit vectors, 2 - 2 cos."""
-    return np.asarray(2.0 - 2.0 * (left @ right.T), dtype=np.float32)
-
-
-def _blocks(count: int, size: int = _BLOCK) -> Iterator[NDArray[np.int64]]:
-    """Yield the numbers below `count`, at most `_BLOCK` at once."""
-    for start in range(0, count, min(size, _BLOCK)):
-        yield np.arange(start, min(start + min(size, _BLOCK), count))
-
-
-def _project(vectors: Vectors, projection: Vectors | None) -> Vectors:
-    return vectors if projection is None else np.asarray(vectors @ projection, dtype=np.float32)
-
-
-def _projection(vectors: Vectors, dimension: int | None) -> Vectors | None:
-    """Return the directions in which vectors differ most, as the columns of a matrix; None: all are wanted.
-
-    No mean is taken off before projecting: in a distance between two vectors it would cancel out.
-    """
-    count, full = vectors.shape
-    if dimension is None or dimension >= full:
-        return None
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    covariance = np.zeros((full, full))
-    for block in _blocks(count):
-        centred = vectors[block] - mean
-        covariance += centred.T @ centred
-    directions = np.linalg.eigh(covariance)[1][:, ::-1][:, : min(dimension, count)]
-    # An eigenvector and its negative are equally good: the one whose largest component is positive is taken.
-    largest = directions[np.argmax(np.abs(directions), axis=0), np.arange(directions.shape[1])]
-    return np.ascontiguousarray(directions * np.sign(largest), dtype=np.float32)
-
-
-class _File:
-    """A file that is read at given places, by any thread, and closed when nothing refers to it."""
-
-    def __init__(self, path: Path) -> None:
-        self._name = path.name
-        self._number = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._number)
-
-    def announce(self, size: int, offset: int) -> None:
-        """Name a place that is read next: the system fetches several from the disk at once, in a third of the time."""
-        if hasattr(os, "posix_fadvise"):  # not on macOS
-            os.posix_fadvise(self._number, offset, size, os.POSIX_FADV_WILLNEED)
-
-    def read(self, size: int, offset: int) -> bytes:
-        content = os.pread(self._number, size, offset)
-        self._refuse_other(len(content), size)
-        return content
-
-    def read_into(self, buffer: memoryview, offset: int) -> None:
-        self._refuse_other(os.preadv(self._number, [buffer], offset), buffer.nbytes)
-
-    def _refuse_other(self, size: int, expected: int) -> None:
-        if size != expected:
-            raise BundleError(f"the index's {self._name} is shorter than when it was opened; copy the bundle anew")
-
-
-class _VectorFile:
-    """The rows of an ``.npy`` file of float32 vectors, read where they are asked."""
-
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as stream:
-            if np.lib.format.read_magic(stream) != (1, 0):  # others are for longer headers
-                raise ValueError(f"{path.name} is in a form that is not read")
-            self.shape, by_column, kind = np.lib.format.read_array_header_1_0(stream)
-            self._begin = stream.tell()
-            size = stream.seek(0, os.SEEK_END) - self._begin
-        if len(self.shape) != 2 or by_column or kind != np.float32 or size != 4 * self.shape[0] * self.shape[1]:
-            raise ValueError(f"{path.name} is not a whole matrix of float32 rows")
-        self._path = path
-        self._file = _File(path)
-
-    def __getitem__(self, labels: NDArray[np.int64]) -> Vectors:
-        """Return rows as one array; neighbouring ones are read together."""
-        rows = np.empty((len(labels), self.shape[1]), dtype=np.float32)
-        starts = [0, *(np.flatnonzero(np.diff(labels) != 1) + 1).tolist()]
-        runs = [
-            (rows[start:stop].data, self._begin + rows.strides[0] * int(labels[start]))
-            for start, stop in zip(starts, [*starts[1:], len(labels)], strict=True)
-        ]
-        for buffer, offset in runs:
-            self._file.announce(buffer.nbytes, offset)
-        for buffer, offset in runs:
-            self._file.read_into(buffer, offset)
-        return rows
-
-    def mapped(self) -> Vectors:
-        vectors: Vectors = np.load(self._path, mmap_mode="r")
-        return vectors
-
-
-class _DescriptionFile:
-    """The descriptions of each label, a line of JSON each, read where they are asked.
-
-    As lists in memory, 180,000 of them took 43 MB and 0.12 s of opening; as a file, 1.4 MB, 0.01 s, and 5 us a line.
-    """
-
-    def __init__(self, path: Path) -> None:
-        ends, size = [np.zeros(1, dtype=np.int64)], 0
-        with path.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                ends.append(np.flatnonzero(np.frombuffer(chunk, dtype=np.uint8) == ord("\n")) + size + 1)
-                size += len(chunk)
-        self._ends = np.concatenate(ends)
-        if self._ends[-1] != size:
-            raise ValueError(f"{path.name} does not end with a whole line")
-        self._file = _File(path)
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, label: int) -> list[str]:
-        if not 0 <= label < len(self):
-            raise IndexError(label)
-        begin, end = int(self._ends[label]), int(self._ends[label + 1])
-        try:
-            return _texts(json.loads(self._file.read(end - begin, begin).decode("utf-8")))
-        except ValueError as error:
-            raise BundleError("the index's descriptions cannot be read; build the bundle anew") from error
-
-    def __iter__(self) -> Iterator[list[str]]:
-        return (self[label] for label in range(len(self)))
-
-
-def _texts(value: Any) -> list[str]:
-    if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
-        raise ValueError("expected a list of descriptions")
-    return value
-
-
-def _read_descriptions(directory: Path) -> Descriptions:
-    # Compatibility: bundles from before the reduced graph, the shipped mini among them, hold all in one JSON array.
-    old = directory / "descriptions.json"
-    if old.exists():
-        return [_texts(value) for value in json.loads(old.read_text(encoding="utf-8"))]
-    return _DescriptionFile(directory / "descriptions.jsonl")
-
-
-def _read_projection(path: Path) -> Vectors | None:
-    if not path.exists():
-        return None
-    projection: Vectors = np.load(path)
-    if projection.ndim != 2 or projection.dtype != np.float32:
-        raise ValueError(f"{path.name} is not a matrix of float32 numbers")
-    return projection
-
-
-def _graph_shape(path: Path) -> tuple[int, int]:
-    """Return how many vectors a graph holds, and their dimension: hnswlib itself reads it as whatever it is told.
-
-    A file of hnswlib 0.8 begins with six sizes: the links' place in an element, the elements there may be, those there
-    are, the size of one, its label's place, and its vector's, just before the label.
-    """
-    with path.open("rb") as stream:
-        _, _, count, _, label, vector = struct.unpack("<6Q", stream.read(48))
-    return count, (label - vector) // 4
 
 
 def save_all(indexes: dict[str, Index], directory: Path) -> None:

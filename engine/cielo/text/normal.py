@@ -11,8 +11,17 @@ from unidecode import unidecode
 _SPACES = re.compile(r"\s+")
 # Signs that ASCII punctuation lacks and that Spanish text has; Unidecode would turn some of them into letters.
 _PUNCTUATION = str.maketrans("", "", string.punctuation + "¡¿«»“”‘’„‚‹›–—―…·•´¨ªº°©®™†‡§¶")
-# The paper's own table: other letters keep their signs, and other punctuation stays.
-_PUBLISHED = str.maketrans("áéíóúàèìòùüñç", "aeiouaeiouunc", string.punctuation)
+# The paper's own table of letters, and its own list of signs beside ASCII's: whatever else there is stays.
+_PUBLISHED = str.maketrans("áóíéúüùàèïòñç", "aoieuuuaeionc", string.punctuation + "€´：¨•∩£–—■¿¡♪“”…‘’„°«»×ʖ")
+_PUBLISHED_PAIR = "》》"  # one alone stays
+# Characters that show nothing and that copying from web pages, PDFs and word processors leaves inside words: the soft
+# hyphen, zero-width spaces and joiners, marks of the direction of writing, invisible operators, the byte order mark.
+_HIDDEN = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+")
+
+
+def remove_hidden(text: str) -> str:
+    """Return `text` without the characters that show nothing, such as the soft hyphen in ``hiper-tensión``."""
+    return _HIDDEN.sub("", text)
 
 
 def fold_spaces(text: str) -> str:
@@ -23,18 +32,20 @@ def fold_spaces(text: str) -> str:
 def normal_form(text: str) -> str:
     """Return the form in which two descriptions count as the same.
 
-    Punctuation is deleted (not replaced by a space), letters lose their accents, everything is lower case, runs of
-    spaces are folded: the paper's rule, with Unidecode in the place of its table of thirteen letters, so that ``ö``
-    and ``ê`` are folded too. ``normal_form(normal_form(x)) == normal_form(x)`` for every `x`.
+    Punctuation and hidden characters are deleted (not replaced by a space), letters lose their accents, everything is
+    lower case, runs of spaces are folded: the paper's rule, with Unidecode instead of its table of thirteen letters,
+    so that ``ö`` and ``ê`` are folded too. ``normal_form(normal_form(x)) == normal_form(x)`` for every `x`.
     """
-    text = unicodedata.normalize("NFC", text).translate(_PUNCTUATION)
+    text = unicodedata.normalize("NFC", remove_hidden(text)).translate(_PUNCTUATION)
     # Unidecode can bring punctuation and capitals of its own (``½`` becomes ``1/2``).
     return fold_spaces(unidecode(text).translate(_PUNCTUATION).lower())
 
 
 def published_form(text: str) -> str:
-    """Return the normal form of the paper: lower case, ASCII punctuation deleted, thirteen letters without their signs.
+    """Return the normal form of the paper: lower case, its signs deleted, thirteen letters without their accents.
 
-    The thirteen are á é í ó ú à è ì ò ù ü ñ ç; what else bears a sign stays as it is. Spaces are folded.
+    The letters are á ó í é ú ü ù à è ï ò ñ ç (not ì, â, ö). The signs are those of ASCII's punctuation and of a list
+    that has ¿ ¡ « » “ ” ° × – — … among others, but not º, ª or ·. Whatever else there is stays. Spaces are folded.
     """
-    return fold_spaces(unicodedata.normalize("NFC", text).lower().translate(_PUBLISHED))
+    kept = unicodedata.normalize("NFC", text).lower().translate(_PUBLISHED)
+    return fold_spaces(kept.replace(_PUBLISHED_PAIR, ""))

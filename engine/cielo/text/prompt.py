@@ -7,23 +7,34 @@ Everything here follows what the published Spanish model was trained on
 from __future__ import annotations
 
 import re
+from typing import Literal
 
-from cielo.text.normal import fold_spaces
+from cielo.text.normal import fold_spaces, remove_hidden
 
 PROMPT = "Genera una definición para el término: {term} - en la frase: {sentence}"
+
+LineEnds = Literal["space", "delete"]
+"""What becomes of a line end in a sentence: a space, or nothing, as the paper did."""
 
 _NEWLINES = re.compile(r"[\r\n\u0085\u2028\u2029]+")
 _CLAUSE_MARKS = re.compile(r"([.,;:])")
 _CODE_SUFFIX = re.compile(r"\s*\[(?:Code|Código):\s*[^\]]*\]\s*$", re.IGNORECASE)
 
 
-def prepare_sentence(sentence: str) -> str:
+def prepare_sentence(sentence: str, *, line_ends: LineEnds = "space") -> str:
     """Prepare a sentence as the training data of the paper was prepared.
 
-    Newlines are deleted, one space is inserted after each ``.``, ``,``, ``;`` and ``:`` (so ``3.5`` becomes
-    ``3. 5``), and runs of spaces are folded.
+    One space is inserted after each ``.``, ``,``, ``;`` and ``:`` (so ``3.5`` becomes ``3. 5``), and runs of spaces
+    are folded.
+
+    Args:
+        sentence: as it stands in its document.
+        line_ends: ``space`` keeps the words of hard-wrapped notes apart; ``delete`` is the paper's way, which joins
+            the last word of a line to the first of the next.
     """
-    return fold_spaces(_CLAUSE_MARKS.sub(r"\1 ", _NEWLINES.sub("", sentence)))
+    if line_ends == "delete":
+        sentence = _NEWLINES.sub("", sentence)
+    return fold_spaces(_CLAUSE_MARKS.sub(r"\1 ", sentence))
 
 
 def window_sentence(sentence: str, mention: str, window: int) -> str:
@@ -43,20 +54,29 @@ def _fold_case(text: str) -> str:
     return "".join(folded if len(folded := char.casefold()) == 1 else char for char in text)
 
 
-def build_prompt(term: str, sentence: str | None, *, prepare: bool = True, window: int | None = None) -> str:
-    """Return the generator's prompt for a mention.
+def build_prompt(
+    term: str,
+    sentence: str | None,
+    *,
+    prepare: bool = True,
+    window: int | None = None,
+    line_ends: LineEnds = "space",
+) -> str:
+    """Return the generator's prompt for a mention. Hidden characters (see `remove_hidden`) stay out of it.
 
     Args:
         term: the text of the mention.
         sentence: the sentence it stands in; None or blank: the mention stands for it.
         prepare: whether to prepare the sentence (see `prepare_sentence`).
         window: characters of the sentence kept on each side of the mention; None keeps the whole sentence.
+        line_ends: of a sentence that is prepared: what they become (see `prepare_sentence`).
     """
+    term, sentence = remove_hidden(term), remove_hidden(sentence or "")
     shown = fold_spaces(term)
-    if sentence is None or not sentence.strip():
+    if not sentence.strip():
         return PROMPT.format(term=shown, sentence=shown)
     if prepare:  # the mention stands in the prepared sentence in its own prepared form (``3.5`` as ``3. 5``)
-        term, sentence = prepare_sentence(term), prepare_sentence(sentence)
+        term, sentence = (prepare_sentence(text, line_ends=line_ends) for text in (term, sentence))
     if window is not None:
         sentence = window_sentence(sentence, term.strip(), window)
     return PROMPT.format(term=shown, sentence=sentence)

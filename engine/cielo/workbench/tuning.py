@@ -19,9 +19,12 @@ from typing import Any, Literal
 
 from cielo.bundle.layout import Bundle
 from cielo.errors import CieloError
-from cielo.generation.ctranslate2 import SEARCHES, CTranslate2Generator, Decoding, certain_first
-from cielo.generation.plan import ThreadPlan, default_plan, openmp_settings
+from cielo.generation.backends import backend
+from cielo.generation.plan import ThreadPlan, default_plan
+from cielo.generation.protocol import Generator
+from cielo.generation.searches import SEARCHES, certain_first
 from cielo.machine import usable_cores
+from cielo.records import Decoding
 from cielo.text.prompt import build_prompt
 from cielo.text.tokenizer import Encoded, Tokenizer
 from cielo.workbench.bench.workload import load_workload
@@ -179,7 +182,7 @@ def _in_own_process(plan: ThreadPlan, task: Task) -> dict[str, float] | None:
     request = json.dumps({"plan": plan.to_dict(), "task": asdict(task)})
     home = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH", "")) if part)
-    environment = {**os.environ, **openmp_settings(plan), "PYTHONPATH": path}
+    environment = {**os.environ, **backend().environment(plan), "PYTHONPATH": path}
     try:
         done = subprocess.run(
             [sys.executable, "-m", "cielo.workbench.tuning"], input=request, capture_output=True, text=True,
@@ -199,14 +202,8 @@ def main() -> None:
     plan, task = ThreadPlan(**request["plan"]), Task(**request["task"])
     tokenizer = Tokenizer(Path(task.generator) / "tokenizer.json", task.max_source_tokens)
     encoded = tokenizer.encode(task.prompts)
-    with CTranslate2Generator(
-        Path(task.generator),
-        tokenizer,
-        device=task.device,
-        compute_type=task.compute_type,
-        replicas=plan.replicas,
-        threads_per_replica=plan.threads,
-        batch_tokens=plan.batch_tokens,
+    with backend().open(
+        Path(task.generator), tokenizer, device=task.device, compute_type=task.compute_type, plan=plan
     ) as generator:
         run(generator, encoded[:1], task, plan)  # warms up
         alone = [run(generator, [prompt], task, plan) for prompt in encoded[:_ALONE]]
@@ -214,7 +211,7 @@ def main() -> None:
     sys.stdout.write(json.dumps({"offline_ms": offline, "alone_ms": statistics.median(alone)}))
 
 
-def run(generator: CTranslate2Generator, prompts: list[Encoded], task: Task, plan: ThreadPlan) -> float:
+def run(generator: Generator, prompts: list[Encoded], task: Task, plan: ThreadPlan) -> float:
     """Decode prompts as a plan says; return the milliseconds that it took."""
     start = time.perf_counter()
     search = SEARCHES[task.decoding]

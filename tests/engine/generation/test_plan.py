@@ -1,17 +1,15 @@
-"""Thread plans: defaults, keeping, and what OpenMP is told."""
+"""Thread plans: defaults, and keeping."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from dataclasses import replace
+import os
 from pathlib import Path
 
 import pytest
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.generation import plan as plans
-from cielo.generation.plan import ThreadPlan, default_plan, load_plan, plan_file, plan_for, prepare_openmp, save_plan
+from cielo.generation.plan import ThreadPlan, default_plan, load_plan, plan_file, plan_for, save_plan
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -76,27 +74,8 @@ def test_what_is_kept_holds_the_figures(bundle: Bundle) -> None:
     assert json.loads(path.read_text(encoding="utf-8"))["measured"] == {"offline_ms": 1.5}
 
 
-def test_openmp_is_told_before_the_library_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    code = (
-        "import os\nfrom cielo.generation.plan import ThreadPlan, prepare_openmp\n"
-        "prepare_openmp(ThreadPlan(1, threads=2, wait_policy='active'))\nprint(os.environ.get('OMP_WAIT_POLICY'))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "ACTIVE\n"
-
-
-def test_where_the_library_is_loaded_already_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    monkeypatch.setitem(sys.modules, "ctranslate2", sys)
-    with pytest.warns(UserWarning, match="OMP_WAIT_POLICY=ACTIVE"):
-        prepare_openmp(TUNED)
-    prepare_openmp(replace(TUNED, wait_policy="passive"))
-    prepare_openmp(replace(TUNED, threads=1))
-
-
 def test_cores_are_counted_within_the_affinity() -> None:
-    assert 1 <= plans.usable_cores() <= len(plans.os.sched_getaffinity(0))
+    assert 1 <= plans.usable_cores() <= len(os.sched_getaffinity(0))
 
 
 def test_half_a_processor_is_one_core(monkeypatch: pytest.MonkeyPatch) -> None:

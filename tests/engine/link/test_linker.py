@@ -15,8 +15,8 @@ import pytest
 from cielo.bundle.stages import Stages
 from cielo.cache.disk import CacheStats, MemoryCache
 from cielo.errors import BundleError, ClosedError, MentionError, OptionError, UnverifiedError
-from cielo.generation.ctranslate2 import SEARCHES, Search
 from cielo.generation.plan import ThreadPlan
+from cielo.generation.searches import SEARCHES, BeamSearch
 from cielo.knowledge.base import KnowledgeBase, Row
 from cielo.knowledge.codes import System
 from cielo.knowledge.subsets import Subset
@@ -86,12 +86,12 @@ class FakeGenerator:
     def __init__(self, tokenizer: FakeTokenizer) -> None:
         self.tokenizer = tokenizer
         self.answers: dict[str, list[str]] = {}
-        self.calls: list[tuple[list[str], Search]] = []
+        self.calls: list[tuple[list[str], BeamSearch]] = []
         self.likelihoods: dict[str, float] = {}
         self.scored: list[str] = []
         self.closed = 0
 
-    def generate(self, prompts: Sequence[Encoded], search: Search) -> list[list[Hypothesis]]:
+    def generate(self, prompts: Sequence[Encoded], search: BeamSearch) -> list[list[Hypothesis]]:
         texts = [self.tokenizer.texts[prompt.ids[0]] for prompt in prompts]
         self.calls.append((texts, search))
         return [self._hypotheses(text.split(" - en la frase: ")[0].split("el término: ")[1]) for text in texts]

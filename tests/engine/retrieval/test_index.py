@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from cielo.errors import BundleError
 from cielo.retrieval import index as module
-from cielo.retrieval.index import Index, IndexSettings, Neighbour, load_all, save_all, squared_distances
+from cielo.retrieval import vectors as arithmetic
+from cielo.retrieval.index import Index, IndexSettings, Neighbour, load_all, save_all
+from cielo.retrieval.vectors import principal_directions, squared_distances
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -244,7 +246,7 @@ class TestExactSearch:
     def test_it_gives_what_double_precision_gives_in_blocks_of_any_size(
         self, index: Index, monkeypatch: pytest.MonkeyPatch, block: int, cells: int
     ) -> None:
-        monkeypatch.setattr(module, "_BLOCK", block)
+        monkeypatch.setattr(arithmetic, "_BLOCK", block)
         monkeypatch.setattr(module, "_CELLS", cells)
         queries = random_vectors(20, seed=1)
         distances = brute_force(queries, random_vectors(300))
@@ -419,7 +421,7 @@ class TestReducedDimension:
 
     def test_the_directions_are_orthonormal_and_keep_the_most_variance(self) -> None:
         vectors = unit(random_vectors(500, 12) * np.linspace(2, 0.1, 12) + 3)
-        projection = module._projection(vectors, 5)
+        projection = principal_directions(vectors, 5)
         assert projection is not None and projection.dtype == np.float32
         assert projection.T @ projection == pytest.approx(np.eye(5), abs=1e-5)
         centred = (vectors - vectors.mean(axis=0)).astype(np.float64)
@@ -430,9 +432,9 @@ class TestReducedDimension:
 
     def test_the_directions_do_not_depend_on_the_size_of_the_blocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         vectors = random_vectors(100, 12)
-        whole = module._projection(vectors, 5)
-        monkeypatch.setattr(module, "_BLOCK", 7)
-        assert module._projection(vectors, 5) == pytest.approx(whole, abs=1e-5)
+        whole = principal_directions(vectors, 5)
+        monkeypatch.setattr(arithmetic, "_BLOCK", 7)
+        assert principal_directions(vectors, 5) == pytest.approx(whole, abs=1e-5)
 
     @pytest.mark.parametrize(("dimension", "used"), [(None, None), (31, 31), (32, None), (1000, None)])
     def test_a_dimension_that_reduces_nothing_leaves_the_vectors_as_they_are(

@@ -5,7 +5,7 @@ import string
 import unicodedata
 
 import pytest
-from cielo.text.normal import fold_spaces, normal_form, published_form
+from cielo.text.normal import fold_spaces, normal_form, published_form, remove_hidden
 from cielo.text.prompt import PROMPT, build_prompt, prepare_sentence, strip_code_suffix, window_sentence
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -86,12 +86,16 @@ def test_punctuation_is_deleted_and_not_replaced_by_a_space(text: str, mark: str
     ("text", "expected"),
     [
         ("Hipertensión esencial (primaria)", "hipertension esencial primaria"),
-        ("ÁÉÍÓÚ ÀÈÌÒÙ ÜÑÇ", "aeiou aeiou unc"),
+        ("ÁÉÍÓÚ ÀÈÏÒÙ ÜÑÇ", "aeiou aeiou unc"),
+        ("Ì Â Ö ì â ö", "ì â ö ì â ö"),
         ("anti-Xa, 3.5", "antixa 35"),
         ("  Dolor \t abdominal\n", "dolor abdominal"),
         ("Síndrome de Sjögren", "sindrome de sjögren"),
         ("fenómeno de Raynaud, vêlo", "fenomeno de raynaud vêlo"),
-        ("¿crónico? «sí» 1ª", "¿cronico «si» 1ª"),
+        ("¿crónico? «sí» 1ª", "cronico si 1ª"),
+        ("2º ·90% ®", "2º ·90 ®"),
+        ("《uno》 《dos》》 tres》》》", "《uno》 《dos tres》"),
+        ("uno》-》dos", "unodos"),
         ("straße ½", "straße ½"),
         ("a" + string.punctuation + "b", "ab"),
         ("(...)", ""),
@@ -103,11 +107,37 @@ def test_the_published_form_of_known_texts(text: str, expected: str) -> None:
     assert published_form(unicodedata.normalize("NFD", text)) == expected
 
 
-@given(TEXTS | LATIN | SPANISH)
+# The paper's own lists, as they stand in its code.
+PUBLISHED_LETTERS = dict(zip("áóíéúüùàèïòñç", "aoieuuuaeionc", strict=True))
+PUBLISHED_SIGNS = string.punctuation + "€´：¨•∩£–—■¿¡♪“”…‘’„°«»×ʖ"
+
+
+@pytest.mark.parametrize("letter", PUBLISHED_LETTERS)
+def test_each_letter_of_the_paper_loses_its_accent(letter: str) -> None:
+    assert len(PUBLISHED_LETTERS) == 13
+    assert published_form(f"x{letter}x") == published_form(f"x{letter.upper()}x") == f"x{PUBLISHED_LETTERS[letter]}x"
+
+
+@pytest.mark.parametrize("letter", ["ì", "â", "ö", "ä", "ã", "ô"])
+def test_other_letters_keep_theirs_in_the_published_form(letter: str) -> None:
+    assert published_form(f"x{letter.upper()}x") == f"x{letter}x"
+    assert len(normal_form(letter)) == 1 != len(letter.encode())
+
+
+@pytest.mark.parametrize("sign", PUBLISHED_SIGNS)
+def test_each_sign_of_the_paper_is_deleted(sign: str) -> None:
+    assert published_form(f"a{sign}b {sign}") == "ab"
+
+
+@pytest.mark.parametrize("sign", ["º", "ª", "·", "®", "†", "‹", "›", "‚", "―", "§", "½", "\u00ad", "》"])
+def test_other_signs_stay_in_the_published_form(sign: str) -> None:
+    assert published_form(f"a{sign}b") == f"a{sign}b"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="》"), max_size=60) | LATIN | SPANISH)
 def test_the_published_form_is_made_character_by_character(text: str) -> None:
-    letters = dict(zip("áéíóúàèìòùüñç", "aeiouaeiouunc", strict=True))
     lower = unicodedata.normalize("NFC", text).lower()
-    kept = "".join(letters.get(char, char) for char in lower if char not in string.punctuation)
+    kept = "".join(PUBLISHED_LETTERS.get(char, char) for char in lower if char not in PUBLISHED_SIGNS)
     assert published_form(text) == " ".join(re.split(r"\s+", kept)).strip()
 
 
@@ -129,9 +159,10 @@ def test_folding_spaces_keeps_everything_else(text: str) -> None:
     [
         ("Nódulo de 3.5 cm,doloroso.", "Nódulo de 3. 5 cm, doloroso."),
         ("TC: normal; alta.Revisión", "TC: normal; alta. Revisión"),
-        ("hiper\ntensión", "hipertensión"),
-        ("hiper\r\ntensión", "hipertensión"),
-        ("fiebre\u2028alta", "fiebrealta"),
+        ("insuficiencia\nrenal", "insuficiencia renal"),
+        ("insuficiencia \r\n renal", "insuficiencia renal"),
+        ("fiebre\u2028alta\u0085ayer", "fiebre alta ayer"),
+        ("Dolor.\nFiebre,\r\ntos\n", "Dolor. Fiebre, tos"),
         ("dolor   \t abdominal ", "dolor abdominal"),
         ("¿Dolor? (sí)", "¿Dolor? (sí)"),
         ("", ""),
@@ -139,6 +170,26 @@ def test_folding_spaces_keeps_everything_else(text: str) -> None:
 )
 def test_the_preparation_of_known_sentences(sentence: str, expected: str) -> None:
     assert prepare_sentence(sentence) == expected
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("hiper\ntensión", "hipertensión"),
+        ("hiper\r\ntensión", "hipertensión"),
+        ("fiebre\u2028alta\u0085ayer", "fiebrealtaayer"),
+        ("dolor \n agudo", "dolor agudo"),
+        ("Dolor.\nFiebre", "Dolor. Fiebre"),
+    ],
+)
+def test_the_paper_deletes_line_ends(sentence: str, expected: str) -> None:
+    assert prepare_sentence(sentence, line_ends="delete") == expected
+    assert build_prompt("tos", sentence, line_ends="delete") == PROMPT.format(term="tos", sentence=expected)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\u0085\u2028\u2029"), max_size=60))
+def test_without_line_ends_both_ways_are_one(sentence: str) -> None:
+    assert prepare_sentence(sentence, line_ends="delete") == prepare_sentence(sentence)
 
 
 @given(TEXTS | SPANISH)
@@ -229,12 +280,46 @@ def test_the_window_of_a_prompt_holds_the_mention(
         assert shown.casefold() in prompt.split(" - en la frase: ", 1)[1].casefold()
 
 
+HIDDEN = (
+    "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a"
+    "\u202b\u202c\u202d\u202e\u2060\u2061\u2064\u2066\u2067\u2068\u2069\ufeff"
+)
+
+
+@pytest.mark.parametrize("sign", HIDDEN, ids=lambda sign: f"{ord(sign):04X}")
+@pytest.mark.parametrize("prepare", [True, False])
+def test_hidden_characters_stay_out_of_the_prompt(sign: str, prepare: bool) -> None:
+    assert unicodedata.category(sign) == "Cf"
+    sentence = f"{sign}Tiene hiper{sign}tensión{sign} 3.5{sign}, leve"
+    expected = build_prompt("hipertensión", "Tiene hipertensión 3.5, leve", prepare=prepare, window=20)
+    assert build_prompt(f"{sign}hiper{sign}tensión", sentence, prepare=prepare, window=20) == expected
+    assert normal_form(f"hiper{sign}tensión") == "hipertension"
+    assert build_prompt("tos", f" {sign}\n") == build_prompt("tos", None)
+
+
+@given(TEXTS, TEXTS, st.text(HIDDEN, min_size=1, max_size=4), st.integers(0, 60))
+def test_hidden_characters_change_no_prompt_wherever_they_stand(
+    term: str, sentence: str, hidden: str, place: int
+) -> None:
+    assert build_prompt(term[:place] + hidden + term[place:], sentence, window=9) == build_prompt(
+        term, sentence, window=9
+    )
+    assert build_prompt(term, sentence[:place] + hidden + sentence[place:], window=9) == build_prompt(
+        term, sentence, window=9
+    )
+
+
+@pytest.mark.parametrize("text", ["niño de 3.5 años", "«dolor» – agudo…", "1ª ½ µg/ml ≥ 5", "fenómeno\u00a0de Raynaud"])
+def test_what_shows_is_not_hidden(text: str) -> None:
+    assert remove_hidden(text) == text
+
+
 @given(TEXTS, TEXTS)
 def test_braces_in_a_mention_are_not_read_as_a_format(term: str, sentence: str) -> None:
     term, sentence = term + "{sentence}{0}", sentence + "{term}{"
     prompt = build_prompt(term, sentence)
-    assert prompt.startswith(f"Genera una definición para el término: {fold_spaces(term)} - en la frase: ")
-    assert prompt.endswith(prepare_sentence(sentence))
+    shown, prepared = fold_spaces(remove_hidden(term)), prepare_sentence(remove_hidden(sentence))
+    assert prompt == f"Genera una definición para el término: {shown} - en la frase: {prepared}"
 
 
 @pytest.mark.parametrize(

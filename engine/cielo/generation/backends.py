@@ -1,0 +1,24 @@
+"""The backends that this version has, by name. To add one: write its file beside this one, and enter it here."""
+
+from __future__ import annotations
+
+from cielo.errors import BundleError
+from cielo.generation.ctranslate2 import CTranslate2Backend
+from cielo.generation.protocol import Backend
+
+BACKENDS: dict[str, Backend] = {"ctranslate2": CTranslate2Backend()}
+DEFAULT_BACKEND = "ctranslate2"
+
+
+def backend(name: str = DEFAULT_BACKEND) -> Backend:
+    """Return the backend of that name.
+
+    Raises:
+        BundleError: where this version has none of that name.
+    """
+    try:
+        return BACKENDS[name]
+    except KeyError:
+        raise BundleError(
+            f"got backend {name!r}, expected one of {', '.join(BACKENDS)}; update cielo, or convert the bundle again"
+        ) from None

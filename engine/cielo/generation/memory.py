@@ -1,0 +1,53 @@
+"""Memory: what a batch can need at most, and how many rows and batches a limit allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cielo.generation.searches import BeamSearch
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the memory of a decoding batch depends on: layers of the decoder, and sizes.
+
+    Attributes:
+        decoder_layers: of the decoder.
+        width: of the hidden states.
+        inner: of the feed-forward layers.
+        outputs: tokens of the output vocabulary.
+    """
+
+    decoder_layers: int
+    width: int
+    inner: int
+    outputs: int
+
+    def row_bytes(self, source_tokens: int, search: BeamSearch) -> int:
+        """Return the most memory, in bytes, that one prompt of `source_tokens` can need in a search.
+
+        Keys and values, of the source once and of each beam's output up to the longest allowed; hidden states of the
+        encoder's widest layer; and the scores of one step, three times over. All in float32.
+        """
+        cached = 2 * self.decoder_layers * self.width * (source_tokens + search.beams * search.max_new_tokens)
+        encoder = source_tokens * (4 * self.width + 3 * self.inner)
+        return 4 * (cached + encoder + 3 * search.beams * self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimit:
+    """The bytes that all batches at work may take together, as `Shape` counts them.
+
+    Where one prompt needs more than that, it is decoded alone.
+    """
+
+    working_bytes: int
+    shape: Shape
+
+    def batches_together(self, longest: int, search: BeamSearch, replicas: int) -> int:
+        """Return how many of `replicas` may work at a time, where the longest prompt has `longest` tokens."""
+        return max(1, min(replicas, self.working_bytes // self.shape.row_bytes(longest, search)))
+
+    def rows(self, longest: int, search: BeamSearch, together: int) -> int:
+        """Return the most rows of a batch, which may be 0, where `together` batches are at work."""
+        return self.working_bytes // together // self.shape.row_bytes(longest, search)

@@ -1,0 +1,92 @@
+"""Every backend and the toy keep the contract; and the toy, entered in the registry, links."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from backend_contract import BackendContract, Subject
+from cielo.bundle.layout import Bundle, default_bundle
+from cielo.errors import BundleError, DeviceError
+from cielo.generation.backends import BACKENDS, DEFAULT_BACKEND, backend
+from cielo.link.linker import Linker
+from cielo.options import LinkOptions
+from cielo.records import Mention
+from cielo.text.tokenizer import Tokenizer
+from toy_backend import ToyBackend, write_model
+
+TEXTS = (
+    "Tos", "Tos ferina", "Tomografía computarizada (TC) de región abdominal", "Dolor de garganta",
+    "Hipertensión arterial", "Fiebre", "Úlcera", "Fractura de fémur", "Fractura de rodilla",
+    "Resonancia magnética de rodilla",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    mini = Bundle.open(default_bundle())
+    return Tokenizer(mini.generator_tokenizer, mini.manifest["generator"]["max_source_tokens"])
+
+
+class TestCTranslate2(BackendContract):
+    @pytest.fixture(scope="class")
+    def subject(self, tokenizer: Tokenizer) -> Subject:
+        mini = Bundle.open(default_bundle())
+        return Subject(backend("ctranslate2"), mini.generator, tokenizer, "float32", 1e-4)
+
+
+class TestToy(BackendContract):
+    @pytest.fixture(scope="class")
+    def subject(self, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+        directory = tmp_path_factory.mktemp("toy")
+        write_model(directory, TEXTS)
+        return Subject(ToyBackend(), directory, tokenizer, "float32", 1e-6)
+
+
+class TestToyThatDoesLess(TestToy):
+    @pytest.fixture(scope="class")
+    def subject(self, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+        directory = tmp_path_factory.mktemp("less")
+        write_model(directory, TEXTS)
+        less = ToyBackend("less", decodings=("greedy",), gives_log_probs=False, compute_types=("float32",))
+        return Subject(less, directory, tokenizer, "float32", 1e-6)
+
+
+def test_an_unknown_backend_is_a_bundle_s_fault() -> None:
+    with pytest.raises(BundleError, match="expected one of ctranslate2"):
+        backend("surprise")
+
+
+class TestLinking:
+    """The linker knows nothing of a backend but its name: whatever is registered under it answers."""
+
+    @pytest.fixture
+    def toy(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ToyBackend:
+        with Linker.open(device="cpu", cache=False) as linker:
+            descriptions = linker.knowledge_base.descriptions("diagnosis")[:150]
+        write_model(tmp_path, descriptions)
+        toy = ToyBackend(model=tmp_path)
+        monkeypatch.setitem(BACKENDS, DEFAULT_BACKEND, toy)
+        return toy
+
+    def test_the_linker_links_by_it(self, toy: ToyBackend) -> None:
+        with Linker.open(device="auto", compute_type="float32", cache=False) as linker:
+            asked = linker.knowledge_base.descriptions("diagnosis")[:150:15]
+            found = linker.link([Mention(text) for text in asked])
+            again = linker.link(
+                [Mention(text, f"Ingresa por {text}.") for text in asked], LinkOptions(decoding="greedy")
+            )
+            ranked = linker.link([Mention(text) for text in asked], LinkOptions(rerank=True))
+        assert [link.generated for link in found] == asked
+        assert [link.generated for link in again] == asked
+        assert [link.codes for link in ranked] == [link.codes for link in found]
+        assert {link.method for link in found} == {"exact"}
+
+    def test_its_compute_types_are_those_that_count(self, toy: ToyBackend) -> None:
+        with pytest.raises(DeviceError, match="int8"):
+            Linker.open(device="cpu", compute_type="int8", allow_unverified=True)
+
+    def test_a_budget_of_memory_reaches_it(self, toy: ToyBackend) -> None:
+        with Linker.open(device="cpu", compute_type="float32", cache=False, memory=10**9) as linker:
+            links = linker.link([Mention("tos seca"), Mention("dolor")])
+        assert len(links) == 2
