@@ -14,8 +14,8 @@ import numpy as np
 from cielo.bundle.layout import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE, PARITY, Bundle, write_manifest, writing
 from cielo.errors import ParityError
 from cielo.generation.ctranslate2 import Decoding, resolve_device, runnable_compute_types
-from cielo.knowledge.base import KnowledgeBase
 from cielo.knowledge.building import Built, RejectedRow, build_knowledge_base
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.linker import Linker
 from cielo.parity.checks import Check, run_checks
 from cielo.retrieval.embedder import Embedder

@@ -12,7 +12,7 @@ import torch
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.files import sha256_of
 from cielo.generation.ctranslate2 import DECODINGS, SEARCHES, CTranslate2Generator
-from cielo.knowledge.base import KnowledgeBase
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.linker import Linker
 from cielo.parity.checks import References, run_checks
 from cielo.records import Mention

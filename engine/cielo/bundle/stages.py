@@ -12,7 +12,7 @@ from typing import Any, Self
 from cielo.bundle.layout import Bundle
 from cielo.generation.ctranslate2 import CTranslate2Generator, Generator
 from cielo.generation.plan import ThreadPlan, default_plan
-from cielo.knowledge.base import KnowledgeBase
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import RESCORED, Index, load_all
 from cielo.text.prompt import build_prompt

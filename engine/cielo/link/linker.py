@@ -17,7 +17,7 @@ from cielo.cache.disk import CacheStats, ResultCache, key, open_cache
 from cielo.errors import MentionError, UnverifiedError
 from cielo.generation.ctranslate2 import SEARCHES, Decoding, certain_first, resolve_device
 from cielo.generation.plan import ThreadPlan, plan_for, prepare_openmp
-from cielo.knowledge.base import KnowledgeBase
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
 from cielo.link.confidence import CalibrationError
 from cielo.link.documents import Located, Span, mentions_of

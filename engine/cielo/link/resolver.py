@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cielo.bundle.layout import Bundle
 from cielo.errors import BundleError
 from cielo.generation.ctranslate2 import Decoding
-from cielo.knowledge.base import KnowledgeBase
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
 from cielo.link.confidence import Calibration, Features
 from cielo.records import (
