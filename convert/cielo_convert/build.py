@@ -21,7 +21,7 @@ from cielo.parity.checks import Check, run_checks
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import Index, IndexSettings, load_all, save_all
 from cielo.text.tokenizer import Tokenizer
-from cielo.workbench.evaluation.calibrate import calibrate
+from cielo.workbench.calibration.calibrate import calibrate
 from cielo.workbench.evaluation.corpora import read_corpus
 from cielo.workbench.evaluation.run import linkable
 from cielo.workbench.evaluation.summary import corpus_hash

@@ -14,10 +14,11 @@ from cielo.bundle import layout as bundles
 from cielo.bundle.layout import CALIBRATION, MANIFEST, Bundle, default_bundle
 from cielo.errors import BundleError
 from cielo.knowledge.subsets import Subset
-from cielo.link.confidence import FEWEST, TERMS, Calibration, CalibrationError
+from cielo.link.confidence import TERMS, Calibration, CalibrationError
 from cielo.link.linker import Linker
 from cielo.link.resolver import features_of
-from cielo.workbench.evaluation.calibrate import calibrate, write_calibrated
+from cielo.workbench.calibration.calibrate import calibrate, write_calibrated
+from cielo.workbench.calibration.fit import FEWEST
 from cielo.workbench.evaluation.corpora import read_corpus
 from cielo.workbench.evaluation.records import Corpus
 from cielo.workbench.evaluation.run import link_corpus
@@ -98,7 +99,7 @@ def test_links_have_a_confidence_where_the_bundle_was_calibrated_for_them(
     assert {link.confidence for link in linker.link(mentions)} == {None}
     model = Calibration.from_dict(fitted["probable"]["model"])
     with Linker.open(calibrated, threads=1, cache=False) as opened:
-        assert opened.is_calibrated() and not opened.is_calibrated("reference")
+        assert opened.is_calibrated() and not opened.is_calibrated("published")
         for link in opened.link(mentions):
             features = features_of(link)
             assert (features is None) == (link.code is None)
