@@ -20,7 +20,7 @@ from cielo.generation.plan import ThreadPlan, plan_for, prepare_openmp
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
 from cielo.link.confidence import CalibrationError
-from cielo.link.documents import Located, Span, mentions_of
+from cielo.link.documents import DocumentMention, Span, mentions_of
 from cielo.link.lexicon import Lexicon, Problem, all_problems, read_lexicon
 from cielo.link.resolver import Asked, Clock, LinkOptions, Resolver, Work, candidate_of, judge, read_calibrations
 from cielo.records import BundleIdentity, Concept, Hypothesis, Link, Mention, Pipeline, Timings
@@ -245,18 +245,18 @@ class Linker:
                 span is in its result, beside the others.
         """
         found = [self._checked(entry) for entry in mentions_of(text, spans, kinds=kinds, ids=ids)]
-        mentions = [entry.mention for entry in found if isinstance(entry, Located)]
+        mentions = [entry.mention for entry in found if isinstance(entry, DocumentMention)]
         links = iter(self.link(mentions, **options))
         return [
             DocumentLink(entry.spans, entry.sentence, next(links))
-            if isinstance(entry, Located)
+            if isinstance(entry, DocumentMention)
             else DocumentLink(error=str(entry))
             for entry in found
         ]
 
-    def _checked(self, entry: Located | MentionError) -> Located | MentionError:
+    def _checked(self, entry: DocumentMention | MentionError) -> DocumentMention | MentionError:
         try:
-            if isinstance(entry, Located):
+            if isinstance(entry, DocumentMention):
                 self.check(entry.mention)
         except MentionError as error:
             return error

@@ -10,7 +10,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from cielo.errors import MentionError, TableError
-from cielo.link.documents import mention_of, sentence_at, sentences
+from cielo.link.documents import mention_of
+from cielo.link.sentences import sentence_at, sentences
 from cielo.workbench.evaluation.corpora.concepts import add_linked, files_under, needs_map
 from cielo.workbench.evaluation.corpora.cui_map import CodeOfCui
 from cielo.workbench.evaluation.corpora.lines import Gathering, read_text
