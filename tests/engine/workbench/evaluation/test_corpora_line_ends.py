@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cielo.workbench.evaluation.corpora import CuiMap, read_brat, read_codiesp, read_cui_map
+from cielo.workbench.evaluation.corpora import CuiMap, read_brat, read_codiesp, read_cui_map, read_e3c
 from cielo.workbench.evaluation.corpora.line_ends import fitting_text
 from cielo.workbench.evaluation.records import Corpus
 from hypothesis import given
@@ -116,3 +116,30 @@ def test_a_text_that_fits_is_left_as_it_is(parts: list[str], data: st.DataObject
     end = data.draw(st.integers(start + 1, len(text)))
     assert fitting_text(text, [(((start, end),), text[start:end])]) == (text, None)
     assert fitting_text(text, []) == (text, None)
+
+
+@pytest.mark.parametrize(
+    ("annotated", "stored", "read"),
+    [(TEXT, TEXT, 3), (crlf(TEXT), crlf(TEXT), 3), (crlf(TEXT), TEXT, 3), (TEXT, crlf(TEXT), 3), (TEXT, TEXT + "!", 0)],
+)
+def test_e3c_says_how_long_its_text_was(
+    tmp_path: Path, cui_map: CuiMap, annotated: str, stored: str, read: int
+) -> None:
+    parts = ("neumonía", "tos", "dolor torácico")
+    marks = "".join(
+        f'<custom:CLINENTITY sofa="1" begin="{annotated.index(part)}" end="{annotated.index(part) + len(part)}" '
+        'entityID="C0000001"/>'
+        for part in parts
+    )
+    escaped = stored.replace("\r", "&#13;").replace("\n", "&#10;")
+    (tmp_path / "a.xml").write_text(
+        '<xmi:XMI xmlns:xmi="x" xmlns:cas="c" xmlns:custom="u" xmlns:t="t">'
+        f'<t:DocumentMetaData sofa="1" begin="0" end="{len(annotated)}"/>{marks}'
+        f'<cas:Sofa xmi:id="1" sofaString="{escaped}"/></xmi:XMI>',
+        encoding="utf-8",
+    )
+    corpus = read_e3c(tmp_path / "a.xml", cui_map)
+    assert [one.mention.text for one in corpus.mentions] == list(parts[:read])
+    assert len(corpus.skipped) == 3 - read
+    assert all("not as long as when it was annotated" in entry.reason for entry in corpus.skipped)
+    assert len(corpus.notes) == (annotated != stored and read > 0)

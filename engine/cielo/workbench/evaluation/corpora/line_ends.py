@@ -24,7 +24,7 @@ def fitting_text(text: str, annotations: Sequence[tuple[Span, str]]) -> tuple[st
     """
     best, changed = text, None
     most = _fitting(text, annotations)
-    for reading, change in _readings(text) if most < len(annotations) else ():
+    for reading, change in readings(text) if most < len(annotations) else ():
         fitting = _fitting(reading, annotations)
         if fitting > most:
             best, changed, most = reading, change, fitting
@@ -35,8 +35,8 @@ def _fitting(text: str, annotations: Sequence[tuple[Span, str]]) -> int:
     return sum(fits(text, fragments, expected) for fragments, expected in annotations)
 
 
-def _readings(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the text in each other reading, with its name."""
+def readings(text: str) -> Iterator[tuple[str, str]]:
+    """Yield a text in each other reading, with what was changed for it."""
     names = {"": "", "with LF line ends": "\n", "with CRLF line ends": "\r\n"}
     for name, end in names.items():
         reading = _LINE_END.sub(end, text) if end else text
