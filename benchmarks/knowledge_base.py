@@ -22,8 +22,8 @@ from typing import Any
 
 import click
 from cielo.files import atomic_write
-from cielo.knowledge.base import KnowledgeBase
 from cielo.knowledge.building import build_knowledge_base
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.machine import bytes_in
 from cielo.tables import CodeTable
 from cielo.text.normal import normal_form
@@ -143,7 +143,10 @@ def measure(work: Path, rows: int) -> dict[str, Any]:
     base = KnowledgeBase(path)
     descriptions = list(dict.fromkeys(text for kind in base.kinds for text in base.descriptions(kind)))
     matched = {name: ask(base.match, asked) for name, asked in texts(descriptions, TEXTS).items()}
-    words = {name: ask(base.search, asked) for name, asked in searches(descriptions, SEARCHES).items()}
+    words = {
+        name: ask(lambda text: base.search(text).found, asked)
+        for name, asked in searches(descriptions, SEARCHES).items()
+    }
     base.close()
     require(matched, words)
     return {

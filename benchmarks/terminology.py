@@ -22,8 +22,8 @@ from math import ceil, prod
 from pathlib import Path
 from random import Random
 
-from cielo.knowledge.base import Row
 from cielo.knowledge.building import read_terminology
+from cielo.knowledge.records import DescriptionRow
 from cielo.text.normal import normal_form
 
 SEED = 10
@@ -433,16 +433,16 @@ def _sizes(count: int, most: Sequence[int], random: Random) -> list[int]:
     return sizes
 
 
-def _mini_rows() -> dict[str, list[Row]]:
+def _mini_rows() -> dict[str, list[DescriptionRow]]:
     from cielo_convert.recipe import Recipe
 
-    rows: dict[str, list[Row]] = {DIAGNOSIS: [], PROCEDURE: []}
+    rows: dict[str, list[DescriptionRow]] = {DIAGNOSIS: [], PROCEDURE: []}
     for row in read_terminology([table.code_table() for table in Recipe.load(MINI).knowledge_base.tables]).rows:
         rows[row.kind].append(row)
     return rows
 
 
-def _without(titles: Iterable[tuple[str, str]], known: Sequence[Row]) -> Iterator[tuple[str, str]]:
+def _without(titles: Iterable[tuple[str, str]], known: Sequence[DescriptionRow]) -> Iterator[tuple[str, str]]:
     """Pass on the rows whose code and normal form are not known."""
     if not known:
         yield from titles

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from cielo.bundle.layout import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE, write_manifest, writing
-from cielo.knowledge.base import KnowledgeBase, Summary
 from cielo.knowledge.building import build_knowledge_base
+from cielo.knowledge.reading import KnowledgeBase
+from cielo.knowledge.records import KnowledgeSummary
 from cielo.retrieval.index import Index, IndexSettings, save_all
 from cielo.tables import CodeTable
 from cielo_convert.build import build
@@ -163,7 +164,9 @@ def _build_index(by_kind: dict[str, list[str]], directory: Path) -> IndexSetting
     return settings
 
 
-def _manifest(facts: GeneratorFacts, summary: Summary, settings: IndexSettings, vocabulary: str) -> dict[str, Any]:
+def _manifest(
+    facts: GeneratorFacts, summary: KnowledgeSummary, settings: IndexSettings, vocabulary: str
+) -> dict[str, Any]:
     return {
         "name": "true-shape", "licence": "CC0-1.0", "sources": {}, "prompt": {"prepare_sentence": True},
         "generator": {

@@ -15,15 +15,15 @@ from cielo.bundle.layout import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE, PARIT
 from cielo.errors import ParityError
 from cielo.generation.backends import backend
 from cielo.generation.capabilities import resolve_device
-from cielo.knowledge.base import KnowledgeBase
 from cielo.knowledge.building import Built, RejectedRow, build_knowledge_base
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.linker import Linker
 from cielo.parity.checks import Check, run_checks
 from cielo.records import Decoding
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import Index, IndexSettings, load_all, save_all
 from cielo.text.tokenizer import Tokenizer
-from cielo.workbench.evaluation.calibrate import calibrate
+from cielo.workbench.calibration.calibrate import calibrate
 from cielo.workbench.evaluation.corpora import read_corpus
 from cielo.workbench.evaluation.run import linkable
 from cielo.workbench.evaluation.summary import corpus_hash

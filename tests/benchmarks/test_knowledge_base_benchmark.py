@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cielo.knowledge.base import KnowledgeBase
+from cielo.knowledge.reading import KnowledgeBase
 from click.testing import CliRunner
 
 from benchmarks import knowledge_base
@@ -34,7 +34,7 @@ def test_the_texts_are_matched_as_their_names_say(path: Path) -> None:
     asked = knowledge_base.texts(known, 50)
     assert {name: len(texts) for name, texts in asked.items()} == {"exact": 50, "normal form": 50, "unknown": 50}
     assert asked == knowledge_base.texts(known, 50)
-    assert {concept.match for text in asked["exact"] for concept in base.match(text)[:1]} == {"text"}
+    assert {concept.match for text in asked["exact"] for concept in base.match(text)[:1]} == {"literal"}
     assert {concept.match for text in asked["normal form"] for concept in base.match(text)} == {"normal"}
     assert all(base.match(text) for text in (*asked["exact"], *asked["normal form"]))
     assert not any(base.match(text) for text in asked["unknown"])
@@ -45,8 +45,8 @@ def test_the_words_are_found(path: Path) -> None:
     base = KnowledgeBase(path)
     for asked in knowledge_base.searches(descriptions(base), 30).values():
         assert len(asked) == 30
-        assert all(base.search(text) for text in asked)
-    assert base.search(knowledge_base.UNKNOWN) == []
+        assert all(base.search(text).found for text in asked)
+    assert base.search(knowledge_base.UNKNOWN).total == 0
     base.close()
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from cielo.knowledge.base import Row
 from cielo.knowledge.building import build_knowledge_base, read_terminology
+from cielo.knowledge.records import DescriptionRow
 from cielo.tables import CodeTable
 from cielo.text.normal import normal_form
 from cielo_convert.recipe import Recipe
@@ -22,7 +22,7 @@ PROCEDURE = re.compile(r"[0-9B-D][0-9A-HJ-NP-Z]{3}([0-9A-HJ-NP-Z]{3})?")
 WORD = re.compile(r"\w+")
 FULL = 180_000
 
-Tables = dict[str, list[Row]]
+Tables = dict[str, list[DescriptionRow]]
 
 
 def read(written: list[tuple[Path, str]]) -> Tables:
@@ -132,7 +132,7 @@ def test_the_mini_s_tables_come_first_and_nothing_repeats_them(tmp_path: Path, m
     # A title of the synthetic rows becomes one of the mini's, so that there is something to drop.
     rows = terminology._mini_rows()
     clash = alone["diagnosis"][-1]
-    rows["diagnosis"].append(Row("A00.0X", clash.description.upper(), "diagnosis"))
+    rows["diagnosis"].append(DescriptionRow("A00.0X", clash.description.upper(), "diagnosis"))
     monkeypatch.setattr(terminology, "_mini_rows", lambda: rows)
     tables = read(write_terminology(tmp_path / "mini", 9_000, mini=True))
     for kind, own in rows.items():

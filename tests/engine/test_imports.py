@@ -24,11 +24,12 @@ NATIVE = ("ctranslate2", "onnxruntime", "hnswlib", "tokenizers", "numpy", "sqlit
 # Imports run downwards only: a module may import those of lower layers.
 LAYERS = {
     "cielo.errors": 0, "cielo.machine": 1, "cielo.files": 1, "cielo.records": 1, "cielo.text": 2,
-    "cielo.knowledge.codes": 2, "cielo.knowledge.subsets": 2, "cielo.retrieval": 3, "cielo.knowledge.base": 3,
+    "cielo.knowledge.codes": 2, "cielo.knowledge.subsets": 2, "cielo.retrieval": 3,
     "cielo.generation.searches": 3, "cielo.generation.batching": 3, "cielo.bundle.layout": 3, "cielo.generation": 4,
     "cielo.bundle.stages": 5, "cielo.bundle.budget": 6,
-    "cielo.link.confidence": 4, "cielo.link.documents": 4, "cielo.link.lexicon": 4, "cielo.cache": 4,
-    "cielo.link.resolver": 6, "cielo.link.linker": 7, "cielo.tables": 8, "cielo.knowledge.building": 9,
+    "cielo.link.confidence": 4, "cielo.link.sentences": 3, "cielo.link.documents": 4, "cielo.link.lexicon": 4,
+    "cielo.cache": 4, "cielo.link.resolver": 6, "cielo.link.linker": 7, "cielo.tables": 8,
+    "cielo.knowledge.building": 9, "cielo.knowledge": 3,
     "cielo.parity": 7, "cielo.workbench": 10, "cielo.cli": 12,
 }  # fmt: skip
 # Rooms of their own: the files of each may import each other.

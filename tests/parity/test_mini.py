@@ -13,7 +13,7 @@ from cielo.bundle.layout import Bundle, default_bundle
 from cielo.files import sha256_of
 from cielo.generation.ctranslate2 import CTranslate2Generator
 from cielo.generation.searches import DECODINGS, SEARCHES
-from cielo.knowledge.base import KnowledgeBase
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.linker import Linker
 from cielo.parity.checks import References, run_checks
 from cielo.records import Mention

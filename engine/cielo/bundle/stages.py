@@ -14,7 +14,7 @@ from cielo.bundle.layout import Bundle
 from cielo.generation.backends import backend
 from cielo.generation.plan import ThreadPlan, default_plan
 from cielo.generation.protocol import Generator
-from cielo.knowledge.base import KnowledgeBase
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import RESCORED, Index, load_all
 from cielo.text.prompt import build_prompt

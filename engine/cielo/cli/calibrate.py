@@ -46,8 +46,8 @@ def calibrate(
 
     The mentions should be of the kind that is to be coded, and not those that the model was trained on.
     """
-    from cielo.workbench.evaluation.calibrate import calibrate as fit
-    from cielo.workbench.evaluation.calibrate import write_calibrated
+    from cielo.workbench.calibration.calibrate import calibrate as fit
+    from cielo.workbench.calibration.calibrate import write_calibrated
     from cielo.workbench.evaluation.run import linkable
     from cielo.workbench.evaluation.summary import corpus_hash
 

@@ -61,6 +61,8 @@ def require_mentions(corpus: Corpus, message: str) -> None:
 
 def report_skipped(corpora: Sequence[Corpus], cui_map: CuiMap | None) -> None:
     """Say what of the corpora and of the table of CUIs was passed over; if anything was, end with exit code 3."""
+    for note in dict.fromkeys(note for corpus in corpora for note in corpus.notes):
+        click.echo(f"  note: {note}", err=True)
     skipped = [*(cui_map.skipped if cui_map else ()), *(entry for corpus in corpora for entry in corpus.skipped)]
     for entry in skipped[:_SHOWN]:
         click.echo(f"  skipped: {entry.place}: {entry.reason}", err=True)

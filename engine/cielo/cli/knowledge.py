@@ -19,8 +19,9 @@ from cielo.errors import TableError
 from cielo.files import atomic_write
 
 if TYPE_CHECKING:
-    from cielo.knowledge.base import Entry, KnowledgeBase
     from cielo.knowledge.building import Built, RejectedRow
+    from cielo.knowledge.reading import KnowledgeBase
+    from cielo.knowledge.records import ConceptDetails
     from cielo.records import Concept
 
 _SHOWN = 20
@@ -147,7 +148,7 @@ def _base_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def _opened(file: Path | None, bundle: Path | None, kind: str | None = None) -> Iterator[KnowledgeBase]:
-    from cielo.knowledge.base import KnowledgeBase
+    from cielo.knowledge.reading import KnowledgeBase
 
     base = KnowledgeBase(file or Bundle.open(bundle or default_bundle()).knowledge_base)
     try:
@@ -202,7 +203,7 @@ def show(code: str, file: Path | None, bundle: Path | None, kind: str | None, as
         _show_entry(entry)
 
 
-def _show_entry(entry: Entry) -> None:
+def _show_entry(entry: ConceptDetails) -> None:
     from rich.markup import escape
 
     out = console()
@@ -224,15 +225,24 @@ def _show_entry(entry: Entry) -> None:
 @_KIND
 @_base_options
 def search(text: str, limit: int, file: Path | None, bundle: Path | None, kind: str | None, as_json: bool) -> None:
-    """Search the descriptions for the words of TEXT, or words that begin like them; the closest first."""
+    """Search for the words of TEXT, or words that begin like them, or for a code; the closest first.
+
+    Accents, case, hyphens and a code's dot do not matter. Where a word is in no description, others that are written
+    nearly like it are named.
+    """
     with _opened(file, bundle, kind) as base:
-        found = base.search(text, kind, limit)
+        result = base.search(text, kind, limit)
     if as_json:
-        click.echo(json.dumps([concept.to_dict() for concept in found], ensure_ascii=False))
+        click.echo(json.dumps(asdict(result), ensure_ascii=False))
         return
-    if not found:
-        fail("no description holds any of these words", EXIT_FAILED)
-    _show_found(found)
+    meant = f"did you mean: {', '.join(result.suggestions)}?" if result.suggestions else ""
+    if not result.found:
+        fail("no description holds any of these words" + (f"; {meant}" if meant else ""), EXIT_FAILED)
+    _show_found(result.found)
+    if result.total > len(result.found):
+        click.echo(f"{len(result.found)} of {result.total:,} shown; --limit shows more", err=True)
+    if meant:
+        click.echo(f"not every word is in a description; {meant}", err=True)
 
 
 def _show_found(found: Sequence[Concept]) -> None:

@@ -82,7 +82,7 @@ def check(file: Path, bundle: Path | None) -> None:
 
 
 def _check(file: Path, bundle: Path | None) -> int:
-    from cielo.knowledge.base import KnowledgeBase
+    from cielo.knowledge.reading import KnowledgeBase
     from cielo.link import lexicon as module
 
     read = module.read_lexicon(file)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from cielo.errors import TableError
 from cielo.files import atomic_write, sha256_of
-from cielo.knowledge.base import KnowledgeBase, Row, Source, Summary
 from cielo.knowledge.codes import SYSTEMS, System, canonical_code, code_key, guess_system
+from cielo.knowledge.records import DescriptionRow, KnowledgeSummary, TableSource
 from cielo.knowledge.subsets import Subset
+from cielo.knowledge.writing import write_knowledge_base
 from cielo.tables import CodeTable, Rejected, TableRow, read_table
 
 
@@ -37,9 +38,9 @@ class Terminology:
         rejected: each row that was not taken.
     """
 
-    rows: list[Row]
+    rows: list[DescriptionRow]
     systems: dict[str, System]
-    sources: tuple[Source, ...]
+    sources: tuple[TableSource, ...]
     rejected: tuple[RejectedRow, ...]
 
 
@@ -47,9 +48,9 @@ class Terminology:
 class Built:
     """A knowledge base that was built, and what it was built from; see `Terminology`."""
 
-    summary: Summary
+    summary: KnowledgeSummary
     systems: dict[str, System]
-    sources: tuple[Source, ...]
+    sources: tuple[TableSource, ...]
     rejected: tuple[RejectedRow, ...]
 
 
@@ -108,7 +109,7 @@ def build_knowledge_base(
         raise TableError(f"{path}: is one of the tables; name another output")
     read = read_terminology(tables, systems)
     with _writing(path) as temporary:
-        summary = KnowledgeBase.build(
+        summary = write_knowledge_base(
             temporary, read.rows, systems=read.systems, edition=edition, sources=read.sources, subset=subset
         )
     return Built(summary, read.systems, read.sources, read.rejected)
@@ -139,7 +140,7 @@ def _system(kind: str, read: Sequence[_Read], named: Mapping[str, System]) -> Sy
     return guess_system(row.code for entry in read if entry.table.kind == kind for row in entry.rows)
 
 
-def _canonical(entry: _Read, system: System) -> list[Row]:
+def _canonical(entry: _Read, system: System) -> list[DescriptionRow]:
     """Return the rows with their codes in canonical form, and move the others to the rejected ones."""
     rows, kept = [], []
     for row in entry.rows:
@@ -149,15 +150,15 @@ def _canonical(entry: _Read, system: System) -> list[Row]:
             entry.rejected.append(Rejected(row.line, str(error)))
             continue
         kept.append(row)
-        rows.append(Row(code, row.description, entry.table.kind, row.preferred))
+        rows.append(DescriptionRow(code, row.description, entry.table.kind, row.preferred))
     entry.rows = kept
     entry.rejected.sort(key=lambda no: no.line)
     return rows
 
 
-def _source(entry: _Read) -> Source:
+def _source(entry: _Read) -> TableSource:
     table = entry.table
-    return Source(_name(entry), table.kind, sha256_of(table.path), len(entry.rows), len(entry.rejected))
+    return TableSource(_name(entry), table.kind, sha256_of(table.path), len(entry.rows), len(entry.rejected))
 
 
 def _name(entry: _Read) -> str:

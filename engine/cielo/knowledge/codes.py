@@ -79,18 +79,34 @@ def guess_system(codes: Iterable[str]) -> System:
     return "icd-10-pcs" if pcs >= _MOST else "other"
 
 
-def written_forms(key: str, system: System) -> list[str]:
-    """Return the keys that a code may stand under in a table, best first: itself, then codes that it is a form of.
+def comparison_key(code: str, system: System | None = None) -> str:
+    """Return what two codes of a system are compared by, wherever cielo compares codes.
 
-    In ICD-10-CM those are the code without its seventh character, without placeholders, and with all of them:
-    ``T68XXXA`` stands there as ``T68XXX`` or ``T68``, ``S4290X`` as ``S4290``, ``T68`` as ``T68XXX``. A code with a
-    seventh character is never among those of one without: which one it has is not known.
+    That is `code_key`, and in ICD-10-CM without the placeholders at its end, since tables differ in how many they
+    write: ``I10X`` is ``I10``, ``T68.XXX`` is ``T68``, ``S42.90X`` is ``S42.90``. Placeholders before another character
+    stay (``T08X0``, ``T68XXXA``), and so does every ``X`` of other systems, where it has a meaning of its own.
+
+    Args:
+        code: as it is written.
+        system: that it belongs to; None: not known, ICD-10-CM where it looks so. A seven-character procedure that ends
+            in ``X`` begins with a digit and never looks so; a code of yet another terminology may (``A10BX`` of ATC).
     """
-    forms = [key]
-    if system == "icd-10-cm" and _CM.fullmatch(key):
-        whole = key[:6]
-        forms += [whole, whole.rstrip("X"), whole.ljust(6, "X")]
-    return list(dict.fromkeys(form for form in forms if len(form) >= min(3, len(key)) and form))
+    key = code_key(code)
+    if system in ("icd-10-cm", None) and _CM.fullmatch(key):
+        return key[:3] + key[3:].rstrip("X")
+    return key
+
+
+def comparison_keys(code: str, system: System) -> list[str]:
+    """Return the comparison keys that a code may stand under in a table, best first.
+
+    In ICD-10-CM a code that is not there may stand there without its seventh character: ``T68XXXA`` as ``T68``. A code
+    with a seventh character is never among those of one without: which one it has is not known.
+    """
+    keys = [comparison_key(code, system)]
+    if system == "icd-10-cm" and _CM.fullmatch(key := code_key(code)):
+        keys.append(comparison_key(key[:6], system))
+    return list(dict.fromkeys(filter(None, keys)))
 
 
 def parent_keys(key: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from cielo.knowledge.codes import code_key
+from cielo.knowledge.codes import comparison_key
 
 _SUBSETS_KEPT = 8
 
@@ -18,7 +18,7 @@ class Subset:
         kinds: of the codes.
         chapters: Roman numerals of ICD-10-CM, the first character of ICD-10-PCS; ``kind:X`` means that kind's alone.
         leaf: only codes below which there is no other.
-        codes: these codes alone, compared by letters and digits.
+        codes: these codes alone, by their comparison keys (``R05X`` holds ``R05``).
     """
 
     kinds: frozenset[str] | None = None
@@ -32,7 +32,7 @@ class Subset:
             (self.kinds is None or kind in self.kinds)
             and (self.chapters is None or bool(self.chapters & {chapter, f"{kind}:{chapter}"}))
             and (leaf or not self.leaf)
-            and (self.codes is None or code_key(code) in self._keys)
+            and (self.codes is None or comparison_key(code) in self._keys)
         )
 
     @property
@@ -42,4 +42,4 @@ class Subset:
 
 @functools.lru_cache(_SUBSETS_KEPT)
 def _keys_of(codes: frozenset[str]) -> frozenset[str]:
-    return frozenset(code_key(code) for code in codes)
+    return frozenset(comparison_key(code) for code in codes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cielo.errors import CieloError, MentionError
-from cielo.link.documents import Located, Span
+from cielo.link.documents import DocumentMention, Span
 from cielo.records import Link
 
 
@@ -26,8 +26,8 @@ class DocumentLink:
     error: str | None = None
 
 
-def document_link(found: Located | MentionError, outcome: Link | CieloError) -> DocumentLink:
+def document_link(found: DocumentMention | MentionError, outcome: Link | CieloError) -> DocumentLink:
     """Return the result for a span that was found, or was not, and what became of its mention."""
-    if isinstance(found, Located) and isinstance(outcome, Link):
+    if isinstance(found, DocumentMention) and isinstance(outcome, Link):
         return DocumentLink(found.spans, found.sentence, outcome)
     return DocumentLink(error=str(outcome))

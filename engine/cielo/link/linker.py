@@ -22,13 +22,13 @@ from cielo.generation.backends import backend
 from cielo.generation.capabilities import resolve_device
 from cielo.generation.plan import ThreadPlan, plan_for
 from cielo.generation.searches import SEARCHES, certain_first
-from cielo.knowledge.base import KnowledgeBase
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work, candidate_of
 from cielo.link.clock import Clock
 from cielo.link.confidence import Calibration, CalibrationError
 from cielo.link.document_links import DocumentLink, document_link
-from cielo.link.documents import Located, Span, mentions_of
+from cielo.link.documents import DocumentMention, Span, mentions_of
 from cielo.link.guard import Guard
 from cielo.link.lexicon import Lexicon, Problem, all_problems, read_lexicon
 from cielo.link.resolver import Resolver, judge, read_calibrations
@@ -308,7 +308,7 @@ class Linker:
             ClosedError: as `link`.
         """
         found = mentions_of(text, spans, kinds=kinds, ids=ids)
-        mentions = [entry.mention if isinstance(entry, Located) else entry for entry in found]
+        mentions = [entry.mention if isinstance(entry, DocumentMention) else entry for entry in found]
         outcomes = self.link_each(mentions, options, chunk=max(1, len(mentions)))
         return [document_link(entry, outcome) for entry, outcome in zip(found, outcomes, strict=True)]
 

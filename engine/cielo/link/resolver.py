@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cielo.bundle.layout import Bundle
 from cielo.errors import BundleError
-from cielo.knowledge.base import KnowledgeBase
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work, candidate_of, decide, decide_ranked, distinct, merged
 from cielo.link.clock import Clock

@@ -35,7 +35,8 @@ from cielo.cache.disk import (
 )
 from cielo.cache.key import key
 from cielo.errors import BundleError
-from cielo.knowledge.base import KnowledgeBase, Row
+from cielo.knowledge.records import DescriptionRow
+from cielo.knowledge.writing import write_knowledge_base
 from cielo.machine import state_directory
 from cielo.options import LinkOptions
 from cielo.records import BundleIdentity, Candidate, Concept, Evidence, Link, Mention, Provenance, Timings
@@ -49,16 +50,16 @@ ROOT = Path(__file__).parents[3]
 MARKER = "Ximénez"
 SECRET = bytes(range(32))
 ROWS = [
-    Row("T68", "Hipotermia", "diagnosis"),
-    Row("R50", "Fiebre", "diagnosis"),
-    Row("R50.9", "Fiebre, no especificada", "diagnosis"),
-    Row("R50.9", "Pirexia", "diagnosis", preferred=False),
-    Row("R05", "Tos", "diagnosis"),
-    Row("6A4Z", "hipotermia", "procedure"),
-    Row("BW20", "tomografía abdominal", "procedure"),
-    Row("BW20ZZZ", "tomografía abdominal", "procedure"),
-    Row("0210", "Fiebre", "procedure"),
-    Row("R05", "Tos", "procedure"),
+    DescriptionRow("T68", "Hipotermia", "diagnosis"),
+    DescriptionRow("R50", "Fiebre", "diagnosis"),
+    DescriptionRow("R50.9", "Fiebre, no especificada", "diagnosis"),
+    DescriptionRow("R50.9", "Pirexia", "diagnosis", preferred=False),
+    DescriptionRow("R05", "Tos", "diagnosis"),
+    DescriptionRow("6A4Z", "hipotermia", "procedure"),
+    DescriptionRow("BW20", "tomografía abdominal", "procedure"),
+    DescriptionRow("BW20ZZZ", "tomografía abdominal", "procedure"),
+    DescriptionRow("0210", "Fiebre", "procedure"),
+    DescriptionRow("R05", "Tos", "procedure"),
 ]
 TITLES = {(row.kind, row.code): row.description for row in reversed(ROWS) if row.preferred}
 CONCEPTS = [Concept(row.code, row.description, row.kind, TITLES[row.kind, row.code]) for row in ROWS]
@@ -81,7 +82,7 @@ def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A knowledge base."""
     path = tmp_path_factory.mktemp("base") / "base.sqlite"
-    KnowledgeBase.build(path, ROWS)
+    write_knowledge_base(path, ROWS)
     return path
 
 
@@ -488,11 +489,11 @@ class TestDisk:
 
     def test_a_row_that_the_knowledge_base_lacks_is_a_miss(self, tmp_path: Path) -> None:
         base, path = tmp_path / "base.sqlite", tmp_path / "cache.sqlite"
-        KnowledgeBase.build(base, ROWS)
+        write_knowledge_base(base, ROWS)
         with contextlib.closing(DiskCache(path, base, PROVENANCE)) as cache:
             cache.put_many(links_to(10))
         base.unlink()
-        KnowledgeBase.build(base, ROWS[:1])
+        write_knowledge_base(base, ROWS[:1])
         with contextlib.closing(DiskCache(path, base, PROVENANCE)) as cache:
             assert cache.get_many(links_to(10)) == {}
             assert cache.stats == CacheStats(misses=10)
@@ -1132,7 +1133,7 @@ FOREIGN: dict[str, Callable[[Path], object]] = {
     "a database": sqlite_file,
     "a database of another application": lambda path: sqlite_file(path, "PRAGMA application_id = 252006674"),
     "a database with a write-ahead log": lambda path: sqlite_file(path, "PRAGMA journal_mode = WAL"),
-    "a knowledge base": lambda path: KnowledgeBase.build(path, ROWS),
+    "a knowledge base": lambda path: write_knowledge_base(path, ROWS),
 }
 
 
@@ -1237,7 +1238,7 @@ class TestFailing:
     @pytest.fixture
     def base(self, powerless: Path) -> Path:
         path = powerless / "base.sqlite"
-        KnowledgeBase.build(path, ROWS)
+        write_knowledge_base(path, ROWS)
         return path
 
     def test_a_read_only_directory(self, powerless: Path, opened: Callable[..., DiskCache]) -> None:

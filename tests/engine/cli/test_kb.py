@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from cielo.cli import main
-from cielo.knowledge.base import KnowledgeBase
+from cielo.knowledge.reading import KnowledgeBase
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -277,7 +277,9 @@ class TestSearch:
     def test_words_are_found_with_the_description_that_holds_them(self, built: Path) -> None:
         result = run("search", "PIREXIA", "--kb", built, "--json")
         assert result.exit_code == 0
-        (found,) = json.loads(result.stdout)
+        told = json.loads(result.stdout)
+        assert (told["total"], told["suggestions"]) == (1, [])
+        (found,) = told["found"]
         assert (found["code"], found["description"], found["title"]) == ("R50.9", "pirexia", "Fiebre, no especificada")
 
     def test_a_reader_sees_the_code_as_it_is(self, built: Path) -> None:
@@ -287,15 +289,34 @@ class TestSearch:
         assert "morbo asiático  (Cólera [clásico])" in run("search", "asiatico morbo", "--kb", built).stdout
 
     def test_kind_and_limit(self, built: Path) -> None:
-        assert len(json.loads(run("search", "e", "--kb", built, "--json", "--limit", "2").stdout)) == 2
-        found = json.loads(run("search", "c", "--kb", built, "--json", "--kind", "procedure").stdout)
+        told = json.loads(run("search", "e", "--kb", built, "--json", "--limit", "2").stdout)
+        assert len(told["found"]) == 2 < told["total"]
+        found = json.loads(run("search", "c", "--kb", built, "--json", "--kind", "procedure").stdout)["found"]
         assert {one["kind"] for one in found} == {"procedure"}
 
     def test_where_nothing_is_found_it_says_so(self, built: Path) -> None:
         result = run("search", "zzz", "--kb", built)
         assert (result.exit_code, result.stdout) == (1, "")
         assert "no description holds any of these words" in result.stderr
-        assert json.loads(run("search", "zzz", "--kb", built, "--json").stdout) == []
+        told = json.loads(run("search", "zzz", "--kb", built, "--json").stdout)
+        assert told == {"found": [], "total": 0, "suggestions": []}
+
+    def test_how_many_there_are_is_said_where_not_all_are_shown(self, built: Path) -> None:
+        result = run("search", "e", "--kb", built, "--limit", "2")
+        assert re.search(r"^2 of \d+ shown", result.stderr, re.MULTILINE)
+        assert "shown" not in run("search", "pirexia", "--kb", built).stderr
+
+    def test_a_mistyped_word_is_answered_with_what_may_be_meant(self, built: Path) -> None:
+        result = run("search", "pirexai", "--kb", built)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "did you mean: pirexia?" in result.stderr
+
+    def test_a_code_is_found_with_those_below_it(self, built: Path) -> None:
+        told = json.loads(run("search", "a00", "--kb", built, "--json").stdout)
+        assert [one["code"] for one in told["found"]] == ["A00", "A00.0"]
+        assert [one["code"] for one in json.loads(run("search", "a000", "--kb", built, "--json").stdout)["found"]] == [
+            "A00.0"
+        ]
 
     @given(
         text=st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -72,10 +72,9 @@ class TestLinking:
     def test_the_linker_links_by_it(self, toy: ToyBackend) -> None:
         with Linker.open(device="auto", compute_type="float32", cache=False) as linker:
             asked = linker.knowledge_base.descriptions("diagnosis")[:150:15]
+            greedy = LinkOptions(decoding="greedy")
             found = linker.link([Mention(text) for text in asked])
-            again = linker.link(
-                [Mention(text, f"Ingresa por {text}.") for text in asked], LinkOptions(decoding="greedy")
-            )
+            again = linker.link([Mention(text, f"Ingresa por {text}.") for text in asked], greedy)
             ranked = linker.link([Mention(text) for text in asked], LinkOptions(rerank=True))
         assert [link.generated for link in found] == asked
         assert [link.generated for link in again] == asked

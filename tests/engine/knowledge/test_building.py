@@ -18,10 +18,12 @@ import pytest
 from cielo.errors import TableError
 from cielo.files import atomic_write
 from cielo.knowledge import building as module
-from cielo.knowledge.base import KnowledgeBase, Row, Source, Summary
 from cielo.knowledge.building import RejectedRow, build_knowledge_base, read_codes, read_terminology
 from cielo.knowledge.codes import System, code_key
+from cielo.knowledge.reading import KnowledgeBase
+from cielo.knowledge.records import DescriptionRow, KnowledgeSummary, TableSource
 from cielo.knowledge.subsets import Subset
+from cielo.knowledge.writing import write_knowledge_base
 from cielo.tables import CodeTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,7 +91,7 @@ class TestCodesSurvive:
         source = write(tmp_path / f"tabla.{form}", rows)
         built = build_knowledge_base(tmp_path / "b", [CodeTable(source, "x")], edition="", systems={"x": "other"})
         assert built.rejected == ()
-        assert built.summary == Summary({"x": 2_000}, 2_000)
+        assert built.summary == KnowledgeSummary({"x": 2_000}, 2_000)
         base = KnowledgeBase(tmp_path / "b")
         assert base.codes("x") == self.CODES
         for code, description in rows:
@@ -166,8 +168,8 @@ class TestTerminology:
         base = KnowledgeBase(tmp_path / "b")
         assert base.edition == "CIE-10-ES 2024"
         assert base.sources == built.sources == (
-            Source("diag.tsv", "diagnosis", hashlib.sha256(text.encode()).hexdigest(), 2, 1),
-            Source("índice.tsv", "diagnosis", hashlib.sha256(b"A00\tmorbo\n").hexdigest(), 1, 0),
+            TableSource("diag.tsv", "diagnosis", hashlib.sha256(text.encode()).hexdigest(), 2, 1),
+            TableSource("índice.tsv", "diagnosis", hashlib.sha256(b"A00\tmorbo\n").hexdigest(), 1, 0),
         )  # fmt: skip
         assert built.rejected == (RejectedRow("diag.tsv", 3, built.rejected[0].reason),)
 
@@ -196,7 +198,7 @@ class TestTerminology:
     def test_one_code_of_two_tables_has_the_descriptions_of_both_in_their_order(self, tmp_path: Path) -> None:
         tables = [table(tmp_path, "A00\tCólera\n", "1.tsv"), table(tmp_path, "a00.\tMorbo\nA00\tCólera\n", "2.tsv")]
         built = build_knowledge_base(tmp_path / "b", tables, edition="")
-        assert built.summary == Summary({"diagnosis": 1}, 2)
+        assert built.summary == KnowledgeSummary({"diagnosis": 1}, 2)
         assert [source.rows for source in built.sources] == [1, 2]
         entry = KnowledgeBase(tmp_path / "b").show("A00")
         assert entry is not None and (entry.title, entry.descriptions) == ("Cólera", ("Morbo",))
@@ -211,7 +213,7 @@ class TestTerminology:
         source = table(tmp_path, "B020\ta\nB02.1\tb\n")
         assert [row.code for row in read_terminology([source]).rows] == ["B02.0", "B02.1"]
         read = read_terminology([source], {"diagnosis": "icd-10-pcs"})
-        assert (read.rows, [row.line for row in read.rejected]) == ([Row("B020", "a", "diagnosis")], [2])
+        assert (read.rows, [row.line for row in read.rejected]) == ([DescriptionRow("B020", "a", "diagnosis")], [2])
         other = read_terminology([source], {"diagnosis": "other"})
         assert [row.code for row in other.rows] == ["B020", "B02.1"]
 
@@ -280,7 +282,7 @@ class TestWriting:
             path.write_bytes(b"half")
             raise error
 
-        monkeypatch.setattr(module.KnowledgeBase, "build", broken)
+        monkeypatch.setattr(module, "write_knowledge_base", broken)
         expected = pytest.raises(KeyboardInterrupt)
         if isinstance(error, sqlite3.Error):
             expected = pytest.raises(TableError, match=r"b: cannot be written \(database or disk is full\)")
@@ -293,7 +295,7 @@ class TestWriting:
         source = table(tmp_path, "A00\tCólera\n")
         with atomic_write(tmp_path / "b") as temporary:
             temporary.write_bytes(b"")
-        KnowledgeBase.build(temporary, [Row("B00", "otro", "x")])
+        write_knowledge_base(temporary, [DescriptionRow("B00", "otro", "x")])
         build_knowledge_base(tmp_path / "b", [source], edition="")
         assert KnowledgeBase(tmp_path / "b").codes("diagnosis") == ["A00"]
         assert sorted(entry.name for entry in tmp_path.iterdir()) == ["b", "diag.tsv"]
@@ -328,7 +330,7 @@ class TestWriting:
     def test_a_subset_at_build_leaves_the_counts_of_the_tables(self, tmp_path: Path) -> None:
         source = table(tmp_path, "A00\tCólera\nA00.0\tClásico\nR50\tFiebre\n")
         built = build_knowledge_base(tmp_path / "b", [source], edition="", subset=Subset(leaf=True))
-        assert built.summary == Summary({"diagnosis": 2}, 2)
+        assert built.summary == KnowledgeSummary({"diagnosis": 2}, 2)
         assert built.sources[0].rows == 3
         assert KnowledgeBase(tmp_path / "b").codes("diagnosis") == ["A00.0", "R50"]
 

@@ -11,9 +11,10 @@ from cielo.knowledge.codes import (
     category,
     chapter,
     code_key,
+    comparison_key,
+    comparison_keys,
     guess_system,
     parent_keys,
-    written_forms,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -173,38 +174,69 @@ class TestGuess:
         assert guess_system(["B020", "B021"]) == "icd-10-cm"
 
 
-class TestForms:
+class TestComparison:
     @pytest.mark.parametrize(
-        ("key", "forms"),
+        ("code", "keys"),
         [
-            ("T68", ["T68", "T68XXX"]),
-            ("T68X", ["T68X", "T68", "T68XXX"]),
-            ("T68XXX", ["T68XXX", "T68"]),
-            ("T68XXXA", ["T68XXXA", "T68XXX", "T68"]),
-            ("S4290X", ["S4290X", "S4290"]),
-            ("S4290XA", ["S4290XA", "S4290X", "S4290"]),
+            ("T68", ["T68"]),
+            ("t68.x", ["T68"]),
+            ("T68.XXX", ["T68"]),
+            ("T68XXXA", ["T68XXXA", "T68"]),
+            ("S42.90X", ["S4290"]),
+            ("S42.90XA", ["S4290XA", "S4290"]),
             ("S72001A", ["S72001A", "S72001"]),
-            ("M1A00X0", ["M1A00X0", "M1A00X", "M1A00"]),
-            ("R509", ["R509", "R509XX"]),
+            ("M1A00X0", ["M1A00X0", "M1A00"]),
+            ("I10X", ["I10"]),
+            ("T08X0", ["T08X0"]),
+            ("W21.89XA", ["W2189XA", "W2189"]),
+            ("R509", ["R509"]),
             ("BW20", ["BW20"]),
             ("R5", ["R5"]),
+            ("XXX", ["XXX"]),
             ("", []),
         ],
     )
-    def test_forms_of_a_diagnosis(self, key: str, forms: list[str]) -> None:
-        assert written_forms(key, "icd-10-cm") == forms
+    def test_keys_of_a_diagnosis(self, code: str, keys: list[str]) -> None:
+        assert comparison_keys(code, "icd-10-cm") == keys
+        assert comparison_key(code, "icd-10-cm") == comparison_key(code) == "".join(keys[:1])
 
     @pytest.mark.parametrize("system", ["icd-10-pcs", "other"])
-    @pytest.mark.parametrize("key", ["0W9G3ZX", "A", "NA", "T68XXX"])
+    @pytest.mark.parametrize("key", ["0W9G3ZX", "0FB03ZX", "A", "NA", "T68XXX", "I10X"])
     def test_other_systems_have_no_placeholders(self, key: str, system: System) -> None:
-        assert written_forms(key, system) == [key]
+        assert comparison_keys(key, system) == [comparison_key(key, system)] == [key]
+
+    @pytest.mark.parametrize("code", ["0W9G3ZX", "0FB03ZX", "8140/3X", "XW033EX"])
+    def test_where_the_system_is_not_known_a_procedure_keeps_its_last_character(self, code: str) -> None:
+        assert comparison_key(code) == code_key(code)
+
+    @given(CM, st.integers(0, 4))
+    def test_placeholders_at_the_end_make_no_difference(self, code: str, number: int) -> None:
+        padded = (code + "X" * number)[: max(len(code), 7)]
+        for system in ("icd-10-cm", None):
+            assert comparison_key(padded, system) == comparison_key(code, system)
+            assert comparison_key(canonical_code(padded, "icd-10-cm").lower(), system) == comparison_key(code, system)
+
+    @given(CM | PCS | TEXTS, st.sampled_from([*SYSTEMS, None]))
+    def test_a_key_is_its_own_key_and_a_beginning_of_the_code(self, code: str, system: System | None) -> None:
+        key = comparison_key(code, system)
+        assert comparison_key(key, system) == key
+        assert code_key(code).startswith(key)
+        assert set(code_key(code)[len(key) :]) <= {"X"}
+
+    @given(CM, CM)
+    def test_codes_that_differ_in_another_character_stay_apart(self, one: str, other: str) -> None:
+        same = comparison_key(one) == comparison_key(other)
+        assert same == (one[:3] == other[:3] and one[3:].rstrip("X") == other[3:].rstrip("X"))
+
+    @given(PCS, PCS)
+    def test_procedures_are_compared_as_they_are(self, one: str, other: str) -> None:
+        assert (comparison_key(one, "icd-10-pcs") == comparison_key(other, "icd-10-pcs")) == (one == other)
 
     @given(CM)
-    def test_the_code_itself_goes_first_and_none_is_given_a_seventh_character(self, key: str) -> None:
-        first, *others = written_forms(key, "icd-10-cm")
-        assert first == key
-        assert key not in others
-        assert all(3 <= len(form) <= 6 and form[:3] == key[:3] for form in others)
+    def test_the_code_itself_goes_first_and_none_is_given_a_seventh_character(self, code: str) -> None:
+        first, *others = comparison_keys(code, "icd-10-cm")
+        assert first == comparison_key(code)
+        assert all(3 <= len(key) <= 6 and code.startswith(key) for key in others)
 
     @given(st.text(ALNUM, max_size=8))
     def test_a_parent_is_a_shorter_beginning_the_nearest_first(self, key: str) -> None:

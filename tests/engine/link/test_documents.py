@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 from cielo.errors import MentionError
-from cielo.link.documents import Located, mention_of, mentions_of, sentence_at, sentences
+from cielo.link.documents import DocumentMention, fits, mention_of, mentions_of
+from cielo.link.sentences import sentence_at, sentences
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -140,7 +141,7 @@ def span_of(*parts: str) -> tuple[tuple[int, int], ...]:
     return tuple((TEXT.index(part), TEXT.index(part) + len(part)) for part in parts)
 
 
-def located(*fragments: tuple[int, int]) -> Located:
+def located(*fragments: tuple[int, int]) -> DocumentMention:
     return mention_of(TEXT, fragments, sentences(TEXT))
 
 
@@ -215,9 +216,9 @@ def test_a_mention_that_begins_in_none_of_the_sentences_given_is_an_error() -> N
 def test_each_span_gets_its_mention_or_its_error_in_its_place() -> None:
     spans = [span_of("fractura", "de tibia"), (5, 2), span_of("Alta")]
     first, second, third = mentions_of(TEXT, spans, kinds=["diagnosis"], ids=["a", "b", "c"])
-    assert isinstance(first, Located)
+    assert isinstance(first, DocumentMention)
     assert isinstance(second, MentionError)
-    assert isinstance(third, Located)
+    assert isinstance(third, DocumentMention)
     assert (first.mention.kind, first.mention.id, third.mention.kind, third.mention.id) == ("diagnosis", "a", None, "c")
     assert third.mention.sentence == "Alta."
     assert mentions_of(TEXT, []) == []
@@ -226,7 +227,7 @@ def test_each_span_gets_its_mention_or_its_error_in_its_place() -> None:
 def test_what_is_no_document_is_refused() -> None:
     with pytest.raises(MentionError, match="is of type bytes"):
         mentions_of(b"Dolor", [(0, 5)])  # type: ignore[arg-type]
-    with pytest.raises(MentionError, match="3 kinds and 0 ids for 1 spans"):
+    with pytest.raises(MentionError, match="3 kinds, 0 ids and 0 texts for 1 spans"):
         mentions_of(TEXT, [(0, 5)], kinds=["a", "b", "c"])
     (broken,) = mentions_of("Dolor \ud800.", [(0, 5)])
     assert isinstance(broken, MentionError)
@@ -240,7 +241,7 @@ def test_any_span_of_any_text_gives_a_mention_of_it_or_an_error(data: st.DataObj
     found = mentions_of(text, spans)
     assert len(found) == len(spans)
     for span, one in zip(spans, found, strict=True):
-        if isinstance(one, Located):
+        if isinstance(one, DocumentMention):
             kept = [(start, end) for start, end in span if start < end]
             assert list(one.spans) == kept
             assert one.mention.text == " ".join(text[start:end] for start, end in kept)
@@ -248,3 +249,47 @@ def test_any_span_of_any_text_gives_a_mention_of_it_or_an_error(data: st.DataObj
             assert one.sentence[0] < kept[-1][1] or len(kept) > 1
         else:
             assert isinstance(one, MentionError)
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (["fractura", "de tibia"], "fractura de tibia"),
+        (["fractura", "de tibia"], " fractura\n de  tibia "),
+        (["de tibia", "fractura"], "fractura de tibia"),
+        (["de tibia", "fractura"], "de tibia fractura"),
+        (["izquierda.\n\nAlta"], "izquierda. Alta"),
+        (["Dolor"], None),
+    ],
+)
+def test_a_span_that_holds_the_expected_text_is_linked(parts: list[str], expected: str | None) -> None:
+    found = mention_of(TEXT, span_of(*parts), sentences(TEXT), expected=expected)
+    assert found == mention_of(TEXT, span_of(*parts), sentences(TEXT))
+    assert expected is None or fits(TEXT, span_of(*parts), expected)
+
+
+@pytest.mark.parametrize("expected", ["", "dolor", "Dolo", "Dolor en", "Ximénez", "\ud800"])
+def test_a_span_that_holds_another_text_is_an_error_without_either(expected: str) -> None:
+    one, other = mentions_of(TEXT, [span_of("Dolor"), span_of("Alta")], texts=[expected, "Alta"])
+    assert isinstance(other, DocumentMention)
+    assert str(one) == ("the text at 36 41 is not the annotated one; were line ends or the text changed since?")
+    assert not fits(TEXT, span_of("Dolor"), expected)
+    assert not fits(TEXT, (0, 999), "Dolor")
+
+
+def test_expected_texts_are_strings_and_one_for_each_span() -> None:
+    with pytest.raises(MentionError, match="0 kinds, 0 ids and 2 texts for 1 spans"):
+        mentions_of(TEXT, [(0, 5)], texts=["a", "b"])
+    (wrong,) = mentions_of(TEXT, [span_of("Dolor")], texts=[5])  # type: ignore[list-item]
+    assert "is of type int; give a string, or None" in str(wrong)
+
+
+@given(st.data(), st.text("ab \n", min_size=1, max_size=30))
+@settings(max_examples=100)
+def test_offsets_fit_their_own_text_and_no_other(data: st.DataObject, text: str) -> None:
+    start = data.draw(st.integers(0, len(text) - 1))
+    end = data.draw(st.integers(start + 1, len(text)))
+    own = text[start:end]
+    assert fits(text, (start, end), own)
+    other = data.draw(st.text("ab \n", max_size=5))
+    assert fits(text, (start, end), other) == ("".join(other.split()) == "".join(own.split()))

@@ -17,9 +17,11 @@ from cielo.cache.disk import CacheStats, MemoryCache
 from cielo.errors import BundleError, ClosedError, MentionError, OptionError, UnverifiedError
 from cielo.generation.plan import ThreadPlan
 from cielo.generation.searches import SEARCHES, BeamSearch
-from cielo.knowledge.base import KnowledgeBase, Row
 from cielo.knowledge.codes import System
+from cielo.knowledge.reading import KnowledgeBase
+from cielo.knowledge.records import DescriptionRow
 from cielo.knowledge.subsets import Subset
+from cielo.knowledge.writing import write_knowledge_base
 from cielo.link.confidence import CalibrationError, Features
 from cielo.link.lexicon import read_lexicon
 from cielo.link.linker import Linker
@@ -40,14 +42,14 @@ PROVENANCE = Provenance(
 )
 
 ROWS = [
-    Row("T68", "Hipotermia", "diagnosis"),
-    Row("R50", "Fiebre", "diagnosis"),
-    Row("R50.9", "Fiebre, no especificada", "diagnosis"),
-    Row("R50.9", "Pirexia", "diagnosis", preferred=False),
-    Row("R05", "Tos", "diagnosis"),
-    Row("6A4Z", "hipotermia", "procedure"),
-    Row("BW20", "tomografía abdominal", "procedure"),
-    Row("BW20ZZZ", "Tomografía abdominal", "procedure"),
+    DescriptionRow("T68", "Hipotermia", "diagnosis"),
+    DescriptionRow("R50", "Fiebre", "diagnosis"),
+    DescriptionRow("R50.9", "Fiebre, no especificada", "diagnosis"),
+    DescriptionRow("R50.9", "Pirexia", "diagnosis", preferred=False),
+    DescriptionRow("R05", "Tos", "diagnosis"),
+    DescriptionRow("6A4Z", "hipotermia", "procedure"),
+    DescriptionRow("BW20", "tomografía abdominal", "procedure"),
+    DescriptionRow("BW20ZZZ", "Tomografía abdominal", "procedure"),
 ]
 # On the unit circle, so that distances are what one expects: 2 - 2 cos of the angle between.
 ANGLES = {
@@ -150,9 +152,9 @@ class Bench:
         return dataclasses.replace(self, linker=linker)
 
 
-def make_bench(directory: Path, rows: list[Row] = ROWS) -> Bench:
+def make_bench(directory: Path, rows: list[DescriptionRow] = ROWS) -> Bench:
     systems: dict[str, System] = {"diagnosis": "icd-10-cm", "procedure": "icd-10-pcs"}
-    KnowledgeBase.build(directory / "base.sqlite", rows, systems=systems)
+    write_knowledge_base(directory / "base.sqlite", rows, systems=systems)
     base = KnowledgeBase(directory / "base.sqlite")
     indexes = {}
     for kind in base.kinds:
@@ -294,12 +296,12 @@ class TestSemantic:
 
 class TestThreshold:
     def test_a_distance_at_the_threshold_is_still_a_link(self, tmp_path: Path) -> None:
-        bench = make_bench(tmp_path, [Row("R50", "Fiebre", "diagnosis")])
+        bench = make_bench(tmp_path, [DescriptionRow("R50", "Fiebre", "diagnosis")])
         link = bench.link("al borde")
         assert (link.method, link.code, link.distance) == ("semantic", "R50", MAX_DISTANCE)
 
     def test_a_distance_above_it_is_none_with_the_neighbours_as_candidates(self, tmp_path: Path) -> None:
-        bench = make_bench(tmp_path, [Row("BW20", "tomografía abdominal", "procedure")])
+        bench = make_bench(tmp_path, [DescriptionRow("BW20", "tomografía abdominal", "procedure")])
         link = bench.link("lejos")
         assert (link.method, link.code, link.codes, link.description, link.kind) == ("none", None, (), None, None)
         assert link.distance == pytest.approx(2 - 2 * np.cos(np.radians(135)), abs=1e-5)
@@ -309,7 +311,7 @@ class TestThreshold:
         assert link.generated == "lejos"
 
     def test_hypotheses_that_match_stay_candidates_of_a_link_to_none(self, tmp_path: Path) -> None:
-        bench = make_bench(tmp_path, [Row("BW20", "tomografía abdominal", "procedure")])
+        bench = make_bench(tmp_path, [DescriptionRow("BW20", "tomografía abdominal", "procedure")])
         bench.generator.answers["x"] = ["lejos", "tomografía abdominal"]
         link = bench.link("x")
         assert (link.method, link.code) == ("none", None)
@@ -710,7 +712,7 @@ class TestPublishedMatching:
         assert bench.link("algo caliente").codes == ("R50", "R50.9")
 
     def test_the_paper_s_normal_form_folds_fewer_letters(self, tmp_path: Path) -> None:
-        bench = make_bench(tmp_path, [Row("A", "Tos", "x"), Row("B", "lejos", "x")])
+        bench = make_bench(tmp_path, [DescriptionRow("A", "Tos", "x"), DescriptionRow("B", "lejos", "x")])
         ANGLES.setdefault("tös", 10)
         bench.generator.answers["x"] = ["tös"]
         assert bench.link("x").method == "exact"
@@ -865,7 +867,7 @@ class TestLexicon:
         assert listed.link("la tisis", matching="published").method == "semantic"
 
     def test_a_code_that_shares_its_title_with_one_of_the_subset_is_passed_over(self, tmp_path: Path) -> None:
-        rows = [Row("R05", "Tos", "diagnosis"), Row("R06", "Tos", "diagnosis")]
+        rows = [DescriptionRow("R05", "Tos", "diagnosis"), DescriptionRow("R06", "Tos", "diagnosis")]
         (tmp_path / "l.tsv").write_text("text\tcode\nTos\tR05\n", encoding="utf-8")
         bench = make_bench(tmp_path, rows).remade(lexicon=read_lexicon(tmp_path / "l.tsv"))
         assert bench.link("Tos").code == "R05"

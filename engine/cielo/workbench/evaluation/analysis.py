@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cielo.knowledge.codes import System, chapter, code_key
+from cielo.knowledge.codes import System, chapter, comparison_key
 from cielo.text.normal import fold_spaces
 from cielo.workbench.evaluation.records import Outcome
 from cielo.workbench.evaluation.scores import Systems, is_right, right_keys, system_of
@@ -46,7 +46,7 @@ def classify(outcome: Outcome, systems: Systems) -> Class:
     """
     if is_right(outcome):
         return "right"
-    answer = code_key(outcome.code or "")
+    answer = comparison_key(outcome.code or "")
     if not answer:
         return "none"
     kind = outcome.annotated.mention.kind

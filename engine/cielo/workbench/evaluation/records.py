@@ -46,12 +46,14 @@ class Corpus:
         skipped: what could not be read.
         document_codes: the codes of each ``(document, kind)``, where the corpus lists them apart from the mentions.
         uncoded: mentions that were left out because no code is known for them (a CUI that no table maps).
+        notes: what was read in another way than the files have it.
     """
 
     mentions: tuple[Annotated, ...]
     skipped: tuple[Skipped, ...] = ()
     document_codes: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     uncoded: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

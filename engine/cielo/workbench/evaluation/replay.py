@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cielo.bundle.layout import KNOWLEDGE_BASE, Bundle
-from cielo.knowledge.base import KnowledgeBase
 from cielo.knowledge.building import build_knowledge_base
 from cielo.knowledge.codes import System, guess_system
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.resolver import Resolver
 from cielo.machine import usable_cores
 from cielo.retrieval.embedder import Embedder

@@ -58,7 +58,7 @@ def linkable(corpus: Corpus, linker: Linker) -> Corpus:
             skipped.append(Skipped(f"mention {number}", str(error)))
         else:
             kept.append(entry)
-    return Corpus(tuple(kept), tuple(skipped), corpus.document_codes, corpus.uncoded)
+    return replace(corpus, mentions=tuple(kept), skipped=tuple(skipped))
 
 
 def link_corpus(
@@ -184,7 +184,7 @@ def stored_only(corpus: Corpus, kinds: Sequence[str]) -> Corpus:
             skipped.append(Skipped(f"mention {number}", f"of no kind of the knowledge base's: {', '.join(kinds)}"))
         else:
             kept.append(entry)
-    return Corpus(tuple(kept), tuple(skipped), corpus.document_codes, corpus.uncoded)
+    return replace(corpus, mentions=tuple(kept), skipped=tuple(skipped))
 
 
 def missed_share(reference: Run, others: Sequence[Run]) -> dict[str, Any] | None:

@@ -1,8 +1,8 @@
 """Scores of answers to annotated mentions.
 
-Scores are in percent. A missing answer counts as wrong. Codes are compared by `code_key`, upper-case letters and
-digits alone, and any of a mention's right codes will do; kinds are not compared, so that a code which two systems
-happen to share (``B02.0``, ``B020``) counts as one.
+Scores are in percent. A missing answer counts as wrong. Codes are compared by `comparison_key`: upper-case letters and
+digits alone, without placeholders at the end (``R05X`` is ``R05``). Any of a mention's right codes will do; kinds are
+not compared, so that a code which two systems happen to share (``B02.0``, ``B020``) counts as one.
 
 The accuracy of the first code is the published PLI where the links were made by pipeline I, and PLII where by II.
 """
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from cielo.knowledge.codes import System, category, chapter, code_key
+from cielo.knowledge.codes import System, category, chapter, code_key, comparison_key
 from cielo.text.normal import normal_form
 from cielo.workbench.evaluation.records import Outcome
 
@@ -26,12 +26,12 @@ _RANKS = (1, 3, 5)
 
 def right_keys(outcome: Outcome) -> frozenset[str]:
     """Return the keys of a mention's right codes."""
-    return frozenset(key for code in outcome.annotated.codes if (key := code_key(code)))
+    return frozenset(key for code in outcome.annotated.codes if (key := comparison_key(code)))
 
 
 def is_right(outcome: Outcome) -> bool:
     """Tell whether the answered code is one of the right ones."""
-    return outcome.code is not None and code_key(outcome.code) in right_keys(outcome)
+    return outcome.code is not None and comparison_key(outcome.code) in right_keys(outcome)
 
 
 def is_right_category(outcome: Outcome) -> bool:
@@ -44,13 +44,13 @@ def is_right_category(outcome: Outcome) -> bool:
 def rank_of_right(outcome: Outcome) -> int | None:
     """Return the place of the first right code, from 1; the answered code stands first, each code counts once."""
     answered = [] if outcome.code is None else [outcome.code]
-    keys = dict.fromkeys(key for code in [*answered, *outcome.ranked] if (key := code_key(code)))
+    keys = dict.fromkeys(key for code in [*answered, *outcome.ranked] if (key := comparison_key(code)))
     right = right_keys(outcome)
     return next((place for place, key in enumerate(keys, 1) if key in right), None)
 
 
 def certainty(outcome: Outcome) -> float:
-    """Return how sure an answer is: its confidence, else the probability of the generated text, else nought.
+    """Return how sure an answer is: its confidence, else the probability of the generated text, else 0.
 
     Answers of the lexicon, which have neither, are as sure as can be: no threshold holds them back.
     """
@@ -80,7 +80,7 @@ class Scores:
         accuracy: of the first code.
         accuracy_3: of its first three characters.
         recall_at_1: a right code is the first of the candidates; `recall_at_3`, `recall_at_5`: among the first ones.
-        mrr: mean of 1 / place of the first right candidate, nought where there is none.
+        mrr: mean of 1 / place of the first right candidate, 0 where there is none.
         coverage: share that got a code.
         accuracy_covered: of the first code among these; None where there are none.
         text_accuracy: the generated text equals the right description to the letter; None where none is named.

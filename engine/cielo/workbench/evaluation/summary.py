@@ -72,6 +72,7 @@ def _corpus(corpus: Corpus) -> dict[str, Any]:
         "documents": len({entry.document for entry in corpus.mentions} - {None}),
         "skipped": len(corpus.skipped),
         "uncoded": corpus.uncoded,
+        "notes": list(corpus.notes),
         "skipped_places": [{"place": entry.place, "reason": entry.reason} for entry in corpus.skipped[:_SKIPPED_SHOWN]],
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-ARTICLE = "Mujer con fractura abierta de tibia. Se hace TAC y Rx de rodilla izquierda.\n\nAlta con dolor leve.\n"
+ARTICLE = 'Mujer con fractura abierta de tibia. Se hace TAC y Rx de rodilla izquierda.\n\nAlta con dolor "leve".\n'
 
 
 def offsets(text: str, *parts: str) -> str:
@@ -18,7 +18,7 @@ CODIESP = "\n".join(
         ["a1", "DIAGNOSTICO", "s82.209b", "fractura de tibia", offsets(ARTICLE, "fractura", "de tibia")],
         ["a1", "PROCEDIMIENTO", "bq0", "Rx izquierda", offsets(ARTICLE, "Rx", "izquierda")],
         ["a1", "PROCEDIMIENTO", "0210", "TAC", "0 0;" + offsets(ARTICLE, "TAC")],
-        ["a1", "DIAGNOSTICO", "NA", 'dolor "leve"', offsets(ARTICLE, "dolor leve")],
+        ["a1", "DIAGNOSTICO", "NA", 'dolor "leve"', offsets(ARTICLE, 'dolor "leve"')],
         ["a1", "DIAGNOSTICO", "r52", "leve dolor", offsets(ARTICLE, "leve", "dolor")],
     ]
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cielo.errors import TableError
-from cielo.link.confidence import Reliability, quality
+from cielo.workbench.calibration.quality import Reliability, quality
 from cielo.workbench.evaluation.records import Corpus, Outcome, Skipped
 from cielo.workbench.evaluation.report import to_html, write_page
 from cielo.workbench.evaluation.run import Run

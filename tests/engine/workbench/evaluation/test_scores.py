@@ -55,13 +55,19 @@ def test_scores_by_hand() -> None:
         ("T68", ("I10", "T68"), True, True),
         ("T68", "T68.XXXA", False, True),
         ("0210083", "0210", False, True),
+        ("R05", "R05X", True, True),
+        ("R05.X", "r05", True, True),
+        ("T68", "T68.XXX", True, True),
+        ("S42.90X", "S42.90", True, True),
+        ("T08.X0", "T08", False, True),
+        ("0FB03ZX", "0FB03Z", False, True),
         ("T69", "T68", False, False),
         (None, "T68", False, False),
         ("...", "T68", False, False),
         ("", "", False, False),
     ],
 )
-def test_codes_are_compared_by_letters_and_digits(
+def test_codes_are_compared_by_letters_and_digits_without_placeholders_at_the_end(
     code: str | None, gold: str | tuple[str, ...], right: bool, category: bool
 ) -> None:
     found = outcome(code, gold)
@@ -73,6 +79,7 @@ def test_the_answer_stands_first_and_each_code_counts_once() -> None:
     assert rank_of_right(outcome("I10", "E11", ranked=["i.10", "T68", "I10", "E11"])) == 3
     assert rank_of_right(outcome("E11", "E11", ranked=["I10", "E11"])) == 1
     assert rank_of_right(outcome(None, "E11", ranked=["I10"])) is None
+    assert rank_of_right(outcome("I10X", "R05X", ranked=["I10", "I10.X", "R05"])) == 2
 
 
 def test_generated_text_is_compared_to_the_letter_and_in_normal_form() -> None:

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cielo.errors import MentionError, TableError
-from cielo.link.documents import Located, Span, mention_of, sentences
+from cielo.link.documents import DocumentMention, Span, mention_of
+from cielo.link.sentences import sentences
 from cielo.workbench.evaluation.corpora.codiesp import fragments_of
 from cielo.workbench.evaluation.corpora.concepts import add_linked, files_under, needs_map
 from cielo.workbench.evaluation.corpora.cui_map import CUI, CodeOfCui
+from cielo.workbench.evaluation.corpora.line_ends import fitting_text
 from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, Gathering, read_lines, read_text
 from cielo.workbench.evaluation.records import Corpus
 
@@ -114,8 +116,9 @@ def read_brat(path: Path, cui_map: Mapping[str, tuple[CodeOfCui, ...]] | None = 
     """Read annotations that bear CUIs; their codes are those that `cui_map` gives for them.
 
     Annotations without a CUI (cues of negation, ages, doses) are no mentions. A mention's text is the corpus's own;
-    where it bears several CUIs, the codes of all of them are right. Mentions whose CUIs no table maps are counted and
-    left out.
+    where it is not what stands at its offsets, other line ends are tried (see `line_ends`), and a mention that fits in
+    no reading is passed over. Where a mention bears several CUIs, the codes of all of them are right. Mentions whose
+    CUIs no table maps are counted and left out.
 
     Args:
         path: one ``.ann`` file, or a folder that holds them.
@@ -150,19 +153,22 @@ def _add(
     cui_map: Mapping[str, tuple[CodeOfCui, ...]],
     document: str,
 ) -> None:
-    borders = sentences(text)
     cuis = annotations.cuis()
+    wanted = [(marked.fragments, marked.text) for name, marked in annotations.marked.items() if name in cuis]
+    text, change = fitting_text(text, [(fragments, own) for fragments, own in wanted if own and own.strip()])
+    gathering.reread(change)
+    borders = sentences(text)
     for name, marked in annotations.marked.items():
         if name not in cuis:
             continue
         try:
-            located = _located(text, marked, borders, f"{document}:{name}")
+            found = _mention(text, marked, borders, f"{document}:{name}")
         except MentionError as error:
             gathering.skip(marked.place, str(error))
             continue
-        add_linked(gathering, located, cuis[name], cui_map, document)
+        add_linked(gathering, found, cuis[name], cui_map, document)
 
 
-def _located(text: str, marked: _Marked, borders: list[tuple[int, int]], name: str) -> Located:
-    located = mention_of(text, marked.fragments, borders, id=name)
-    return located if marked.text is None else replace(located, mention=replace(located.mention, text=marked.text))
+def _mention(text: str, marked: _Marked, borders: list[tuple[int, int]], name: str) -> DocumentMention:
+    found = mention_of(text, marked.fragments, borders, id=name, expected=(marked.text or "").strip() or None)
+    return found if marked.text is None else replace(found, mention=replace(found.mention, text=marked.text))

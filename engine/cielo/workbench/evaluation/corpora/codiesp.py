@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cielo.errors import MentionError, TableError
-from cielo.link.documents import Span, mention_of, sentences
+from cielo.link.documents import Span, mention_of
+from cielo.link.sentences import sentences
+from cielo.workbench.evaluation.corpora.line_ends import fitting_text
 from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, Gathering, read_lines, read_text
 from cielo.workbench.evaluation.records import Annotated, Corpus
 
@@ -28,11 +31,32 @@ class _Document:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of the file of mentions, and where it is."""
+
+    place: str
+    number: int
+    article: str
+    kind: str
+    code: str
+    text: str
+    offsets: str
+
+
 @dataclass(slots=True)
 class _Documents:
-    """The documents that were read, by the article's name."""
+    """The documents that were read, by the article's name.
+
+    Attributes:
+        folders: where their texts are.
+        annotations: of each document, with their own text: how its line ends are read depends on them.
+        gathering: told how a document was read.
+    """
 
     folders: tuple[Path, ...]
+    annotations: Mapping[str, Sequence[tuple[Span, str]]]
+    gathering: Gathering
     known: dict[str, _Document] = field(default_factory=dict)
 
     def get(self, article: str) -> _Document:
@@ -54,6 +78,8 @@ class _Documents:
             return _Document(reason="the article's text file cannot be read")
         if text is None:
             return _Document(reason="the article's text file is not UTF-8; save it as UTF-8")
+        text, change = fitting_text(text, self.annotations.get(article, ()))
+        self.gathering.reread(change)
         return _Document(text, tuple(sentences(text)))
 
 
@@ -75,7 +101,9 @@ def read_codiesp(directory: Path, split: str | None = None) -> Corpus:
     """Read one split of CodiEsp.
 
     The mention's text and its code are the corpus's own, as written; its sentence is that in which its first fragment
-    begins. The codes of ``{split}D.tsv`` and ``{split}P.tsv`` are those of the documents.
+    begins. Where its text is not what stands at its offsets, other line ends are tried (see `line_ends`); a mention
+    that fits in no reading is passed over. The codes of ``{split}D.tsv`` and ``{split}P.tsv`` are those of the
+    documents.
 
     Args:
         directory: holds ``{split}X.tsv``, or a subfolder ``{split}`` that does.
@@ -87,12 +115,11 @@ def read_codiesp(directory: Path, split: str | None = None) -> Corpus:
     file = _file_of(directory, split)
     split = file.name.removesuffix("X.tsv")
     gathering = Gathering()
-    documents = _Documents((file.parent / "text_files", directory / "text_files"))
-    for number, line in read_lines(file):
-        if line is None:
-            gathering.skip(f"{file.name}, line {number}", NOT_UTF8)
-        elif line.strip():
-            _add(gathering, documents, line, f"{file.name}, line {number}", number)
+    lines = list(_lines(file, gathering))
+    folders = file.parent / "text_files", directory / "text_files"
+    documents = _Documents(folders, _annotations(lines), gathering)
+    for line in lines:
+        _add(gathering, documents, line)
     codes = {
         key: found
         for letter, kind in _DOCUMENT_FILES.items()
@@ -113,31 +140,60 @@ def _file_of(directory: Path, split: str | None) -> Path:
     raise TableError(f"{directory}: no split {split or 'of CodiEsp'}, {there}; expected {EXPECTED}")
 
 
-def _add(gathering: Gathering, documents: _Documents, line: str, place: str, number: int) -> None:
+def _lines(file: Path, gathering: Gathering) -> Iterator[_Line]:
+    for number, line in read_lines(file):
+        place = f"{file.name}, line {number}"
+        if line is None:
+            gathering.skip(place, NOT_UTF8)
+        elif line.strip():
+            found = _line(line, place, number)
+            if isinstance(found, _Line):
+                yield found
+            else:
+                gathering.skip(place, found)
+
+
+def _line(line: str, place: str, number: int) -> _Line | str:
+    """Return what a line says, or why it says nothing."""
     cells = line.split("\t")
     if len(cells) != 5:
-        gathering.skip(place, f"the line has {len(cells)} columns; expected 5, with tabs between them")
-        return
+        return f"the line has {len(cells)} columns; expected 5, with tabs between them"
     article, label, code, _, offsets = (cell.strip() for cell in cells)
     kind = KINDS.get(label)
     if kind is None or not code:
         wanted = "a code in the third" if kind else f"{' or '.join(KINDS)} in the second"
-        gathering.skip(place, f"the line lacks what is expected: {wanted} column")
-        return
-    document = documents.get(article)
+        return f"the line lacks what is expected: {wanted} column"
+    return _Line(place, number, article, kind, code, cells[3], offsets)
+
+
+def _annotations(lines: Iterable[_Line]) -> dict[str, list[tuple[Span, str]]]:
+    found: dict[str, list[tuple[Span, str]]] = {}
+    for line in filter(lambda line: line.text.strip(), lines):
+        with contextlib.suppress(MentionError):  # said where the mention is made
+            found.setdefault(line.article, []).append((fragments_of(line.offsets), line.text))
+    return found
+
+
+def _add(gathering: Gathering, documents: _Documents, line: _Line) -> None:
+    document = documents.get(line.article)
     if document.reason is not None:
-        gathering.skip(place, document.reason)
+        gathering.skip(line.place, document.reason)
         return
     try:
-        located = mention_of(
-            document.text, fragments_of(offsets), document.borders, kind=kind, id=f"{article}:{number}"
+        found = mention_of(
+            document.text,
+            fragments_of(line.offsets),
+            document.borders,
+            kind=line.kind,
+            id=f"{line.article}:{line.number}",
+            expected=line.text.strip() or None,
         )
-        mention = replace(located.mention, text=cells[3])
+        mention = replace(found.mention, text=line.text)
     except MentionError as error:
-        gathering.skip(place, str(error))
+        gathering.skip(line.place, str(error))
         return
     gathering.read += 1
-    gathering.mentions.append(Annotated(mention, (code,), document=article, spans=located.spans))
+    gathering.mentions.append(Annotated(mention, (line.code,), document=line.article, spans=found.spans))
 
 
 def fragments_of(offsets: str) -> Span:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cielo.errors import TableError
-from cielo.link.documents import Located
+from cielo.link.documents import DocumentMention
 from cielo.workbench.evaluation.corpora.cui_map import CodeOfCui
 from cielo.workbench.evaluation.corpora.lines import Gathering
 from cielo.workbench.evaluation.records import Annotated
@@ -49,7 +49,7 @@ def files_under(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, s
 
 def add_linked(
     gathering: Gathering,
-    located: Located,
+    found: DocumentMention,
     cuis: Iterable[str],
     cui_map: Mapping[str, tuple[CodeOfCui, ...]],
     document: str,
@@ -63,6 +63,6 @@ def add_linked(
         gathering.uncoded += 1
         return
     kinds = {code.kind for code in codes}
-    mention = replace(located.mention, kind=kinds.pop() if len(kinds) == 1 else None)
+    mention = replace(found.mention, kind=kinds.pop() if len(kinds) == 1 else None)
     right = tuple(dict.fromkeys(code.code for code in codes))
-    gathering.mentions.append(Annotated(mention, right, document=document, spans=located.spans))
+    gathering.mentions.append(Annotated(mention, right, document=document, spans=found.spans))

@@ -10,9 +10,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from cielo.errors import MentionError, TableError
-from cielo.link.documents import mention_of, sentence_at, sentences
+from cielo.link.documents import mention_of
+from cielo.link.sentences import sentence_at, sentences
 from cielo.workbench.evaluation.corpora.concepts import add_linked, files_under, needs_map
 from cielo.workbench.evaluation.corpora.cui_map import CodeOfCui
+from cielo.workbench.evaluation.corpora.line_ends import readings
 from cielo.workbench.evaluation.corpora.lines import Gathering, read_text
 from cielo.workbench.evaluation.records import Corpus
 
@@ -34,6 +36,7 @@ class _Document:
     texts: dict[str, str] = field(default_factory=dict)
     entities: list[dict[str, str]] = field(default_factory=list)
     borders: list[dict[str, str]] = field(default_factory=list)
+    lengths: dict[str, str] = field(default_factory=dict)
     depth: int = 0
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -48,6 +51,8 @@ class _Document:
             self.entities.append(plain)
         elif name == "Sentence":
             self.borders.append(plain)
+        elif name == "DocumentMetaData" and "end" in plain:
+            self.lengths[plain.get("sofa", "")] = plain["end"]
 
     def end(self, tag: str) -> None:
         self.depth -= 1
@@ -64,6 +69,7 @@ class _Text:
         self.text = text
         self.sentences = sentences(text)
         self.own: list[tuple[int, int]] = []  # the sentences that the corpus itself marks
+        self.changed = False  # since it was annotated
         self._characters: list[int | None] | None = None
         if any(character > "\uffff" for character in text):
             self._characters = []
@@ -117,7 +123,7 @@ def read_e3c(path: Path, cui_map: Mapping[str, tuple[CodeOfCui, ...]] | None = N
             gathering.skip(file.name, str(error) if isinstance(error, _RefusedError) else "the file cannot be read")
             continue
         gathering.read += 1
-        texts = {key: _with_sentences(text, key, document) for key, text in document.texts.items()}
+        texts = {key: _with_sentences(_reread(gathering, document, key), key, document) for key in document.texts}
         for number, entity in enumerate(document.entities, start=1):
             _add(gathering, texts, entity, found, (name, f"{file.name}, entity {number}"))
     return gathering.corpus(path, EXPECTED)
@@ -140,8 +146,29 @@ def _parsed(file: Path) -> _Document:
     return document
 
 
+def _reread(gathering: Gathering, document: _Document, key: str) -> str:
+    """Return a text with the line ends with which it is as long as it was when it was annotated.
+
+    The annotations have no text of their own to be compared with, but the file says how long the text was.
+    """
+    text = document.texts[key]
+    wanted = document.lengths.get(key)
+    if wanted is None or wanted == str(_units(text)):
+        return text
+    for reading, change in readings(text):
+        if wanted == str(_units(reading)):
+            gathering.reread(change)
+            return reading
+    return text
+
+
+def _units(text: str) -> int:
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
 def _with_sentences(text: str, key: str, document: _Document) -> _Text:
     found = _Text(text)
+    found.changed = document.lengths.get(key, str(_units(text))) != str(_units(text))
     for border in document.borders:
         if border.get("sofa", key) == key:
             try:
@@ -169,6 +196,9 @@ def _add(
         return
     if text is None:
         gathering.skip(place, "its sofa names no text of the file")
+        return
+    if text.changed:
+        gathering.skip(place, "the text is not as long as when it was annotated; were line ends or the text changed?")
         return
     try:
         start, end = text.span(entity)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,12 +25,19 @@ class Gathering:
 
     Attributes:
         read: how many of the corpus's own units (lines, documents) were understood, with or without a mention.
+        readings: how many documents were read in each other way (see `line_ends`).
     """
 
     mentions: list[Annotated] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     uncoded: int = 0
     read: int = 0
+    readings: Counter[str] = field(default_factory=Counter)
+
+    def reread(self, change: str | None) -> None:
+        """Note that a document was read in another way than its file has it, if it was."""
+        if change is not None:
+            self.readings[change] += 1
 
     def skip(self, place: str, reason: str) -> None:
         """Note a part that is passed over."""
@@ -50,7 +57,13 @@ class Gathering:
                 f"{path}: nothing of it could be read ({len(self.skipped)} parts were passed over{first}); "
                 f"expected {expected}"
             )
-        return Corpus(tuple(self.mentions), tuple(self.skipped), document_codes or {}, self.uncoded)
+        return Corpus(
+            tuple(self.mentions), tuple(self.skipped), document_codes or {}, self.uncoded, tuple(self._notes())
+        )
+
+    def _notes(self) -> Iterator[str]:
+        for change, count in sorted(self.readings.items()):
+            yield f"{count} document{'s were' if count > 1 else ' was'} read {change}, as their annotations count"
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str | None]]:

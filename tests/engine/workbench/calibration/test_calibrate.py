@@ -14,11 +14,12 @@ from cielo.bundle import layout as bundles
 from cielo.bundle.layout import CALIBRATION, MANIFEST, Bundle, default_bundle
 from cielo.errors import BundleError
 from cielo.knowledge.subsets import Subset
-from cielo.link.confidence import FEWEST, TERMS, Calibration, CalibrationError
+from cielo.link.confidence import TERMS, Calibration, CalibrationError
 from cielo.link.linker import Linker
 from cielo.link.resolver import features_of
 from cielo.options import LinkOptions
-from cielo.workbench.evaluation.calibrate import calibrate, write_calibrated
+from cielo.workbench.calibration.calibrate import calibrate, write_calibrated
+from cielo.workbench.calibration.fit import FEWEST
 from cielo.workbench.evaluation.corpora import read_corpus
 from cielo.workbench.evaluation.records import Corpus
 from cielo.workbench.evaluation.run import link_corpus

@@ -9,11 +9,12 @@ from typing import Any
 
 from cielo.bundle.layout import CALIBRATION, Bundle, amend
 from cielo.errors import BundleError
-from cielo.link.confidence import fit, reliability
 from cielo.link.linker import Linker
 from cielo.link.resolver import features_of
 from cielo.options import LinkOptions
 from cielo.records import Decoding
+from cielo.workbench.calibration.fit import fit
+from cielo.workbench.calibration.quality import reliability
 from cielo.workbench.evaluation.records import Corpus
 from cielo.workbench.evaluation.run import Run, link_corpus
 from cielo.workbench.evaluation.scores import is_right
@@ -29,7 +30,7 @@ def calibrate(linker: Linker, corpus: Corpus, decodings: Sequence[Decoding], *, 
         data: sha256 of what the mentions were read from.
 
     Raises:
-        CalibrationError: where the mentions do not allow of one.
+        CalibrationError: where the mentions are not enough for one.
     """
     return {decoding: _calibration(link_corpus(linker, corpus, decoding, options=LinkOptions(decoding=decoding)), data)
             for decoding in decodings}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Calibration: fitting the confidence of links on annotated mentions, and what it is worth."""
