@@ -221,20 +221,20 @@ def test_stored_outputs_by_hand(stored: list[str | Path], tmp_path: Path) -> Non
 
 
 def test_stored_outputs_as_published_beside_the_default(stored: list[str | Path]) -> None:
-    told = evaluated(*stored, "--pipeline", "I", "--beside", "reference", code=3)
+    told = evaluated(*stored, "--pipeline", "I", "--beside", "published", code=3)
     default, published = told["runs"]
     assert (default["splits"]["test"]["pli"], published["splits"]["test"]["pli"]) == (40.0, 20.0)
     assert published["splits"]["test"]["accuracy_3"] == 60.0
     assert published["splits"]["test"]["mrr"] == 20.0
     (compared,) = told["comparisons"]
     assert (compared["only_first"], compared["only_second"], compared["difference"]) == (1, 0, -20.0)
-    assert told["reference_missed"] is None
-    only = evaluated(*stored, "--pipeline", "I", "--reference", code=3)
+    assert told["published_missed"] is None
+    only = evaluated(*stored, "--pipeline", "I", "--matching", "published", code=3)
     assert only["splits"] == published["splits"]
 
 
 def test_stored_outputs_with_the_nearest_description(stored: list[str | Path]) -> None:
-    told = evaluated(*stored, "--pipeline", "II", "--reference", "--beside", "I", "--threads", "1", code=3)
+    told = evaluated(*stored, "--pipeline", "II", "--matching", "published", "--beside", "I", "--threads", "1", code=3)
     second, first = (entry["splits"]["test"] for entry in told["runs"])
     assert first["pli"] == second["pli"] == 20.0
     assert "plii" not in first
@@ -286,15 +286,15 @@ def development(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_searches_side_by_side(development: Path, tmp_path: Path) -> None:
     table = tmp_path / "rows.tsv"
     told = evaluated(
-        development, "--decoding", "reference, probable,greedy,probable", "--beside", "I", "--tsv", table,
+        development, "--decoding", "published, probable,greedy,probable", "--beside", "I", "--tsv", table,
         "--threads", "1", "--top-k", "3",
     )  # fmt: skip
-    names = ["published", "probable", "greedy", "reference, pipeline I"]
+    names = ["published", "probable", "greedy", "published, pipeline I"]
     assert [entry["name"] for entry in told["runs"]] == names
-    assert [entry["settings"]["decoding"] for entry in told["runs"]] == ["published", "probable", "greedy", "reference"]
+    assert [entry["settings"]["decoding"] for entry in told["runs"]] == ["published", "probable", "greedy", "published"]
     assert [entry["run"] for entry in told["comparisons"]] == names[1:]
     assert {entry["count"] for entry in told["comparisons"]} == {15}
-    missed = told["reference_missed"]
+    missed = told["published_missed"]
     assert missed["prompts"] == 15
     assert missed["share"] == pytest.approx(100 * missed["missed"] / 15)
     # The table is of the first run: it says the same as the scores.
@@ -306,10 +306,10 @@ def test_searches_side_by_side(development: Path, tmp_path: Path) -> None:
 
 
 def test_searches_for_a_reader(development: Path) -> None:
-    result = run("evaluate", development, "--decoding", "reference,greedy", "--train", development, "--threads", "1")
+    result = run("evaluate", development, "--decoding", "published,greedy", "--train", development, "--threads", "1")
     assert result.exit_code == 0, result.output
-    assert "greedy against reference" in result.stdout
-    assert "the reference search missed" in result.stdout
+    assert "greedy against published" in result.stdout
+    assert "the published decoding missed" in result.stdout
     assert "test_seen" in result.stdout and "test_unseen" not in result.stdout
 
 
@@ -369,7 +369,7 @@ WRONG: list[tuple[list[str], int]] = [
     (["{c}", "--lexicon", NOWHERE], 1),
     (["{c}", "--lexicon", "{e}"], 1),
     (["{c}", "--codes", "{e}"], 1),
-    (["{c}", "--rerank", "--reference"], 2),
+    (["{c}", "--rerank", "--matching", "published"], 2),
     (["{c}", "--tsv", "{e}/rows.tsv"], 1),
     (["{c}", "--tsv", "{folder}"], 2),
     (["{c}", "--html", "{e}/page.html"], 1),
@@ -471,7 +471,7 @@ def test_a_bundle_is_calibrated_in_a_copy_and_then_in_place(annotated: Path, tmp
     assert sorted(path.name for path in output.parent.iterdir()) == ["bundle"]
     assert run("verify", output).exit_code == 0
     assert json.loads(run("link", "TC abdominal", "--bundle", output, "--json").stdout)["confidence"] > 0.5
-    told = evaluated(annotated, "--bundle", output, "--beside", "reference", "--min-confidence", "0.5", code=3)
+    told = evaluated(annotated, "--bundle", output, "--beside", "published", "--min-confidence", "0.5", code=3)
     assert told["calibration"]["probable"]["mentions"] == made.calibrations()["probable"]["model"]["mentions"]
     assert told["runs"][0]["splits"]["test"]["coverage"] < told["runs"][1]["splits"]["test"]["coverage"]
 
@@ -479,7 +479,7 @@ def test_a_bundle_is_calibrated_in_a_copy_and_then_in_place(annotated: Path, tmp
     assert result.exit_code == 3, result.output
     again = Bundle.open(output).calibrations()
     assert again["probable"] == made.calibrations()["probable"]
-    assert again["reference"]["reliability"]["data"] == again["probable"]["reliability"]["data"]
+    assert again["published"]["reliability"]["data"] == again["probable"]["reliability"]["data"]
     assert sorted(path.name for path in output.parent.iterdir()) == ["bundle"]
 
 

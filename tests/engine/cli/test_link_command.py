@@ -51,7 +51,7 @@ def test_one_mention_as_json() -> None:
     assert len(row["candidates"]) == 5
     assert 0 < row["probability"] <= 1
     assert row["log_prob"] <= 0
-    assert row["bundle"]["name"] == "mini"
+    assert row["provenance"]["bundle"]["name"] == "mini"
     for name in ("codes", "description", "generated", "distance"):
         assert name in row
 
