@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cielo.children import child
 from cielo.errors import CieloError, ParityError
+from cielo.files import temporary_folder
 
 from cielo_convert.recipe import Pooling
 
@@ -101,8 +102,11 @@ def make_references(request: ReferenceRequest, output: Path, progress: Progress 
         ParityError: where the process fails; with the end of what it said.
     """
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="cielo-") as folder, tempfile.TemporaryFile() as complaints:
-        request_file = Path(folder) / "request.json"
+    with (
+        temporary_folder(Path(tempfile.gettempdir())) as folder,
+        tempfile.TemporaryFile() as complaints,
+    ):
+        request_file = folder / "request.json"
         request.save(request_file)
         with child(
             "cielo_convert.reference", str(request_file), str(output.absolute()),
