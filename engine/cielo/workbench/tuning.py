@@ -176,11 +176,9 @@ def describe(plan: ThreadPlan) -> str:
 def _in_own_process(plan: ThreadPlan, task: Task) -> dict[str, float] | None:
     """Return a plan's figures, or None where its process failed (out of memory, most often)."""
     request = json.dumps({"plan": plan.to_dict(), "task": asdict(task)})
-    home = str(Path(__file__).resolve().parents[1])
-    path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH", "")) if part)
-    environment = {**os.environ, **backend().environment(plan), "PYTHONPATH": path}
+    settings = backend().environment(plan)
     try:
-        answer = run_child("cielo.workbench.tuning", given=request, timeout=_TIMEOUT, settings=openmp_settings(plan))
+        answer = run_child("cielo.workbench.tuning", given=request, timeout=_TIMEOUT, settings=settings)
         return dict(json.loads(answer)) if answer is not None else None
     except (subprocess.TimeoutExpired, ValueError):
         return None
