@@ -124,14 +124,22 @@ def test_the_snippets_of_a_page_give_what_is_shown(name: str) -> None:
     assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=told.append).failed == 0, "".join(told)
 
 
-@pytest.mark.parametrize("name", PAPERS)
-def test_what_installs_is_run_by_ci(name: str) -> None:
+def installing(name: str) -> list[str]:
+    """Return the commands of a page that install, in order, one by one where a line joins several."""
+    marked = [block for block in blocks(read(name)) if block.kind == "console install"]
+    return [part for block in marked for command, _ in commands(block) for part in command.split(" && ")]
+
+
+def test_what_the_first_page_installs_is_run_by_ci() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    for block in blocks(read(name)):
-        if block.kind == "console install":
-            for command, _ in commands(block):
-                for part in command.split(" && "):
-                    assert part in script, f"{name}, line {block.line}: .ci/run does not run `{part}`"
+    (block,) = [block for block in blocks(read("README.md")) if block.kind == "console install"]
+    assert "commands < <(installing README.md)" in script
+    assert [f'eval "${{commands[{number}]}}"' in script for number in range(len(commands(block)))] == [True, True]
+
+
+@pytest.mark.parametrize("name", PAPERS[1:])
+def test_other_pages_install_as_the_first_one_does(name: str) -> None:
+    assert set(installing(name)) <= set(installing("README.md"))
 
 
 def test_a_wrong_output_would_be_seen() -> None:
