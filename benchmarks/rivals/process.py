@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cielo.children import end_child, start_child
 from cielo.retrieval.onnx_runtime import disable_telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,15 +35,17 @@ class RivalProcess:
         log.parent.mkdir(parents=True, exist_ok=True)
         disable_telemetry()  # of a rival that uses ONNX Runtime; its interpreter need not have cielo
         with log.open("ab") as complaints:
-            self._child = subprocess.Popen(
-                [interpreter, "-m", "benchmarks.rivals.worker", module],
+            self._child = start_child(
+                "benchmarks.rivals.worker",
+                module,
+                settings={"TOKENIZERS_PARALLELISM": "false", **environment},
+                interpreter=interpreter,
+                homes=(ROOT, ROOT / "engine"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=complaints,
-                text=True,
                 encoding="utf-8",
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": _path(), "TOKENIZERS_PARALLELISM": "false", **environment},
             )
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -110,9 +113,4 @@ class RivalProcess:
 
     def kill(self) -> None:
         """End it."""
-        self._child.kill()
-        self._child.wait()
-
-
-def _path() -> str:
-    return os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
+        end_child(self._child)

@@ -6,12 +6,10 @@ where it shows how its own tokenizer encodes. An error is told by its kind; its 
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import importlib.util
 import json
 import os
-import signal
 import sys
 import time
 import traceback
@@ -24,7 +22,6 @@ from typing import Any, TextIO
 from benchmarks.rivals import Inputs, Runner
 
 _LONGEST_REASON = 300
-_PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
 
 
 class Worker:
@@ -115,11 +112,9 @@ def _own_output() -> TextIO:
 
 
 def _be_expendable() -> None:
-    """Have the system end this process, where memory runs out, before the one that waits for it, and with it."""
+    """Have the system end this process, where memory runs out, before the one that waits for it."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def main(module: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cielo.children import child
 from cielo.errors import CieloError, ParityError
+from cielo.files import temporary_folder
 
 from cielo_convert.recipe import Pooling
 
@@ -101,29 +102,23 @@ def make_references(request: ReferenceRequest, output: Path, progress: Progress 
         ParityError: where the process fails; with the end of what it said.
     """
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="cielo-") as folder, tempfile.TemporaryFile() as complaints:
-        request_file = Path(folder) / "request.json"
+    with (
+        temporary_folder(Path(tempfile.gettempdir())) as folder,
+        tempfile.TemporaryFile() as complaints,
+    ):
+        request_file = folder / "request.json"
         request.save(request_file)
-        command = [sys.executable, "-m", "cielo_convert.reference", str(request_file), str(output.absolute())]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, env=_environment()) as child:
-            try:
-                _follow(child, progress)
-            except BaseException:
-                child.kill()
-                raise
-        if child.returncode:
-            raise ParityError(_failure(child.returncode, complaints))
+        with child(
+            "cielo_convert.reference", str(request_file), str(output.absolute()),
+            settings={"TOKENIZERS_PARALLELISM": "false"}, stdout=subprocess.PIPE, stderr=complaints,
+        ) as process:  # fmt: skip
+            _follow(process, progress)
+        if process.returncode:
+            raise ParityError(_failure(process.returncode, complaints))
 
 
-def _environment() -> dict[str, str]:
-    """The environment, in which the child finds this very package."""
-    home = str(Path(__file__).resolve().parents[1])
-    path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH", "")) if part)
-    return {**os.environ, "PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false"}
-
-
-def _follow(child: subprocess.Popen[bytes], progress: Progress | None) -> None:
-    for line in child.stdout or ():
+def _follow(process: subprocess.Popen[bytes], progress: Progress | None) -> None:
+    for line in process.stdout or ():
         with contextlib.suppress(ValueError):
             step, done, total = json.loads(line)
             if progress is not None:

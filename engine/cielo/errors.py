@@ -31,6 +31,18 @@ class TableError(CieloError):
     """A table of input rows or of a knowledge base cannot be read."""
 
 
+class CalibrationError(CieloError):
+    """A calibration cannot be made from the mentions that were given."""
+
+
+class CacheError(CieloError):
+    """A file that was named as a result cache is something else."""
+
+
+class TuningError(CieloError):
+    """No thread plan could be measured."""
+
+
 class MentionError(CieloError):
     """A mention cannot be linked as it was given."""
 

@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeVar, get_args
 
 from cielo.cache.key import DIGEST_BYTES
-from cielo.errors import BundleError, CieloError
+from cielo.errors import BundleError, CacheError
 from cielo.machine import state_directory
 from cielo.options import LinkOptions
 from cielo.records import Candidate, Concept, Evidence, Link, Match, Method, Provenance, Timings
@@ -53,10 +53,6 @@ _SECRET_BYTES = 32
 _ROWS_KNOWN = 10_000
 
 _T = TypeVar("_T")
-
-
-class CacheError(CieloError):
-    """A file that was named as a result cache is something else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,9 +23,40 @@ if TYPE_CHECKING:
     from cielo.link.linker import Linker
 
 EXIT_FAILED, EXIT_USAGE, EXIT_ROWS, EXIT_PARITY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 _SHOWN = 10
+
+
+class _EndedError(BaseException):
+    """This process was asked to end by a signal; like an interrupt, no ordinary handler of errors catches it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end the block as an interrupt does, so that nothing half-written is left."""
+
+    def end(number: int, frame: object) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)  # a second one does not disturb what the first one cleans up
+        raise _EndedError(number)
+
+    before: dict[int, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            # What the caller has set (`nohup` ignores SIGHUP) stays as it is.
+            for number in _ENDING:
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    before[number] = signal.signal(number, end)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Group(click.Group):
@@ -33,7 +67,8 @@ class _Group(click.Group):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         try:
-            return super().invoke(context)
+            with _ended_by_signals():
+                return super().invoke(context)
         except ParityError as error:
             fail(str(error), EXIT_PARITY)
         except OptionError as error:
@@ -42,6 +77,8 @@ class _Group(click.Group):
             fail(str(error), EXIT_FAILED)
         except (KeyboardInterrupt, click.Abort):
             fail("interrupted; nothing was written", EXIT_INTERRUPTED)
+        except _EndedError as ended:
+            fail(f"ended by {signal.Signals(ended.number).name}; nothing was written", 128 + ended.number)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(EXIT_FAILED)
@@ -59,7 +96,7 @@ def main() -> None:
     """Spanish clinical mentions to ICD-10 (CIE-10-ES) codes, offline.
 
     Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 3 done, but some rows hold an error; 4 a parity check
-    failed; 130 interrupted.
+    failed; 130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP.
     """
 
 

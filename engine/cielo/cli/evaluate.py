@@ -25,7 +25,7 @@ from cielo.cli.options import (
     model_options,
 )
 from cielo.errors import TableError
-from cielo.files import atomic_write
+from cielo.files import atomic_write, temporary_folder
 from cielo.options import LinkOptions
 
 if TYPE_CHECKING:
@@ -229,9 +229,9 @@ def _replay(given: dict[str, Any], pipeline: str) -> Iterator[Replay]:
     if bundle is not None:
         click.echo(f"  encoder: of the bundle {bundle.name}@{bundle.sha256[:12]}", err=True)
     with (
-        tempfile.TemporaryDirectory() as folder,
+        temporary_folder(Path(tempfile.gettempdir())) as folder,
         console(stderr=True).status("reading the tables"),
-        open_replay(Path(folder), tables, bundle, threads=given["threads"]) as replay,
+        open_replay(folder, tables, bundle, threads=given["threads"]) as replay,
     ):
         yield replay
 

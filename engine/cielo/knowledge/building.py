@@ -180,7 +180,6 @@ def _writing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
-            temporary.unlink(missing_ok=True)  # what a process of this number left when it was killed
             yield temporary
     except UnicodeEncodeError as error:
         raise TableError("the edition's name or a kind is not valid Unicode; name it in UTF-8") from error

@@ -20,17 +20,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cielo.errors import CieloError
-
 TERMS = ("log_p", "minus_log_not_p", "margin", "normal_form", "semantic", "distance", "log_codes")
 SCHEMA = 1
 PENALTY = 1.0
 _MOST_MARGIN = 10.0  # nats
 _LEAST_LOG = math.log(1e-6)  # of p and of 1 - p
-
-
-class CalibrationError(CieloError):
-    """A calibration cannot be made from the mentions that were given."""
 
 
 @dataclass(frozen=True, slots=True)

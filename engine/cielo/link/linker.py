@@ -17,7 +17,7 @@ from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.stages import Stages, open_stages
 from cielo.cache.disk import CacheStats, ResultCache, open_cache
 from cielo.cache.key import key
-from cielo.errors import CieloError, MentionError, OptionError, UnverifiedError
+from cielo.errors import CalibrationError, CieloError, MentionError, OptionError, UnverifiedError
 from cielo.generation.backends import backend
 from cielo.generation.capabilities import resolve_device
 from cielo.generation.plan import ThreadPlan, plan_for
@@ -26,7 +26,7 @@ from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work, candidate_of
 from cielo.link.clock import Clock
-from cielo.link.confidence import Calibration, CalibrationError
+from cielo.link.confidence import Calibration
 from cielo.link.document_links import DocumentLink, document_link
 from cielo.link.documents import DocumentMention, Span, mentions_of
 from cielo.link.guard import Guard

@@ -7,7 +7,6 @@ neighbour falls upon all of them. What differs between plans is time and memory 
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cielo.bundle.layout import Bundle
-from cielo.errors import CieloError
+from cielo.children import run_child
+from cielo.errors import TuningError
 from cielo.generation.backends import backend
 from cielo.generation.plan import ThreadPlan, default_plan
 from cielo.generation.protocol import Generator
@@ -35,10 +35,6 @@ Progress = Callable[[str], None]
 _BATCH_TOKENS = (512, 1024, 2048, 4096)
 _ALONE = 4  # prompts one by one, for the latency
 _TIMEOUT = 1800.0
-
-
-class TuningError(CieloError):
-    """No plan could be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,15 +176,10 @@ def describe(plan: ThreadPlan) -> str:
 def _in_own_process(plan: ThreadPlan, task: Task) -> dict[str, float] | None:
     """Return a plan's figures, or None where its process failed (out of memory, most often)."""
     request = json.dumps({"plan": plan.to_dict(), "task": asdict(task)})
-    home = str(Path(__file__).resolve().parents[1])
-    path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH", "")) if part)
-    environment = {**os.environ, **backend().environment(plan), "PYTHONPATH": path}
+    settings = backend().environment(plan)
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "cielo.workbench.tuning"], input=request, capture_output=True, text=True,
-            check=False,             env=environment, timeout=_TIMEOUT,
-        )  # fmt: skip
-        return dict(json.loads(done.stdout)) if done.returncode == 0 else None
+        answer = run_child("cielo.workbench.tuning", given=request, timeout=_TIMEOUT, settings=settings)
+        return dict(json.loads(answer)) if answer is not None else None
     except (subprocess.TimeoutExpired, ValueError):
         return None
 

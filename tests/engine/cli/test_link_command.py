@@ -93,7 +93,7 @@ def test_text_far_from_every_description_gives_no_code_by_a_neighbour() -> None:
         (["link", "--input", "/does/not/exist"], 1),
         (["verify", "/does/not/exist"], 1),
         (["info", "/does/not/exist"], 1),
-        (["convert", "/does/not/exist.toml", "--output", "/tmp/cielo-never"], 1),
+        (["convert", "/does/not/exist.toml", "--output", "/does/not/exist"], 1),
     ],
 )
 def test_wrong_use_ends_with_a_line_and_a_code(arguments: list[str], code: int) -> None:

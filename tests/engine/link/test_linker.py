@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from cielo.bundle.stages import Stages
 from cielo.cache.disk import CacheStats, MemoryCache
-from cielo.errors import BundleError, ClosedError, MentionError, OptionError, UnverifiedError
+from cielo.errors import BundleError, CalibrationError, ClosedError, MentionError, OptionError, UnverifiedError
 from cielo.generation.plan import ThreadPlan
 from cielo.generation.searches import SEARCHES, BeamSearch
 from cielo.knowledge.codes import System
@@ -22,7 +22,7 @@ from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.records import DescriptionRow
 from cielo.knowledge.subsets import Subset
 from cielo.knowledge.writing import write_knowledge_base
-from cielo.link.confidence import CalibrationError, Features
+from cielo.link.confidence import Features
 from cielo.link.lexicon import read_lexicon
 from cielo.link.linker import Linker
 from cielo.link.resolver import Resolver

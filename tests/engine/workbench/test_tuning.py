@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli import main
+from cielo.errors import TuningError
 from cielo.generation.plan import ThreadPlan, load_plan
 from cielo.workbench import tuning
-from cielo.workbench.tuning import TuningError, describe, tune
+from cielo.workbench.tuning import describe, tune
 from click.testing import CliRunner
 
 

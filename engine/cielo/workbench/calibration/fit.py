@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cielo.link.confidence import PENALTY, TERMS, Calibration, CalibrationError, Features, terms
+from cielo.errors import CalibrationError
+from cielo.link.confidence import PENALTY, TERMS, Calibration, Features, terms
 from cielo.text.normal import normal_form
 
 FEWEST = 50  # mentions

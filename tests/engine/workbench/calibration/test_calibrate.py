@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from cielo.bundle import layout as bundles
 from cielo.bundle.layout import CALIBRATION, MANIFEST, Bundle, default_bundle
-from cielo.errors import BundleError
+from cielo.errors import BundleError, CalibrationError
 from cielo.knowledge.subsets import Subset
-from cielo.link.confidence import TERMS, Calibration, CalibrationError
+from cielo.link.confidence import TERMS, Calibration
 from cielo.link.linker import Linker
 from cielo.link.resolver import features_of
 from cielo.options import LinkOptions

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from calibration_fakes import EXACT, sample
-from cielo.errors import CieloError
-from cielo.link.confidence import TERMS, CalibrationError, terms
+from cielo.errors import CalibrationError, CieloError
+from cielo.link.confidence import TERMS, terms
 from cielo.workbench.calibration import fit as module
 from cielo.workbench.calibration.fit import cross_validate, fit, fold_of
 from sklearn.linear_model import LogisticRegression
