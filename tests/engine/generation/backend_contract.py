@@ -209,7 +209,7 @@ class BackendContract:
         with subject.open() as first:
             wanted = first.generate(prompts, search)
         first.close()
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match="closed"):
             first.generate(prompts, search)
         with subject.open() as second:
             subject.assert_equal(second.generate(prompts, search), wanted)

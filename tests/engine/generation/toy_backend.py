@@ -19,8 +19,8 @@ from cielo.generation.batching import make_batches
 from cielo.generation.capabilities import require_runnable
 from cielo.generation.memory import MemoryLimit, Shape
 from cielo.generation.plan import ThreadPlan
-from cielo.generation.searches import SEARCHES, BeamSearch, Decoding
-from cielo.records import Hypothesis
+from cielo.generation.searches import SEARCHES, BeamSearch
+from cielo.records import Decoding, Hypothesis
 from cielo.text.tokenizer import Encoded, Tokenizer
 from numpy.typing import NDArray
 
