@@ -32,7 +32,7 @@ class Generator(Searcher, Protocol):
             targets: ids without ``</s>``, one target for each prompt; the last number returned is that of ``</s>``.
 
         Raises:
-            DeviceError: where the backend does not give log-probabilities (`Backend.gives_log_probs`).
+            OptionError: where the backend does not give log-probabilities (`Backend.gives_log_probs`).
         """
         ...
 
