@@ -73,7 +73,7 @@ class Bundle:
 
     @property
     def generator(self) -> Path:
-        """The directory of the CTranslate2 model."""
+        """The directory of the generator's model."""
         return self.path / GENERATOR
 
     @property

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from cielo.errors import DeviceError
+from cielo.errors import DeviceError, OptionError
 from cielo.generation.protocol import Backend
-from cielo.generation.searches import SEARCHES, BeamSearch
-from cielo.records import Decoding
 
 DEVICES = ("cpu", "cuda")
 
@@ -45,13 +43,13 @@ def require_runnable(backend: Backend, device: str, compute_type: str) -> None:
         )
 
 
-def search_of(backend: Backend, decoding: str) -> tuple[Decoding, BeamSearch]:
-    """Return a decoding's checked name and its search.
+def require_search(backend: Backend, decoding: str, *, log_probs: bool = False) -> None:
+    """Refuse a decoding, or log-probabilities of given texts (which re-ranking needs), that a backend does not do.
 
     Raises:
-        ValueError: where there is no such decoding, or the backend does not run it.
+        OptionError: naming what it does.
     """
-    for known in backend.decodings:
-        if decoding == known:
-            return known, SEARCHES[known]
-    raise ValueError(f"got decoding {decoding!r}, expected one of {', '.join(backend.decodings)}")
+    if decoding not in backend.decodings:
+        raise OptionError(f"got decoding {decoding!r}; the backend {backend.name} runs {', '.join(backend.decodings)}")
+    if log_probs and not backend.gives_log_probs:
+        raise OptionError(f"rerank needs log-probabilities, which the backend {backend.name} does not give")

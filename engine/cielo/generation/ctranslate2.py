@@ -105,6 +105,7 @@ class CTranslate2Generator:
         self._plan = plan or ThreadPlan(replicas=1)
         self._tokenizer = tokenizer
         self._limit: MemoryLimit | None = None
+        self._translator: Any
         try:
             self._translator = _ctranslate2().Translator(
                 str(directory),
@@ -140,7 +141,7 @@ class CTranslate2Generator:
         }
         sources = [self._tokenizer.tokens(prompt.ids) for prompt in prompts]
         found: list[list[Hypothesis]] = [[] for _ in prompts]
-        for row, result in self._in_batches(self._translator.translate_batch, (sources,), settings, search):
+        for row, result in self._in_batches("translate_batch", (sources,), settings, search):
             pairs = zip(result.hypotheses, result.scores, strict=True)
             found[row] = [self._hypothesis(tokens, score, search) for tokens, score in pairs]
         return found
@@ -152,14 +153,17 @@ class CTranslate2Generator:
         longest = max((len(target) + 1 for target in targets), default=1)
         found: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32) for _ in prompts]
         search = BeamSearch(beams=1, max_new_tokens=longest)
-        for row, result in self._in_batches(self._translator.score_batch, (sources, outputs), {}, search):
+        for row, result in self._in_batches("score_batch", (sources, outputs), {}, search):
             found[row] = np.asarray(result.log_probs, dtype=np.float32)
         return found
 
     def _in_batches(
-        self, run: Any, columns: tuple[list[list[str]], ...], settings: dict[str, Any], search: BeamSearch
+        self, method: str, columns: tuple[list[list[str]], ...], settings: dict[str, Any], search: BeamSearch
     ) -> Iterator[tuple[int, Any]]:
-        """Give the rows of `columns` to `run`, batch by batch, and yield each row's number and result."""
+        """Give the rows of `columns` to the translator, batch by batch, and yield each row's number and result."""
+        if self._translator is None:
+            raise RuntimeError("the generator was closed; open it again")
+        run = getattr(self._translator, method)
         waiting: deque[tuple[list[int], list[Any]]] = deque()
         lengths = [len(source) for source in columns[0]]
         limit, together = self._limit, self._plan.replicas
@@ -185,7 +189,10 @@ class CTranslate2Generator:
 
     def close(self) -> None:
         """Release the model; the generator cannot be used afterwards."""
-        self._translator.unload_model()
+        # An unloaded translator still answers now and then: it is let go too.
+        translator, self._translator = self._translator, None
+        if translator is not None:
+            translator.unload_model()
 
     def __enter__(self) -> Self:
         return self

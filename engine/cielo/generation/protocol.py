@@ -32,7 +32,7 @@ class Generator(Searcher, Protocol):
             targets: ids without ``</s>``, one target for each prompt; the last number returned is that of ``</s>``.
 
         Raises:
-            DeviceError: where the backend does not give log-probabilities (`Backend.gives_log_probs`).
+            OptionError: where the backend does not give log-probabilities (`Backend.gives_log_probs`).
         """
         ...
 
@@ -41,7 +41,7 @@ class Generator(Searcher, Protocol):
         ...
 
     def close(self) -> None:
-        """Release the model; the generator cannot be used afterwards. Closing twice does no harm."""
+        """Release the model: whatever is asked afterwards raises RuntimeError. Closing twice does no harm."""
         ...
 
     def __enter__(self) -> Self: ...

@@ -19,7 +19,7 @@ from cielo.cache.disk import CacheStats, ResultCache, open_cache
 from cielo.cache.key import key
 from cielo.errors import CalibrationError, CieloError, MentionError, OptionError, UnverifiedError
 from cielo.generation.backends import backend
-from cielo.generation.capabilities import resolve_device
+from cielo.generation.capabilities import require_search, resolve_device
 from cielo.generation.plan import ThreadPlan, plan_for
 from cielo.generation.searches import SEARCHES, certain_first
 from cielo.knowledge.reading import KnowledgeBase
@@ -317,6 +317,7 @@ class Linker:
             raise OptionError(f"got options of type {type(options).__name__}, expected LinkOptions")
         options = options or LinkOptions()
         options = replace(options, decoding=options.decoding or self._decoding)
+        require_search(backend(self._provenance.backend), options.decoding or "", log_probs=options.rerank)
         limit = self._max_distance if options.max_distance is None else options.max_distance
         request = LinkRequest(options, self.provenance(options), math.inf if options.matching == "published" else limit)
         if options.min_confidence is not None and self._resolver.calibration(request) is None:
@@ -426,7 +427,7 @@ class Linker:
         self.close()
 
 
-# CTranslate2 aborts the process where a thread still decodes at its end: what is open is closed before.
+# A backend can abort the process where a thread still decodes at its end: what is open is closed before.
 _OPEN: weakref.WeakSet[Linker] = weakref.WeakSet()
 
 
@@ -463,7 +464,7 @@ def _provenance(bundle: Bundle, device: str, compute_type: str, decoding: Decodi
     edition = str(bundle.manifest["knowledge_base"]["edition"])
     return Provenance(
         bundle=BundleIdentity(bundle.name, bundle.sha256, edition),
-        backend="ctranslate2",
+        backend=backend().name,
         compute_type=compute_type,
         device=device,
         decoding=decoding,

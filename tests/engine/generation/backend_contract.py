@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cielo.errors import BundleError, DeviceError
+from cielo.errors import BundleError, DeviceError, OptionError
 from cielo.generation.backends import BACKENDS, backend
-from cielo.generation.capabilities import DEVICES, require_runnable, resolve_device, search_of
+from cielo.generation.capabilities import DEVICES, require_runnable, require_search, resolve_device
 from cielo.generation.memory import Shape
 from cielo.generation.plan import ThreadPlan
 from cielo.generation.protocol import Backend, Generator
 from cielo.generation.searches import SEARCHES, BeamSearch, certain_first, is_certain
-from cielo.records import Hypothesis
+from cielo.records import Decoding, Hypothesis
 from cielo.text.prompt import build_prompt
 from cielo.text.tokenizer import Encoded, Tokenizer
 
@@ -110,11 +110,11 @@ class BackendContract:
 
     @pytest.mark.parametrize("decoding", DECODINGS)
     def test_hypotheses_are_sorted_and_their_numbers_agree(
-        self, subject: Subject, generator: Generator, prompts: list[Encoded], decoding: str
+        self, subject: Subject, generator: Generator, prompts: list[Encoded], decoding: Decoding
     ) -> None:
         if decoding not in subject.backend.decodings:
             pytest.skip("not a decoding of this backend")
-        _, search = search_of(subject.backend, decoding)
+        search = SEARCHES[decoding]
         for rows in generator.generate(prompts, search):
             assert 1 <= len(rows) <= search.beams
             scores = [entry.score for entry in rows]
@@ -166,7 +166,7 @@ class BackendContract:
         self, subject: Subject, generator: Generator, prompts: list[Encoded]
     ) -> None:
         if not subject.backend.gives_log_probs:
-            with pytest.raises((DeviceError, ValueError), match="log-probabilities"):
+            with pytest.raises(OptionError, match="log-probabilities"):
                 generator.log_probs(prompts[:1], [[1]])
             return
         targets = [subject.tokenizer.encode_target(text) for text in ("", "tos", "Otro texto, algo más largo", "tos")]
@@ -209,7 +209,7 @@ class BackendContract:
         with subject.open() as first:
             wanted = first.generate(prompts, search)
         first.close()
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match="closed"):
             first.generate(prompts, search)
         with subject.open() as second:
             subject.assert_equal(second.generate(prompts, search), wanted)
@@ -232,8 +232,12 @@ class BackendContract:
             with pytest.raises(DeviceError, match="device"):
                 resolve_device(tested, device)
         for decoding in {*DECODINGS, "sampled"} - set(tested.decodings):
-            with pytest.raises(ValueError, match="expected one of"):
-                search_of(tested, decoding)
+            with pytest.raises(OptionError, match="the backend"):
+                require_search(tested, decoding)
+        require_search(tested, tested.decodings[0], log_probs=tested.gives_log_probs)
+        if not tested.gives_log_probs:
+            with pytest.raises(OptionError, match="log-probabilities"):
+                require_search(tested, tested.decodings[0], log_probs=True)
 
     def test_what_it_says_of_itself_is_sound(self, subject: Subject) -> None:
         tested = subject.backend

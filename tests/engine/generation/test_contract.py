@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import cielo
 import pytest
 from backend_contract import BackendContract, Subject
 from cielo.bundle.layout import Bundle, default_bundle
-from cielo.errors import BundleError, DeviceError
+from cielo.errors import BundleError, DeviceError, OptionError
 from cielo.generation.backends import BACKENDS, DEFAULT_BACKEND, backend
 from cielo.link.linker import Linker
 from cielo.options import LinkOptions
@@ -57,8 +59,26 @@ def test_an_unknown_backend_is_a_bundle_s_fault() -> None:
         backend("surprise")
 
 
+# They list libraries for their versions; nothing else may know which library runs a generator.
+LISTS = {"machine.py", "cache/key.py"}
+
+
+def test_nothing_outside_generation_names_the_library_of_a_backend() -> None:
+    package = Path(cielo.__file__).parent
+    files = {file.relative_to(package).as_posix(): file for file in package.rglob("*.py")}
+    naming = {name for name, file in files.items() if "ctranslate2" in file.read_text(encoding="utf-8").lower()}
+    assert "generation/ctranslate2.py" in naming
+    assert {name for name in naming if not name.startswith("generation/")} == LISTS
+
+
+def register(monkeypatch: pytest.MonkeyPatch, toy: ToyBackend) -> None:
+    """Enter the toy under its name, and as the backend of a bundle that names none."""
+    monkeypatch.setitem(BACKENDS, toy.name, toy)
+    monkeypatch.setitem(BACKENDS, DEFAULT_BACKEND, toy)
+
+
 class TestLinking:
-    """The linker knows nothing of a backend but its name: whatever is registered under it answers."""
+    """The linker knows nothing of a backend but its name: whatever is registered answers."""
 
     @pytest.fixture
     def toy(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ToyBackend:
@@ -66,7 +86,7 @@ class TestLinking:
             descriptions = linker.knowledge_base.descriptions("diagnosis")[:150]
         write_model(tmp_path, descriptions)
         toy = ToyBackend(model=tmp_path)
-        monkeypatch.setitem(BACKENDS, DEFAULT_BACKEND, toy)
+        register(monkeypatch, toy)
         return toy
 
     def test_the_linker_links_by_it(self, toy: ToyBackend) -> None:
@@ -89,3 +109,15 @@ class TestLinking:
         with Linker.open(device="cpu", compute_type="float32", cache=False, memory=10**9) as linker:
             links = linker.link([Mention("tos seca"), Mention("dolor")])
         assert len(links) == 2
+
+    def test_what_it_does_not_do_is_refused_before_anything_is_generated(
+        self, toy: ToyBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        less = replace(toy, decodings=("greedy",), gives_log_probs=False)
+        register(monkeypatch, less)
+        with Linker.open(device="cpu", compute_type="float32", decoding="greedy", cache=False) as linker:
+            assert linker.link([Mention("tos")])
+            with pytest.raises(OptionError, match="runs greedy"):
+                linker.link([Mention("tos")], LinkOptions(decoding="probable"))
+            with pytest.raises(OptionError, match="rerank"):
+                linker.link([Mention("tos")], LinkOptions(rerank=True))

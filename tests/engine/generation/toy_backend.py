@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from cielo.errors import BundleError, DeviceError
+from cielo.errors import BundleError, OptionError
 from cielo.generation.batching import make_batches
 from cielo.generation.capabilities import require_runnable
 from cielo.generation.memory import MemoryLimit, Shape
 from cielo.generation.plan import ThreadPlan
-from cielo.generation.searches import SEARCHES, BeamSearch, Decoding
-from cielo.records import Hypothesis
+from cielo.generation.searches import SEARCHES, BeamSearch
+from cielo.records import Decoding, Hypothesis
 from cielo.text.tokenizer import Encoded, Tokenizer
 from numpy.typing import NDArray
 
@@ -86,7 +86,7 @@ class ToyGenerator:
 
     def log_probs(self, prompts: Sequence[Encoded], targets: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
         if not self._gives_log_probs:
-            raise DeviceError("the backend toy gives no log-probabilities; leave rerank out")
+            raise OptionError("the toy gives no log-probabilities")
         return [self._chain(prompt, (*target, _END)) for prompt, target in zip(prompts, targets, strict=True)]
 
     def limit_memory(self, working_bytes: int, shape: Shape) -> None:
