@@ -15,8 +15,9 @@ from typing import Self, TypeVar
 from cielo.bundle.budget import keep_within
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.stages import Stages, open_stages
-from cielo.cache.disk import CacheStats, ResultCache, open_cache
 from cielo.cache.key import key
+from cielo.cache.opening import open_cache
+from cielo.cache.protocol import CacheStats, ResultCache
 from cielo.errors import CalibrationError, CieloError, MentionError, OptionError, UnverifiedError
 from cielo.generation.backends import backend
 from cielo.generation.capabilities import require_search, resolve_device
@@ -112,7 +113,7 @@ class Linker:
                 each batch and a batch for each physical core.
             memory: a budget for the resident memory of this process, in bytes: batches are made so small that the
                 worst they can need fits into it.
-            cache: keep links in memory, the last 10,000 of them (`cielo.cache.disk`); a path: in that file too; False:
+            cache: keep links in memory, the last 10,000 of them (`cielo.cache`); a path: in that file too; False:
                 link everything anew.
             lexicon: a table of mentions and their codes (`cielo.link.lexicon`), asked before the model; lines with
                 codes that the knowledge base does not have are passed over.
@@ -140,7 +141,7 @@ class Linker:
         try:
             if memory is not None:
                 keep_within(stages, opened, memory)
-            kept = _open_cache(cache, opened, provenance)
+            kept = _open_cache(cache, stages.knowledge_base, provenance)
             return cls(
                 stages,
                 plan,
@@ -289,6 +290,7 @@ class Linker:
         *,
         kinds: Iterable[str | None] = (),
         ids: Iterable[str | None] = (),
+        texts: Iterable[str | None] = (),
         options: LinkOptions | None = None,
     ) -> list[DocumentLink]:
         """Link the spans of a document, each in its sentence, and return a result for each, in their order.
@@ -298,16 +300,18 @@ class Linker:
             spans: one fragment ``(start, end)`` or several, in characters of `text`; see `cielo.link.documents`.
             kinds: of the spans, in their order; those that are missing are None.
             ids: likewise.
+            texts: what each span is expected to hold, likewise: where it holds another text (white space apart) it is
+                not linked, and its result says so.
             options: see `link`.
 
         Raises:
-            MentionError: where `text` is no string, or there are more kinds or ids than spans. What is wrong with one
-                span is in its result, beside the others.
+            MentionError: where `text` is no string, or there are more kinds, ids or texts than spans. What is wrong
+                with one span is in its result, beside the others.
             OptionError: as `link`.
             CalibrationError: as `link`.
             ClosedError: as `link`.
         """
-        found = mentions_of(text, spans, kinds=kinds, ids=ids)
+        found = mentions_of(text, spans, kinds=kinds, ids=ids, texts=texts)
         mentions = [entry.mention if isinstance(entry, DocumentMention) else entry for entry in found]
         outcomes = self.link_each(mentions, options, chunk=max(1, len(mentions)))
         return [document_link(entry, outcome) for entry, outcome in zip(found, outcomes, strict=True)]
@@ -453,11 +457,11 @@ def _chunks(source: Iterable[_T], size: int) -> Iterator[list[_T]]:
         yield batch
 
 
-def _open_cache(cache: bool | Path, bundle: Bundle, provenance: Provenance) -> ResultCache | None:
+def _open_cache(cache: bool | Path, knowledge_base: KnowledgeBase, provenance: Provenance) -> ResultCache | None:
     if cache is False:
         return None
     path = cache if isinstance(cache, Path) else None
-    return open_cache(path, knowledge_base=bundle.knowledge_base, provenance=provenance)
+    return open_cache(path, knowledge_base=knowledge_base, provenance=provenance)
 
 
 def _provenance(bundle: Bundle, device: str, compute_type: str, decoding: Decoding) -> Provenance:

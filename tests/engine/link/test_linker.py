@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from cielo.bundle.stages import Stages
-from cielo.cache.disk import CacheStats, MemoryCache
+from cielo.cache.memory import MemoryCache
+from cielo.cache.protocol import CacheStats
 from cielo.errors import BundleError, CalibrationError, ClosedError, MentionError, OptionError, UnverifiedError
 from cielo.generation.plan import ThreadPlan
 from cielo.generation.searches import SEARCHES, BeamSearch

@@ -30,7 +30,7 @@ from cielo.workbench.bench.workload import Workload, load_workload
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cielo.cache.disk import CacheStats
+    from cielo.cache.protocol import CacheStats
     from cielo.generation.plan import ThreadPlan
     from cielo.tables.mentions import Format
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cielo.cache.disk import CacheStats
+from cielo.cache.protocol import CacheStats
 from cielo.errors import MentionError
 from cielo.generation.plan import ThreadPlan
 from cielo.records import BundleIdentity, Link, Mention, Provenance, Timings
