@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from cielo.bundle.layout import Bundle
+from cielo.bundle.manifest import Manifest, PromptSettings
 from cielo.machine import usable_cores
 from cielo.text.prompt import build_prompt
 from cielo.text.tokenizer import Tokenizer
@@ -502,14 +503,12 @@ def openvino_python(options: argparse.Namespace) -> tuple[Path, str | None]:
     return python.absolute(), None  # not resolved: a virtual environment's python is a link
 
 
-def read_prompts(options: argparse.Namespace, manifest: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+def read_prompts(options: argparse.Namespace, manifest: Manifest | None) -> tuple[list[str], dict[str, Any]]:
     """Return the prompts, and what may be said of where they come from."""
     workload = load_workload(options.prompts)
-    settings = manifest.get("prompt", {"prepare_sentence": True})
+    settings = manifest.prompt if manifest else PromptSettings(prepare_sentence=True)
     prompts = [
-        build_prompt(
-            mention.text, mention.sentence, prepare=settings["prepare_sentence"], window=settings.get("window")
-        )
+        build_prompt(mention.text, mention.sentence, prepare=settings.prepare_sentence, window=settings.window)
         for mention in workload.mentions[: options.count]
     ]
     return prompts, {"name": workload.name, "sha256": workload.sha256, "prompts": len(prompts)}
@@ -586,9 +585,9 @@ def _check(options: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare, and write the reports."""
     options = parse(arguments)
-    manifest = Bundle.open(options.bundle).manifest if options.bundle else {}
+    manifest = Bundle.open(options.bundle).manifest if options.bundle else None
     prompts, workload = read_prompts(options, manifest)
-    longest = int(manifest.get("generator", {}).get("max_source_tokens", 512))
+    longest = manifest.generator.max_source_tokens if manifest else 512
     tokenizer = Tokenizer(options.checkpoint / "tokenizer.json", longest)
     ids = [encoded.ids for encoded in tokenizer.encode(prompts)]
     settings = Settings(

@@ -98,9 +98,8 @@ def agreement(generator: Generator, prompts: list[Encoded]) -> dict[str, float]:
 def main(bundle: Path | None, prompts: int, rounds: int, sizes: str, output: Path | None) -> None:
     """Measure the shorter ways to an answer."""
     opened = Bundle.open(bundle or default_bundle())
-    compute_type = opened.manifest["generator"]["compute_type"]
     mentions = load_workload().mentions[:prompts]
-    with open_stages(opened, device="cpu", compute_type=compute_type, plan=default_plan("cpu")) as stages:
+    with open_stages(opened, opened.execution("cpu"), default_plan("cpu")) as stages:
         encoded = stages.tokenizer.encode([stages.prompt(mention.text, mention.sentence) for mention in mentions])
         stages.generator.generate(encoded[:2], PROBABLE)  # warms up
         shares = agreement(stages.generator, encoded)

@@ -27,8 +27,7 @@ def mentions() -> list[Mention]:
 @pytest.fixture(scope="module")
 def stages() -> Iterator[Stages]:
     bundle = Bundle.open(default_bundle())
-    compute_type = bundle.manifest["generator"]["compute_type"]
-    with open_stages(bundle, device="cpu", compute_type=compute_type) as opened:
+    with open_stages(bundle, bundle.execution("cpu")) as opened:
         yield opened
 
 

@@ -16,20 +16,25 @@ def open_rival(inputs: Inputs, directory: Path, options: dict[str, Any]) -> _Run
 class _Runner:
     def __init__(self, inputs: Inputs) -> None:
         from cielo.bundle.layout import Bundle
+        from cielo.bundle.state import plan_for
         from cielo.generation.backends import backend
-        from cielo.generation.plan import plan_for
         from cielo.text.tokenizer import Tokenizer
 
         if inputs.bundle is None:
             raise ValueError("no bundle was given")
         bundle = Bundle.open(Path(inputs.bundle))
-        self._settings = bundle.manifest["generator"]
+        execution = bundle.execution("cpu")
+        self._model = bundle.model(execution.backend)
         self._tokenizer = Tokenizer(bundle.generator_tokenizer, inputs.max_source_tokens)
-        compute_type = self._settings["compute_type"]
-        self._plan = plan_for(bundle, "cpu", compute_type)
-        backend().prepare(self._plan)
-        self._generator = backend().open(
-            bundle.generator, self._tokenizer, device="cpu", compute_type=compute_type, plan=self._plan
+        self._plan = plan_for(bundle, execution)
+        chosen = backend(execution.backend)
+        chosen.prepare(self._plan)
+        self._generator = chosen.open(
+            bundle.generator_model(execution.backend),
+            self._tokenizer,
+            device=execution.device,
+            compute_type=execution.compute_type,
+            plan=self._plan,
         )
 
     def encode(self, prompts: list[str]) -> list[list[int]]:
@@ -48,7 +53,7 @@ class _Runner:
 
         return {
             "ctranslate2": ctranslate2.__version__,
-            "compute type": self._settings["compute_type"],
-            "output tokens": self._settings["target_tokens"],
+            "compute type": self._model.compute_type,
+            "output tokens": self._model.target_tokens,
             "plan": f"{self._plan.replicas} x {self._plan.threads} threads ({self._plan.source})",
         }

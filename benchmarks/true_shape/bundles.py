@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cielo.bundle.layout import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE, write_manifest, writing
+from cielo.bundle.layout import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE
+from cielo.bundle.manifest import (
+    EncoderSection,
+    GeneratorSection,
+    IndexSection,
+    KnowledgeBaseSection,
+    Manifest,
+    PromptSettings,
+    Vocabulary,
+)
+from cielo.bundle.writing import write_manifest, writing
 from cielo.knowledge.building import build_knowledge_base
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.records import KnowledgeSummary
@@ -20,7 +30,7 @@ from cielo.retrieval.index import Index, IndexSettings, save_all
 from cielo.tables import CodeTable
 from cielo_convert.build import build
 from cielo_convert.encoder import convert_encoder
-from cielo_convert.generator import GeneratorFacts, convert_generator
+from cielo_convert.generator import BACKEND, GeneratorFacts, convert_generator
 from cielo_convert.recipe import Recipe
 
 from benchmarks.index import make_vectors
@@ -119,7 +129,7 @@ def convert(recipe: Path, output: Path) -> list[Cost]:
     return [*costs, measured("all, references and gate included", start)]
 
 
-def assemble(cache: Path, output: Path, vocabulary: str = "knowledge-base") -> list[Cost]:
+def assemble(cache: Path, output: Path, vocabulary: Vocabulary = "knowledge-base") -> list[Cost]:
     """Put together the bundle that is measured: int8 models, 180,000 descriptions, and vectors that are synthetic.
 
     Embedding so many descriptions with a large encoder takes hours, and their vectors would be noise: these have the
@@ -165,18 +175,32 @@ def _build_index(by_kind: dict[str, list[str]], directory: Path) -> IndexSetting
 
 
 def _manifest(
-    facts: GeneratorFacts, summary: KnowledgeSummary, settings: IndexSettings, vocabulary: str
-) -> dict[str, Any]:
-    return {
-        "name": "true-shape", "licence": "CC0-1.0", "sources": {}, "prompt": {"prepare_sentence": True},
-        "generator": {
-            "compute_type": "int8", "decoding": "published", "vocabulary": vocabulary, "max_source_tokens": 512,
-            "target_tokens": facts.target_tokens, "shape": asdict(facts.shape),
-        },
-        "encoder": {"precision": "int8", "pooling": "cls", "max_tokens": 64, "dimension": 1024},
-        "knowledge_base": {
-            "edition": EDITION, "concepts": summary.concepts,
-            "descriptions": summary.descriptions, "tables": [],
-        },
-        "index": {**settings.to_dict(), "recall_at_1": 0.0, "max_distance": 0.8}, "tolerances": {}, "parity": {},
-    }  # fmt: skip
+    facts: GeneratorFacts, summary: KnowledgeSummary, settings: IndexSettings, vocabulary: Vocabulary
+) -> Manifest:
+    return Manifest(
+        name="true-shape",
+        licence="CC0-1.0",
+        sources={},
+        prompt=PromptSettings(prepare_sentence=True),
+        generator=GeneratorSection(
+            backend=BACKEND,
+            backends={BACKEND: facts.model},
+            vocabulary=vocabulary,
+            decoding="published",
+            max_source_tokens=512,
+        ),
+        encoder=EncoderSection(dimension=1024, precision="int8", pooling="cls", max_tokens=64),
+        knowledge_base=KnowledgeBaseSection(EDITION, summary.concepts, summary.descriptions),
+        index=IndexSection(
+            m=settings.m,
+            ef=settings.ef,
+            recall_at_1=0.0,
+            max_distance=0.8,
+            ef_construction=settings.ef_construction,
+            dimension=settings.dimension,
+            rescored=settings.rescored,
+        ),
+        parity={},
+        built_with={},
+        files={},
+    )

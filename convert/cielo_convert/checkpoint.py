@@ -299,10 +299,9 @@ def load_tokenizer(directory: Path) -> Any:
     return tokenizer
 
 
-def save_tokenizer(tokenizer: Any, output: Path) -> None:
-    """Write `tokenizer.json` into the directory `output`, without state of truncation or padding."""
+def save_tokenizer(tokenizer: Any, path: Path) -> None:
+    """Write a tokenizer into the file `path`, without state of truncation or padding."""
     # A copy, by way of the file: the tokenizer at hand stays as it is.
-    path = output / "tokenizer.json"
     tokenizer.backend_tokenizer.save(str(path))
     settings = json.loads(path.read_text(encoding="utf-8"))
     settings["truncation"] = settings["padding"] = None

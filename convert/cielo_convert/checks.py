@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cielo.parity.checks import Check
+from cielo.bundle.manifest import Check
 
 from cielo_convert.checkpoint import EMBEDDINGS, HEAD, TensorReader, has_own_head, read_config
 

@@ -9,16 +9,17 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
+from cielo.bundle.layout import ENCODER_MODEL, TOKENIZER
+from cielo.bundle.manifest import Pooling, Precision
 from cielo.errors import CheckpointError, RecipeError
 from cielo.retrieval.onnx_runtime import disable_telemetry, load_onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from cielo_convert.checkpoint import TensorReader, load_encoder, load_tokenizer, save_tokenizer
-from cielo_convert.recipe import PRECISIONS, Pooling, Precision
 
 OUTPUT = "vector"
 _HIDDEN = "last_hidden_state"
@@ -59,8 +60,8 @@ def convert_encoder(
         CheckpointError: where the checkpoint is damaged or takes fewer tokens than `max_tokens`.
         RecipeError: where the precision is unknown.
     """
-    if precision not in PRECISIONS:
-        raise RecipeError(f"got precision {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    if precision not in get_args(Precision):
+        raise RecipeError(f"got precision {precision!r}, expected one of {', '.join(get_args(Precision))}")
     output.mkdir(parents=True, exist_ok=True)
     tokenizer, model = load_tokenizer(checkpoint), load_encoder(checkpoint)
     _check_length(model.config, max_tokens)
@@ -70,8 +71,8 @@ def convert_encoder(
             exported = fuse(exported, model.config, Path(folder) / "fused")
         graph = in_precision(exported, precision, exported.parent)
     append_pooling(graph, pooling)
-    save_graph(graph, output / "model.onnx")
-    save_tokenizer(tokenizer, output)
+    save_graph(graph, output / ENCODER_MODEL)
+    save_tokenizer(tokenizer, output / TOKENIZER)
     weights = TensorReader(checkpoint).sha256()
     return EncoderFacts(int(model.config.hidden_size), precision, pooling, max_tokens, weights)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cielo.bundle.layout import TOKENIZER
+from cielo.bundle.manifest import Check, GeneratorModel
 from cielo.errors import CheckpointError, RecipeError
 from cielo.generation.ctranslate2 import COMPUTE_TYPES
 from cielo.generation.memory import Shape
-from cielo.parity.checks import Check
 from cielo.text.normal import fold_spaces
 from ctranslate2.converters.transformers import MT5Loader, T5Loader
 from ctranslate2.specs.model_spec import OPTIONAL
@@ -20,6 +21,8 @@ from ctranslate2.specs.model_spec import OPTIONAL
 from cielo_convert.checkpoint import TensorReader, load_generator, load_tokenizer, save_tokenizer
 from cielo_convert.checks import head_check, output_scale_check, vocabulary_check
 
+# The name of the backend, and of the directory of its model.
+BACKEND = "ctranslate2"
 _LOADERS = {"t5": T5Loader, "mt5": MT5Loader}
 
 
@@ -28,20 +31,14 @@ class GeneratorFacts:
     """What was converted.
 
     Attributes:
-        compute_type: the form of the weights.
+        model: what the manifest says of it.
         own_head: whether the output head is independent of the embeddings.
-        source_tokens: size of the vocabulary of prompts.
-        target_tokens: size of the vocabulary of outputs.
-        shape: what the memory of its batches is counted by, see `cielo.generation.memory.Shape`.
         weights: SHA-256 of each weight file of the checkpoint.
         checks: the checks against the checkpoint.
     """
 
-    compute_type: str
+    model: GeneratorModel
     own_head: bool
-    source_tokens: int
-    target_tokens: int
-    shape: Shape
     weights: dict[str, str]
     checks: tuple[Check, ...]
 
@@ -49,11 +46,12 @@ class GeneratorFacts:
 def convert_generator(
     checkpoint: Path, output: Path, quantization: str, descriptions: Iterable[str] | None = None
 ) -> GeneratorFacts:
-    """Write a CTranslate2 model and `tokenizer.json` into the directory `output`.
+    """Write a CTranslate2 model and its tokenizer.
 
     Args:
         checkpoint: directory of a T5 or mT5 checkpoint.
-        output: is made where it does not stand.
+        output: is made where it does not stand; gets `tokenizer.json`, and the model in a directory of its own, as a
+            bundle's directory of the generator holds them.
         quantization: one of CTranslate2's compute types.
         descriptions: restrict the outputs to the tokens of these texts; None: the whole vocabulary.
 
@@ -63,7 +61,8 @@ def convert_generator(
     """
     if quantization not in COMPUTE_TYPES:
         raise RecipeError(f"got quantization {quantization!r}, expected one of {', '.join(COMPUTE_TYPES)}")
-    output.mkdir(parents=True, exist_ok=True)
+    directory = output / BACKEND
+    directory.mkdir(parents=True, exist_ok=True)
     tokenizer, model = load_tokenizer(checkpoint), load_generator(checkpoint)
     kept = None if descriptions is None else output_ids(tokenizer, descriptions)
     spec = make_spec(model, tokenizer, kept)
@@ -71,16 +70,13 @@ def convert_generator(
     checks = [head_check(spec, checkpoint, kept), output_scale_check(spec, checkpoint)]
     spec.validate()
     spec.optimize(quantization)
-    spec.save(str(output))
-    save_tokenizer(tokenizer, output)
-    source, target = read_vocabularies(output)
+    spec.save(str(directory))
+    save_tokenizer(tokenizer, output / TOKENIZER)
+    source, target = read_vocabularies(directory)
     checks.append(vocabulary_check(source, target, tokenizer, model.config.vocab_size, kept))
     return GeneratorFacts(
-        compute_type=quantization,
+        model=GeneratorModel(quantization, _shape(model.config, len(target)), len(source), len(target)),
         own_head=not model.config.tie_word_embeddings,
-        source_tokens=len(source),
-        target_tokens=len(target),
-        shape=_shape(model.config, len(target)),
         weights=TensorReader(checkpoint).sha256(),
         checks=tuple(checks),
     )

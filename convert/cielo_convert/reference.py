@@ -13,22 +13,24 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cielo import schema
+from cielo.bundle.layout import Layout
+from cielo.bundle.manifest import Pooling
 from cielo.children import child
 from cielo.errors import CieloError, ParityError
 from cielo.files import temporary_folder
-
-from cielo_convert.recipe import Pooling
+from cielo.parity.references import ReferenceOutputs
+from cielo.records import Decoding, Hypothesis
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FORMAT = 1
-_DECODINGS: dict[str, dict[str, Any]] = {
+_DECODINGS: dict[Decoding, dict[str, Any]] = {
     # The model card's.
     "published": {"early_stopping": True, "length_penalty": 1.0},
     # The most probable outputs: without early stopping the search ends when nothing better can follow.
@@ -78,40 +80,39 @@ class ReferenceRequest:
     max_new_tokens: int = 128
     threads: int | None = None
 
-    def save(self, path: Path) -> None:
-        """Write the request as JSON."""
-        values = {**asdict(self), "generator": str(self.generator.absolute()), "encoder": str(self.encoder.absolute())}
-        path.write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
 
-    @classmethod
-    def load(cls, path: Path) -> ReferenceRequest:
-        """Read what `save` wrote."""
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{**values, "generator": Path(values["generator"]), "encoder": Path(values["encoder"])})
+@dataclass(frozen=True, slots=True)
+class TorchOutput:
+    """An output of PyTorch's search; `ids` are its tokens' without ``</s>``."""
+
+    hypothesis: Hypothesis
+    ids: list[int]
 
 
-def make_references(request: ReferenceRequest, output: Path, progress: Progress | None = None) -> None:
-    """Write `references.json` and `vectors.npz` into the directory `output`, in another process.
+def make_references(request: ReferenceRequest, layout: Layout, progress: Progress | None = None) -> None:
+    """Write a bundle's references and reference vectors, in another process.
 
     Args:
         request: what to make.
-        output: is made where it does not stand.
+        layout: of the bundle.
         progress: is called with the step's name, how many of its items are done, and how many there are.
 
     Raises:
         ParityError: where the process fails; with the end of what it said.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    with (
-        temporary_folder(Path(tempfile.gettempdir())) as folder,
-        tempfile.TemporaryFile() as complaints,
-    ):
+    layout.references.parent.mkdir(parents=True, exist_ok=True)
+    absolute = replace(request, generator=request.generator.absolute(), encoder=request.encoder.absolute())
+    with temporary_folder(Path(tempfile.gettempdir())) as folder, tempfile.TemporaryFile() as complaints:
         request_file = folder / "request.json"
-        request.save(request_file)
+        request_file.write_bytes(schema.encode(absolute, indent=0))
+        arguments = (str(request_file), str(layout.path.absolute()))
         with child(
-            "cielo_convert.reference", str(request_file), str(output.absolute()),
-            settings={"TOKENIZERS_PARALLELISM": "false"}, stdout=subprocess.PIPE, stderr=complaints,
-        ) as process:  # fmt: skip
+            "cielo_convert.reference",
+            *arguments,
+            settings={"TOKENIZERS_PARALLELISM": "false"},
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+        ) as process:
             _follow(process, progress)
         if process.returncode:
             raise ParityError(_failure(process.returncode, complaints))
@@ -139,7 +140,10 @@ def _failure(code: int, complaints: Any) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Make the references that a request file asks for; return the exit status."""
     try:
-        _make(ReferenceRequest.load(Path(arguments[0])), Path(arguments[1]))
+        request = schema.decode(
+            ReferenceRequest, Path(arguments[0]).read_bytes(), "the request", error=ParityError, remedy="report this"
+        )
+        _make(request, Layout(Path(arguments[1])))
     except CieloError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -156,18 +160,17 @@ def _report(step: str, done: int, total: int) -> None:
     sys.stdout.flush()
 
 
-def _make(request: ReferenceRequest, output: Path) -> None:
+def _make(request: ReferenceRequest, layout: Layout) -> None:
     import numpy as np
     import torch
 
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     with torch.inference_mode():
-        references = {"format": FORMAT, "prompts": request.prompts, "strings": request.strings, "texts": request.texts}
-        vectors, references["encoder_string_ids"] = _encoder_references(request)
-        references.update(_generator_references(request))
-    np.savez(output / "vectors.npz", vectors=vectors)
-    (output / "references.json").write_text(json.dumps(references, ensure_ascii=False), encoding="utf-8")
+        vectors, encoder_ids = _encoder_references(request)
+        references = _generator_references(request, encoder_ids)
+    np.savez(layout.reference_vectors, vectors=vectors)
+    layout.references.write_bytes(schema.encode(references, indent=0))
 
 
 def _encoder_references(request: ReferenceRequest) -> tuple[NDArray[np.float32], list[list[int]]]:
@@ -195,7 +198,7 @@ def _pool(hidden: Any, mask: Any, pooling: Pooling) -> Any:
     return normalize((hidden * weights).sum(1) / weights.sum(1).clamp(min=1), dim=-1).numpy()
 
 
-def _generator_references(request: ReferenceRequest) -> dict[str, Any]:
+def _generator_references(request: ReferenceRequest, encoder_ids: list[list[int]]) -> ReferenceOutputs:
     from cielo_convert.checkpoint import load_generator, load_tokenizer
     from cielo_convert.generator import output_ids
 
@@ -204,29 +207,28 @@ def _generator_references(request: ReferenceRequest) -> dict[str, Any]:
         restrict_outputs(model, output_ids(tokenizer, request.descriptions))
     ids = tokenizer(request.prompts, truncation=True, max_length=request.max_source_tokens)["input_ids"]
     targets = _targets(tokenizer, request.descriptions, len(ids))
+    beams, longest = request.num_beams, request.max_new_tokens
     searches = {
-        decoding: search(
-            model, tokenizer, ids, decoding, num_beams=request.num_beams, max_new_tokens=request.max_new_tokens
-        )
+        decoding: search(model, tokenizer, ids, decoding, num_beams=beams, max_new_tokens=longest)
         for decoding in _DECODINGS
     }
     # Rows of the embeddings beyond the tokenizer's tokens have no token by which a target could name them.
-    outputs = [[token for token in rows[0]["ids"] if token < len(tokenizer)] for rows in searches["published"]]
-    return {
-        "prompt_ids": ids,
-        "generator_string_ids": tokenizer(request.strings)["input_ids"],
-        "num_beams": request.num_beams,
-        "max_new_tokens": request.max_new_tokens,
-        "searches": {name: [_without_ids(rows) for rows in found] for name, found in searches.items()},
-        "targets": targets,
-        "target_log_probs": log_probs(model, ids, targets),
-        "outputs": outputs,
-        "output_log_probs": log_probs(model, ids, outputs),
-    }
-
-
-def _without_ids(hypotheses: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key != "ids"} for row in hypotheses]
+    outputs = [[token for token in rows[0].ids if token < len(tokenizer)] for rows in searches["published"]]
+    return ReferenceOutputs(
+        prompts=request.prompts,
+        strings=request.strings,
+        texts=request.texts,
+        prompt_ids=ids,
+        generator_string_ids=tokenizer(request.strings)["input_ids"],
+        encoder_string_ids=encoder_ids,
+        num_beams=beams,
+        max_new_tokens=longest,
+        searches={name: [[row.hypothesis for row in rows] for rows in found] for name, found in searches.items()},
+        targets=targets,
+        target_log_probs=log_probs(model, ids, targets),
+        outputs=outputs,
+        output_log_probs=log_probs(model, ids, outputs),
+    )
 
 
 def restrict_outputs(model: Any, kept: Sequence[int]) -> None:
@@ -250,15 +252,12 @@ def search(
     model: Any,
     tokenizer: Any,
     prompts: list[list[int]],
-    decoding: str,
+    decoding: Decoding,
     *,
     num_beams: int = 5,
     max_new_tokens: int = 128,
-) -> list[list[dict[str, Any]]]:
-    """Return for each prompt (ids, ``</s>`` included) its `num_beams` hypotheses: text, score, log_prob.
-
-    `log_prob` is the sum of the tokens' log-probabilities, ``</s>`` included where the output has one.
-    """
+) -> list[list[TorchOutput]]:
+    """Return for each prompt (ids, ``</s>`` included) its `num_beams` outputs, best first."""
     from transformers import GenerationConfig
 
     # A checkpoint's own generation settings stay out: the bundle knows these and no others.
@@ -269,17 +268,17 @@ def search(
         **_DECODINGS[decoding],
     )  # fmt: skip
     model.generation_config = settings
-    found: list[list[dict[str, Any]]] = [[] for _ in prompts]
+    found: list[list[TorchOutput]] = [[] for _ in prompts]
     for batch in _batches(prompts, f"search ({decoding})", _BATCH_ROWS):
         ids, mask = _padded([prompts[row] for row in batch], model.config.pad_token_id)
         result = model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
-        hypotheses = _hypotheses(result, tokenizer, settings)
+        outputs = _outputs(result, tokenizer, settings)
         for place, row in enumerate(batch):
-            found[row] = hypotheses[place * num_beams : (place + 1) * num_beams]
+            found[row] = outputs[place * num_beams : (place + 1) * num_beams]
     return found
 
 
-def _hypotheses(result: Any, tokenizer: Any, settings: Any) -> list[dict[str, Any]]:
+def _outputs(result: Any, tokenizer: Any, settings: Any) -> list[TorchOutput]:
     rows = []
     for sequence, score in zip(result.sequences.tolist(), result.sequences_scores.tolist(), strict=True):
         tokens = sequence[1:]  # without the decoder's start
@@ -287,10 +286,9 @@ def _hypotheses(result: Any, tokenizer: Any, settings: Any) -> list[dict[str, An
         # Padding follows </s>; a row without </s> was cut at the longest length.
         length = tokens.index(end) + 1 if end in tokens else len(tokens)
         text = tokenizer.decode(tokens[:length], skip_special_tokens=True)
-        ids = [token for token in tokens[:length] if token != end]
-        row = {"text": text, "score": score, "log_prob": score * length**settings.length_penalty}
-        row.update(length=length, ids=ids)
-        rows.append(row)
+        log_prob = score * length**settings.length_penalty
+        hypothesis = Hypothesis(text, score, log_prob, length, finished=end in tokens)
+        rows.append(TorchOutput(hypothesis, [token for token in tokens[:length] if token != end]))
     return rows
 
 

@@ -7,19 +7,24 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
-from cielo.bundle.layout import Bundle
+from cielo import schema
+from cielo.bundle.layout import Bundle, Layout
+from cielo.bundle.manifest import Check, IndexSection
 from cielo.errors import BundleError, CheckpointError, ParityError
 from cielo.link.linker import Linker
-from cielo.parity.checks import Check
+from cielo.parity.tolerances import CheckName
 from cielo.records import Mention
 from cielo.retrieval.index import IndexSettings, load_all
 from cielo_convert import build as building
-from cielo_convert.build import build, refuse_failed, run_with_progress
-from cielo_convert.recipe import TOLERANCES, IndexRecipe, Recipe
+from cielo_convert import gate, indexing
+from cielo_convert.build import build
+from cielo_convert.gate import refuse_failed
+from cielo_convert.recipe import IndexRecipe, Recipe
+from cielo_convert.run import run_with_progress
 from rich.console import Console
 
 from tests.checkpoints import descriptions, make_recipe
@@ -68,26 +73,29 @@ def test_rows_that_were_not_taken_are_told(
 
 def test_the_manifest(built: Bundle, generator: Path) -> None:
     manifest = built.manifest
-    assert manifest["generator"]["own_head"] is True
-    assert manifest["generator"]["target_tokens"] < manifest["generator"]["source_tokens"]
-    assert manifest["knowledge_base"]["descriptions"] == len(descriptions())
-    assert set(manifest["knowledge_base"]["concepts"]) == {"diagnosis", "procedure"}
-    assert manifest["index"]["recall_at_1"] >= 0.99
-    assert manifest["sources"]["generator"]["name"] == generator.name
-    assert str(generator.parent) not in json.dumps(manifest)
-    (entry,) = manifest["parity"].values()
-    assert entry["status"] == "passed"
-    names = {check["name"] for check in entry["checks"]}
-    assert names == {*TOLERANCES, "generator.head", "generator.output_scale", "generator.vocabulary"}
+    model = manifest.generator.model
+    assert manifest.generator.own_head is True
+    assert model.target_tokens is not None and model.source_tokens is not None
+    assert model.target_tokens < model.source_tokens
+    assert manifest.knowledge_base.descriptions == len(descriptions())
+    assert set(manifest.knowledge_base.concepts) == {"diagnosis", "procedure"}
+    assert manifest.index.recall_at_1 >= 0.99
+    assert manifest.sources["generator"].name == generator.name
+    assert str(generator.parent) not in schema.encode(manifest).decode()
+    assert list(manifest.parity) == ["ctranslate2/cpu/float32"]
+    (figures,) = manifest.parity.values()
+    assert figures.passed
+    names = {check.name for check in figures.checks}
+    assert names == {*get_args(CheckName), "generator.head", "generator.output_scale", "generator.vocabulary"}
 
 
 def _stub_references(monkeypatch: pytest.MonkeyPatch, built: Bundle) -> None:
     """Take the references of the built bundle, to save the time of making them."""
 
-    def copy(request: Any, output: Path, progress: Any = None) -> None:
-        output.mkdir()
-        for name in ("references.json", "vectors.npz"):
-            (output / name).write_bytes((built.path / "parity" / name).read_bytes())
+    def copy(request: Any, layout: Layout, progress: Any = None) -> None:
+        layout.references.parent.mkdir()
+        layout.references.write_bytes(built.references.read_bytes())
+        layout.reference_vectors.write_bytes(built.reference_vectors.read_bytes())
 
     monkeypatch.setattr(building, "make_references", copy)
 
@@ -109,12 +117,13 @@ def test_a_compute_type_that_does_not_run_here_is_marked(
     recipe: Path, built: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _stub_references(monkeypatch, built)
-    monkeypatch.setattr(building, "runnable_compute_types", lambda device: frozenset({"float32"}))
+    monkeypatch.setattr(gate, "runnable_compute_types", lambda device: frozenset({"float32"}))
     loaded = Recipe.load(recipe)
     loaded = replace(loaded, generator=replace(loaded.generator, quantization="bfloat16"))
     bundle = Bundle.open(build(loaded, tmp_path / "bundle"))
-    assert bundle.manifest["parity"]["cuda/bfloat16"]["status"] == "unverified"
-    assert len(bundle.manifest["parity"]["cuda/bfloat16"]["checks"]) == 3
+    figures = bundle.manifest.parity["ctranslate2/cuda/bfloat16"]
+    assert figures.status == "unverified" and not figures.passed
+    assert len(figures.checks) == 3
     with pytest.raises(BundleError, match="exists"):
         build(loaded, tmp_path / "bundle")
 
@@ -130,12 +139,12 @@ def test_a_checkpoint_that_is_not_there_leaves_nothing(recipe: Path, tmp_path: P
 def test_a_graph_that_misses_neighbours_is_built_with_more_links(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "_GRAPHS", (IndexSettings(2, 2, 1), IndexSettings(16, 200, 64)))
-    monkeypatch.setattr(building, "_MOST_EF", 1)
+    monkeypatch.setattr(indexing, "_GRAPHS", (IndexSettings(2, 2, 1), IndexSettings(16, 200, 64)))
+    monkeypatch.setattr(indexing, "_MOST_EF", 1)
     path = recipe.read_text(encoding="utf-8").replace("recall = 0.99", "recall = 1.0")
     recipe.write_text(path, encoding="utf-8")
     bundle = Bundle.open(build(Recipe.load(recipe), tmp_path / "bundle"))
-    assert (bundle.manifest["index"]["m"], bundle.manifest["index"]["recall_at_1"]) == (16, 1.0)
+    assert (bundle.manifest.index.m, bundle.manifest.index.recall_at_1) == (16, 1.0)
 
 
 def test_an_index_of_fewer_dimensions_passes_the_gate(
@@ -145,10 +154,10 @@ def test_an_index_of_fewer_dimensions_passes_the_gate(
     changes = {**CHANGES, "max_distance": "0.8\ndimension = 6"}
     recipe = make_recipe(tmp_path / "recipe", generator, encoder, changes=changes)
     bundle = Bundle.open(build(Recipe.load(recipe), tmp_path / "bundle"))
-    index = bundle.manifest["index"]
-    assert index["dimension"] == 6 and index["rescored"] >= 50
-    assert [entry["status"] for entry in bundle.manifest["parity"].values()] == ["passed"]
-    assert {name for name in bundle.manifest["files"] if name.startswith("index/1/")} == {
+    index = bundle.manifest.index
+    assert index.dimension == 6 and index.rescored is not None and index.rescored >= 50
+    assert [figures.passed for figures in bundle.manifest.parity.values()] == [True]
+    assert {name for name in bundle.manifest.files if name.startswith("index/1/")} == {
         f"index/1/{name}" for name in ("descriptions.jsonl", "graph.hnsw", "projection.npy", "vectors.npy")
     }
     with Linker.open(bundle.path, device="cpu", threads=1) as linker:
@@ -158,7 +167,7 @@ def test_an_index_of_fewer_dimensions_passes_the_gate(
         manifest = json.loads((bundle.path / "manifest.json").read_text(encoding="utf-8"))
         manifest["index"][key] = "6"
         (bundle.path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-        with pytest.raises(BundleError, match=rf"in another type: .*index\.{key}"):
+        with pytest.raises(BundleError, match=rf"index\.{key}: got str, expected a whole number"):
             Bundle.open(bundle.path)
 
 
@@ -167,16 +176,16 @@ def test_a_graph_over_the_full_vectors_says_nothing_of_dimensions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dimension: int | None
 ) -> None:
     entry, _ = _build_index(tmp_path, monkeypatch, dimension)
-    assert set(entry) == {"m", "ef_construction", "ef", "recall_at_1", "max_distance"}
+    assert (entry.dimension, entry.rescored) == (None, None)
     assert not list(tmp_path.rglob("projection.npy"))
 
 
 def test_the_search_is_widened_until_the_recall_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry, queries = _build_index(tmp_path, monkeypatch, 14)
-    assert entry["dimension"] == 14
-    assert (entry["ef"], entry["rescored"]) == (128, 100)
+    assert entry.dimension == 14
+    assert (entry.ef, entry.rescored) == (128, 100)
     (index,) = load_all(tmp_path / "index", 128, 100).values()
-    assert index.recall_at_1(queries) == entry["recall_at_1"] >= 0.9
+    assert index.recall_at_1(queries) == entry.recall_at_1 >= 0.9
     (narrower,) = load_all(tmp_path / "index", 128, 50).values()
     assert narrower.recall_at_1(queries) < 0.9
 
@@ -197,15 +206,15 @@ def test_breadth_and_rescored_are_doubled_in_turn(
         tried.append((ef, rescored))
         return {"diagnosis": SimpleNamespace(recall_at_1=lambda queries: 0.5)}
 
-    monkeypatch.setattr(building, "load_all", load)
-    settings, recall = building._wide_enough(tmp_path, np.zeros((1, 2)), IndexSettings(dimension=dimension), 0.9)
+    monkeypatch.setattr(indexing, "load_all", load)
+    settings, recall = indexing._wide_enough(tmp_path, np.zeros((1, 2)), IndexSettings(dimension=dimension), 0.9)
     assert tried == steps
     assert ((settings.ef, settings.rescored), recall) == (steps[-1], 0.5)
 
 
 def _build_index(
     directory: Path, monkeypatch: pytest.MonkeyPatch, dimension: int | None
-) -> tuple[dict[str, Any], np.ndarray]:
+) -> tuple[IndexSection, np.ndarray]:
     """Build the index of random vectors of 24 dimensions, 0.9 of whose nearest must be found."""
     vectors = np.random.default_rng(0).normal(size=(2200, 24)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -221,12 +230,12 @@ def _build_index(
         def embed(self, texts: list[str]) -> np.ndarray:
             return np.array([rows[text] for text in texts])
 
-    monkeypatch.setattr(building, "Embedder", Embedder)
-    monkeypatch.setattr(building, "Tokenizer", lambda *arguments: None)
+    monkeypatch.setattr(indexing, "Embedder", Embedder)
+    monkeypatch.setattr(indexing, "Tokenizer", lambda *arguments: None)
     index = IndexRecipe(max_distance=1.0, recall=0.9, dimension=dimension)
     recipe = SimpleNamespace(index=index, encoder=SimpleNamespace(max_tokens=8))
-    knowledge = SimpleNamespace(by_kind={"diagnosis": texts})
-    entry = building._build_index(recipe, directory, knowledge, asked, lambda *step: None)  # type: ignore[arg-type]
+    layout, by_kind = Layout(directory), {"diagnosis": texts}
+    entry = indexing.build_index(recipe, layout, by_kind, asked, lambda *step: None)  # type: ignore[arg-type]
     return entry, vectors[2000:]
 
 

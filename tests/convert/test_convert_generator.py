@@ -16,7 +16,7 @@ from cielo.text.tokenizer import Encoded, Tokenizer
 from cielo_convert import reference
 from cielo_convert.checkpoint import load_generator, load_tokenizer
 from cielo_convert.checks import head_check, output_scale_check, vocabulary_check
-from cielo_convert.generator import convert_generator, make_spec, output_ids, read_vocabularies, vocabulary
+from cielo_convert.generator import BACKEND, convert_generator, make_spec, output_ids, read_vocabularies, vocabulary
 from cielo_convert.prompts import parity_prompts
 
 from tests.checkpoints import descriptions, make_generator_checkpoint
@@ -49,17 +49,19 @@ def test_float32_equals_pytorch(tmp_path: Path, shape: str, restricted: bool) ->
     prompts = [Encoded(row, False) for row in ids]
     with (
         torch.inference_mode(),
-        CTranslate2Generator(tmp_path / "out", Tokenizer(tmp_path / "out" / "tokenizer.json")) as converted,
+        CTranslate2Generator(tmp_path / "out" / BACKEND, Tokenizer(tmp_path / "out" / "tokenizer.json")) as converted,
     ):
         expected = np.concatenate(reference.log_probs(model, ids, targets))
         # Random weights give log-probabilities of tens: the bound is the one of the parity gate.
         np.testing.assert_allclose(np.concatenate(converted.log_probs(prompts, targets)), expected, atol=1e-3)
-        wanted = reference.search(model, tokenizer, ids, "reference", max_new_tokens=128)
+        wanted = reference.search(model, tokenizer, ids, "published", max_new_tokens=128)
         for found, rows in zip(converted.generate(prompts, SEARCHES["published"]), wanted, strict=True):
-            assert [entry.text for entry in found] == [row["text"] for row in rows]
-            np.testing.assert_allclose([entry.score for entry in found], [row["score"] for row in rows], atol=5e-4)
+            assert [entry.text for entry in found] == [row.hypothesis.text for row in rows]
             np.testing.assert_allclose(
-                [entry.log_prob for entry in found], [row["log_prob"] for row in rows], atol=2e-2
+                [entry.score for entry in found], [row.hypothesis.score for row in rows], atol=5e-4
+            )
+            np.testing.assert_allclose(
+                [entry.log_prob for entry in found], [row.hypothesis.log_prob for row in rows], atol=2e-2
             )
 
 
@@ -68,7 +70,7 @@ def test_every_compute_type_is_written(tmp_path: Path, generator: Path) -> None:
     for quantization in ("float32", "float16", "bfloat16", "int16", "int8", "int8_float32", "int8_bfloat16"):
         facts = convert_generator(generator, tmp_path / quantization, quantization)
         assert all(check.passed for check in facts.checks)
-        sizes[quantization] = (tmp_path / quantization / "model.bin").stat().st_size
+        sizes[quantization] = (tmp_path / quantization / BACKEND / "model.bin").stat().st_size
     assert sizes["int8"] < sizes["float16"] < sizes["float32"]
     with pytest.raises(RecipeError, match="int4"):
         convert_generator(generator, tmp_path / "no", "int4")
@@ -76,8 +78,8 @@ def test_every_compute_type_is_written(tmp_path: Path, generator: Path) -> None:
 
 def test_a_restricted_vocabulary_keeps_the_source_whole(tmp_path: Path, generator: Path) -> None:
     facts = convert_generator(generator, tmp_path, "int8", descriptions())
-    source, target = read_vocabularies(tmp_path)
-    assert (len(source), len(target)) == (facts.source_tokens, facts.target_tokens)
+    source, target = read_vocabularies(tmp_path / BACKEND)
+    assert (len(source), len(target)) == (facts.model.source_tokens, facts.model.target_tokens)
     assert len(target) < len(source)
     assert {"<pad>", "</s>", "<unk>"} <= set(target)
     tokenizer = load_tokenizer(generator)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
+from cielo import schema
 from cielo.bundle.layout import Bundle
 from cielo.link.linker import Linker
 from cielo.records import Mention
@@ -42,9 +42,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_it_passes_the_gate_and_links(built: Bundle) -> None:
     assert built.parity()["cpu/int8"]["status"] == "passed"
-    assert built.manifest["generator"]["own_head"] is True
-    assert built.manifest["generator"]["vocabulary"] == "knowledge-base"
-    assert built.manifest["generator"]["target_tokens"] < built.manifest["generator"]["source_tokens"]
+    assert built.manifest.generator.own_head is True
+    assert built.manifest.generator.vocabulary == "knowledge-base"
+    model = built.manifest.generator.model
+    assert model.target_tokens is not None and model.source_tokens is not None
+    assert model.target_tokens < model.source_tokens
     with Linker.open(built.path, device="cpu") as linker:
         links = linker.link([Mention(text, f"Tiene {text}.") for text in descriptions()[:40]])
     assert any(link.generated for link in links)  # the weights are random, and so are the texts
@@ -61,4 +63,4 @@ def test_the_recipe_names_the_published_sources() -> None:
 
 
 def test_the_manifest_holds_no_path_of_the_machine(built: Bundle) -> None:
-    assert str(built.path.parent) not in json.dumps(built.manifest)
+    assert str(built.path.parent) not in schema.encode(built.manifest).decode()

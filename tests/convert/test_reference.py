@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cielo.bundle.layout import Layout
 from cielo.errors import ParityError
+from cielo.records import Decoding
 from cielo_convert import reference
 from cielo_convert.checkpoint import load_generator, load_tokenizer
 from cielo_convert.generator import output_ids
@@ -34,9 +36,10 @@ def _request(generator: Path, encoder: Path, **changes: Any) -> ReferenceRequest
 def made(tmp_path_factory: pytest.TempPathFactory, generator: Path, encoder: Path) -> Iterator[dict[str, Any]]:
     output = tmp_path_factory.mktemp("references")
     steps: list[tuple[str, int, int]] = []
-    make_references(_request(generator, encoder), output, lambda *step: steps.append(step))
-    with np.load(output / "vectors.npz") as arrays:
-        yield {**json.loads((output / "references.json").read_text(encoding="utf-8")), "steps": steps, **arrays}
+    layout = Layout(output)
+    make_references(_request(generator, encoder), layout, lambda *step: steps.append(step))
+    with np.load(layout.reference_vectors) as arrays:
+        yield {**json.loads(layout.references.read_text(encoding="utf-8")), "steps": steps, **arrays}
 
 
 def test_what_they_hold(made: dict[str, Any], generator: Path, encoder: Path) -> None:
@@ -57,14 +60,14 @@ def test_what_they_hold(made: dict[str, Any], generator: Path, encoder: Path) ->
 
 def test_the_progress_is_told(made: dict[str, Any]) -> None:
     last = {step: (done, total) for step, done, total in made["steps"]}
-    assert set(last) == {"vectors", "search (reference)", "search (probable)", "scores"}
+    assert set(last) == {"vectors", "search (published)", "search (probable)", "scores"}
     assert all(done == total for done, total in last.values())
 
 
 @pytest.mark.parametrize("decoding", ["published", "probable"])
 @pytest.mark.parametrize("restricted", [False, True])
 def test_log_probs_of_hypotheses_agree_with_teacher_forcing(
-    generator: Path, monkeypatch: pytest.MonkeyPatch, decoding: str, restricted: bool
+    generator: Path, monkeypatch: pytest.MonkeyPatch, decoding: Decoding, restricted: bool
 ) -> None:
     monkeypatch.setattr(reference, "_report", lambda *step: None)
     tokenizer, model = load_tokenizer(generator), load_generator(generator)
@@ -77,11 +80,11 @@ def test_log_probs_of_hypotheses_agree_with_teacher_forcing(
         found = reference.search(model, tokenizer, ids, decoding)
         checked = 0
         for prompt, rows in zip(ids, found, strict=True):
-            ended = [row for row in rows if row["text"][-1] == 1]
-            forced = reference.log_probs(model, [prompt] * len(ended), [row["text"][:-1] for row in ended])
-            np.testing.assert_allclose([row["log_prob"] for row in ended], [sum(row) for row in forced], atol=1e-3)
+            ended = [row.hypothesis for row in rows if row.hypothesis.text[-1] == 1]
+            forced = reference.log_probs(model, [prompt] * len(ended), [row.text[:-1] for row in ended])
+            np.testing.assert_allclose([row.log_prob for row in ended], [sum(row) for row in forced], atol=1e-3)
             checked += len(ended)
-            assert not restricted or {token for row in rows for token in row["text"]} <= set(kept)
+            assert not restricted or {token for row in rows for token in row.hypothesis.text} <= set(kept)
     assert checked > len(ids)
 
 
@@ -90,16 +93,18 @@ def test_a_batch_does_not_matter(generator: Path, monkeypatch: pytest.MonkeyPatc
     tokenizer, model = load_tokenizer(generator), load_generator(generator)
     ids = tokenizer(_PROMPTS[:6])["input_ids"]
     with torch.inference_mode():
-        together = reference.search(model, tokenizer, ids, "reference")
+        together = reference.search(model, tokenizer, ids, "published")
         for prompt, rows in zip(ids, together, strict=True):
-            (alone,) = reference.search(model, tokenizer, [prompt], "reference")
-            assert [row["text"] for row in alone] == [row["text"] for row in rows]
-            np.testing.assert_allclose([row["score"] for row in alone], [row["score"] for row in rows], atol=1e-5)
+            (alone,) = reference.search(model, tokenizer, [prompt], "published")
+            assert [row.hypothesis.text for row in alone] == [row.hypothesis.text for row in rows]
+            np.testing.assert_allclose(
+                [row.hypothesis.score for row in alone], [row.hypothesis.score for row in rows], atol=1e-5
+            )
 
 
 def test_a_failure_is_told_without_the_prompts(tmp_path: Path, encoder: Path) -> None:
     with pytest.raises(ParityError) as caught:
-        make_references(_request(tmp_path / "nothing", encoder), tmp_path / "out")
+        make_references(_request(tmp_path / "nothing", encoder), Layout(tmp_path / "out"))
     assert "nothing" in str(caught.value) and "tokenizer" in str(caught.value)
     assert _PROMPTS[0] not in str(caught.value)
 
@@ -109,13 +114,13 @@ def test_other_errors_lose_their_message(capsys: pytest.CaptureFixture[str], tmp
     request.write_text('{"dolor secreto": 1}', encoding="utf-8")
     assert reference.main([str(request), str(tmp_path)]) == 1
     said = capsys.readouterr().err
-    assert "KeyError" in said and "secreto" not in said.replace("request.json", "")
+    assert "prompts is missing" in said and "secreto" not in said
 
 
 def test_a_killed_process_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator: Path) -> None:
     monkeypatch.setattr(reference.sys, "executable", str(_suicide(tmp_path)))
     with pytest.raises(ParityError, match="want of memory"):
-        make_references(_request(generator, generator), tmp_path / "out")
+        make_references(_request(generator, generator), Layout(tmp_path / "out"))
 
 
 def _suicide(folder: Path) -> Path:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+from cielo.bundle.manifest import (
+    Check,
+    EncoderSection,
+    GeneratorModel,
+    GeneratorSection,
+    IndexSection,
+    KnowledgeBaseSection,
+    Manifest,
+    ParityFigures,
+    PromptSettings,
+    SourceModel,
+)
 
 CONTENT = {
-    "generator/model.bin": b"generator" * 100,
+    "generator/ctranslate2/model.bin": b"generator" * 100,
     "generator/tokenizer.json": b"{}",
     "encoder/model.onnx": b"encoder" * 100,
     "encoder/tokenizer.json": b"{}",
@@ -20,19 +31,33 @@ CONTENT = {
 
 
 @pytest.fixture
-def manifest() -> dict[str, Any]:
+def shown() -> ParityFigures:
+    """Figures by which parity was shown."""
+    return ParityFigures(status="passed", checks=(Check("generator.log_probs", 0.0, 0.25, "<="),))
+
+
+@pytest.fixture
+def manifest(shown: ParityFigures) -> Manifest:
     """The manifest of a small bundle, as conversion gives it to `write_manifest`."""
-    return {
-        "name": "de prueba",
-        "licence": "CC0-1.0",
-        "sources": {"generator": {"name": "none", "revision": None, "sha256": "0" * 64}},
-        "prompt": {"prepare_sentence": True, "window": None},
-        "generator": {"compute_type": "int8", "decoding": "probable", "max_source_tokens": 64, "vocabulary": "full"},
-        "encoder": {"max_tokens": 64, "dimension": 2, "precision": "float32", "pooling": "cls"},
-        "knowledge_base": {"edition": "CIE-10-ES 2024", "concepts": {"diagnosis": 1}, "descriptions": 1},
-        "index": {"m": 16, "ef": 64, "recall_at_1": 1.0, "max_distance": 0.5},
-        "parity": {"cpu/int8": {"status": "passed"}},
-    }
+    return Manifest(
+        name="de prueba",
+        licence="CC0-1.0",
+        sources={"generator": SourceModel("none", "0" * 64)},
+        prompt=PromptSettings(prepare_sentence=True),
+        generator=GeneratorSection(
+            backend="ctranslate2",
+            backends={"ctranslate2": GeneratorModel("int8")},
+            vocabulary="full",
+            decoding="probable",
+            max_source_tokens=64,
+        ),
+        encoder=EncoderSection(dimension=2, precision="float32", pooling="cls", max_tokens=64),
+        knowledge_base=KnowledgeBaseSection("CIE-10-ES 2024", {"diagnosis": 1}, 1),
+        index=IndexSection(m=16, ef=64, recall_at_1=1.0, max_distance=0.5),
+        parity={"ctranslate2/cpu/int8": shown},
+        built_with={},
+        files={},
+    )
 
 
 @pytest.fixture

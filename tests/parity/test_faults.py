@@ -12,7 +12,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cielo.bundle.layout import ENCODER, GENERATOR, INDEX, MANIFEST, Bundle, write_manifest
+from cielo.bundle.layout import ENCODER, INDEX, MANIFEST, Bundle, Layout
+from cielo.bundle.manifest import read_manifest
+from cielo.bundle.state import known_parity
+from cielo.bundle.writing import write_manifest
 from cielo.cli import main
 from cielo.errors import BundleError
 from cielo.parity.checks import Report, run_checks
@@ -21,7 +24,7 @@ from cielo_convert.build import build
 from cielo_convert.checkpoint import load_generator, load_tokenizer
 from cielo_convert.checks import head_check, output_scale_check, vocabulary_check
 from cielo_convert.encoder import convert_encoder
-from cielo_convert.generator import make_spec, read_vocabularies
+from cielo_convert.generator import BACKEND, make_spec, read_vocabularies
 from cielo_convert.recipe import Recipe
 from click.testing import CliRunner
 
@@ -50,9 +53,9 @@ def faulty(sound: Path, tmp_path: Path) -> Path:
 
 def checked(directory: Path) -> Report:
     """Sign what stands in the directory now, as if the fault had been there from the start, and run the gate."""
-    old = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-    bundle = write_manifest(directory, old)
-    return run_checks(bundle, device="cpu", compute_type="float32", threads=1)
+    content = (directory / MANIFEST).read_bytes()
+    bundle = write_manifest(directory, read_manifest(content, MANIFEST))
+    return run_checks(bundle, bundle.execution("cpu", compute_type="float32"), threads=1)
 
 
 def failed(report: Report) -> set[str]:
@@ -70,7 +73,7 @@ def specification(checkpoint: Path, spoil: Callable[[Any], None] | None = None) 
 def write(spec: Any, bundle: Path) -> None:
     spec.validate()
     spec.optimize("float32")
-    spec.save(str(bundle / GENERATOR))
+    spec.save(str(Layout(bundle).generator_model(BACKEND)))
 
 
 def test_the_sound_bundle_passes(faulty: Path) -> None:
@@ -99,18 +102,18 @@ def test_scaled_outputs(checkpoints: tuple[Path, Path], faulty: Path) -> None:
 
 
 def test_shifted_vocabulary(checkpoints: tuple[Path, Path], faulty: Path) -> None:
-    file = faulty / GENERATOR / "shared_vocabulary.json"
+    file = Layout(faulty).generator_model(BACKEND) / "shared_vocabulary.json"
     tokens = json.loads(file.read_text(encoding="utf-8"))
     tokenizer = load_tokenizer(checkpoints[0])
-    assert vocabulary_check(*read_vocabularies(faulty / GENERATOR), tokenizer, len(tokens)).passed
+    assert vocabulary_check(*read_vocabularies(file.parent), tokenizer, len(tokens)).passed
     # As if one id after the special tokens had been left out.
     file.write_text(json.dumps([*tokens[:5], *tokens[6:], "<gap>"]), encoding="utf-8")
-    assert not vocabulary_check(*read_vocabularies(faulty / GENERATOR), tokenizer, len(tokens)).passed
+    assert not vocabulary_check(*read_vocabularies(file.parent), tokenizer, len(tokens)).passed
     assert "generator.log_probs" in failed(checked(faulty))
 
 
 def test_missing_end_of_sequence(faulty: Path) -> None:
-    file = faulty / GENERATOR / "tokenizer.json"
+    file = Layout(faulty).generator_tokenizer
     settings = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps({**settings, "post_processor": None}), encoding="utf-8")
     assert {"tokenizer.end_of_sequence", "tokenizer.prompt_ids"} <= failed(checked(faulty))
@@ -137,7 +140,7 @@ def test_unnormalised_vectors(faulty: Path) -> None:
 
 
 def test_damaged_weights(faulty: Path) -> None:
-    file = faulty / GENERATOR / "model.bin"
+    file = Layout(faulty).generator_model(BACKEND) / "model.bin"
     content = bytearray(file.read_bytes())
     noise = np.random.default_rng(0).normal(size=2000).astype(np.float32).tobytes()
     content[len(content) // 2 : len(content) // 2 + len(noise)] = noise
@@ -167,6 +170,31 @@ def test_index_with_descriptions_that_have_no_code(faulty: Path) -> None:
     assert "index.descriptions" in failed(checked(faulty))
 
 
+def test_where_there_is_nothing_to_compare_nothing_passes(faulty: Path) -> None:
+    layout = Layout(faulty)
+    content = json.loads(layout.references.read_text(encoding="utf-8"))
+    lists = {name: [] for name, value in content.items() if isinstance(value, list)}
+    searches: dict[str, list[Any]] = {name: [] for name in content["searches"]}
+    layout.references.write_text(json.dumps({**content, **lists, "searches": searches}), encoding="utf-8")
+    dimension = read_manifest((faulty / MANIFEST).read_bytes(), MANIFEST).encoder.dimension
+    np.savez(layout.reference_vectors, vectors=np.zeros((0, dimension), dtype=np.float32))
+    report = checked(faulty)
+    assert not report.passed
+    # What compares the bundle's own parts with each other, and no references, goes on.
+    assert {check.name for check in report.checks if check.passed} <= {"index.vectors", "index.descriptions"}
+    assert not Report(report.execution, ()).passed
+
+
+def test_prompts_that_are_all_undecided_show_nothing(faulty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cielo.parity.checks.DECIDED_MARGIN", 1e9)
+    content = (faulty / MANIFEST).read_bytes()
+    bundle = write_manifest(faulty, read_manifest(content, MANIFEST))
+    report = run_checks(bundle, bundle.execution("cpu", compute_type="int16"), threads=1)
+    (texts,) = [check for check in report.checks if check.name == "generator.probable.texts"]
+    assert not texts.passed and texts.figure is None
+    assert texts.detail == "there is nothing to compare"
+
+
 def test_a_recipe_whose_parity_fails_leaves_nothing(checkpoints: tuple[Path, Path], tmp_path: Path) -> None:
     recipe = make_recipe(tmp_path / "recipe", *checkpoints, changes={"prompts": "8"})
     text = recipe.read_text(encoding="utf-8")
@@ -184,7 +212,7 @@ def test_the_command_converts(checkpoints: tuple[Path, Path], tmp_path: Path) ->
     output = tmp_path / "bundle"
     result = CliRunner().invoke(main, ["convert", str(recipe), "--output", str(output)])
     assert result.exit_code == 0, result.output
-    assert Bundle.open(output).parity()["cpu/float32"]["status"] == "passed"
+    assert known_parity(Bundle.open(output))["ctranslate2/cpu/float32"].passed
     again = CliRunner().invoke(main, ["convert", str(recipe), "--output", str(output)])
     assert again.exit_code == 1
     assert "exists" in again.stderr

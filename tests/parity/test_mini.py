@@ -15,7 +15,8 @@ from cielo.generation.ctranslate2 import CTranslate2Generator
 from cielo.generation.searches import DECODINGS, SEARCHES
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.linker import Linker
-from cielo.parity.checks import References, run_checks
+from cielo.parity.checks import run_checks
+from cielo.parity.references import References
 from cielo.records import Mention
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.vectors import squared_distances
@@ -23,7 +24,7 @@ from cielo.text.tokenizer import Encoded, Tokenizer
 from cielo_convert.build import build
 from cielo_convert.checkpoint import load_generator, load_tokenizer
 from cielo_convert.encoder import convert_encoder
-from cielo_convert.generator import convert_generator
+from cielo_convert.generator import BACKEND, convert_generator
 from cielo_convert.prompts import hostile_strings, parity_texts
 from cielo_convert.recipe import Recipe
 from cielo_convert.reference import search
@@ -58,8 +59,7 @@ def held_out() -> list[tuple[Mention, str]]:
 
 
 def test_the_gate_passes_here(bundle: Bundle) -> None:
-    compute_type = bundle.manifest["generator"]["compute_type"]
-    report = run_checks(bundle, device="cpu", compute_type=compute_type)
+    report = run_checks(bundle, bundle.execution("cpu"))
     assert report.passed, [check for check in report.checks if not check.passed]
 
 
@@ -69,14 +69,16 @@ def test_the_references_are_what_pytorch_gives(references: References) -> None:
         with torch.inference_mode():
             fresh = search(model, tokenizer, references.prompt_ids[:24], decoding)
         for want, got in zip(references.searches[decoding], fresh, strict=False):
-            assert [entry["text"] for entry in got] == [entry.text for entry in want]
-            assert [entry["score"] for entry in got] == pytest.approx([entry.score for entry in want], abs=1e-4)
+            assert [entry.hypothesis.text for entry in got] == [entry.text for entry in want]
+            assert [entry.hypothesis.score for entry in got] == pytest.approx([entry.score for entry in want], abs=1e-4)
 
 
 def test_float32_five_best_equal_pytorch(float32: Path, references: References) -> None:
     prompts = [Encoded(ids, False) for ids in references.prompt_ids]
     assert len(prompts) >= 300
-    with CTranslate2Generator(float32, Tokenizer(float32 / "tokenizer.json"), compute_type="float32") as generator:
+    with CTranslate2Generator(
+        float32 / BACKEND, Tokenizer(float32 / "tokenizer.json"), compute_type="float32"
+    ) as generator:
         for decoding, depth in (("published", 5), ("probable", 1)):
             got = generator.generate(prompts, SEARCHES[decoding])
             for want, found in zip(references.searches[decoding], got, strict=True):
@@ -89,14 +91,14 @@ def test_float32_five_best_equal_pytorch(float32: Path, references: References) 
 
 def test_the_shipped_compute_type_gives_the_codes_of_float32(bundle: Bundle, references: References) -> None:
     """Top-1 codes of the bundle against those of float32 PyTorch, for the bundle's own search."""
-    decoding = bundle.manifest["generator"]["decoding"]
+    decoding = bundle.manifest.generator.decoding
     expected = references.searches[decoding]
     assert len(expected) >= 600
     base = KnowledgeBase(bundle.knowledge_base)
     with CTranslate2Generator(
-        bundle.generator,
+        bundle.generator_model(BACKEND),
         Tokenizer(bundle.generator_tokenizer),
-        compute_type=bundle.manifest["generator"]["compute_type"],
+        compute_type=bundle.model(BACKEND).compute_type,
     ) as generator:
         got = generator.generate([Encoded(ids, False) for ids in references.prompt_ids], SEARCHES[decoding])
     codes = [[[c.code for c in base.match(rows[0].text)] or rows[0].text for rows in side] for side in (expected, got)]
@@ -163,8 +165,9 @@ def test_converting_the_recipe_again_gives_the_shipped_behaviour(bundle: Bundle,
     assert "prompts = 600" in text
     recipe.write_text(text.replace("prompts = 600", "prompts = 32"), encoding="utf-8")
     again = Bundle.open(build(Recipe.load(recipe), tmp_path / "again"))
-    assert sha256_of(again.generator / "model.bin") == sha256_of(bundle.generator / "model.bin")
-    assert again.manifest["sources"]["generator"]["sha256"] == bundle.manifest["sources"]["generator"]["sha256"]
+    weights = [one.generator_model(BACKEND) / "model.bin" for one in (again, bundle)]
+    assert sha256_of(weights[0]) == sha256_of(weights[1])
+    assert again.manifest.sources["generator"] == bundle.manifest.sources["generator"]
     mentions = [mention for mention, _ in held_out()[:200]]
     with Linker.open(bundle.path, device="cpu") as shipped, Linker.open(again.path, device="cpu") as fresh:
         assert [link.code for link in shipped.link(mentions)] == [link.code for link in fresh.link(mentions)]

@@ -13,7 +13,7 @@ from cielo.generation.searches import BeamSearch
 from cielo.text.tokenizer import Encoded, Tokenizer
 from cielo_convert import reference
 from cielo_convert.checkpoint import load_generator, load_tokenizer
-from cielo_convert.generator import convert_generator
+from cielo_convert.generator import BACKEND, convert_generator
 from cielo_convert.prompts import parity_prompts
 
 from tests.checkpoints import make_generator_checkpoint
@@ -39,13 +39,13 @@ def test_five_best_equal_pytorch(tmp_path: Path, shape: str, monkeypatch: pytest
     ids = tokenizer(parity_prompts(None, PROMPTS, prepare=True, window=60))["input_ids"]
     assert len(ids) >= PROMPTS
     with torch.inference_mode():
-        wanted = reference.search(model, tokenizer, ids, "reference", max_new_tokens=MAX_NEW_TOKENS)
-    with CTranslate2Generator(tmp_path / "out", Tokenizer(tmp_path / "out" / "tokenizer.json")) as generator:
+        wanted = reference.search(model, tokenizer, ids, "published", max_new_tokens=MAX_NEW_TOKENS)
+    with CTranslate2Generator(tmp_path / "out" / BACKEND, Tokenizer(tmp_path / "out" / "tokenizer.json")) as generator:
         got = generator.generate([Encoded(row, False) for row in ids], BeamSearch(max_new_tokens=MAX_NEW_TOKENS))
-    assert len({rows[0]["text"] for rows in wanted}) > 10  # outputs differ from prompt to prompt
+    assert len({rows[0].hypothesis.text for rows in wanted}) > 10  # outputs differ from prompt to prompt
     for want, found in zip(wanted, got, strict=True):
-        scores = np.array([row["score"] for row in want])
+        scores = np.array([row.hypothesis.score for row in want])
         # A tied head's logits are in the tens here, and float32 has seven digits: hence the relative part.
         np.testing.assert_allclose([hypothesis.score for hypothesis in found], scores, atol=1e-4, rtol=1e-4)
         if np.all(np.abs(np.diff(scores)) > 2e-4):  # in a tie either order is right
-            assert [hypothesis.text for hypothesis in found] == [row["text"] for row in want]
+            assert [hypothesis.text for hypothesis in found] == [row.hypothesis.text for row in want]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from cielo.bundle.layout import Bundle
 from cielo.bundle.stages import Stages
 from cielo.errors import DeviceError
-from cielo.generation.memory import Shape
 from cielo.generation.searches import SEARCHES
 from cielo.machine import resident_bytes
 
@@ -18,28 +17,33 @@ from cielo.machine import resident_bytes
 _ENCODER_SHARE = 0.25
 
 
-def keep_within(stages: Stages, bundle: Bundle, memory: int) -> None:
+def keep_within(stages: Stages, bundle: Bundle, backend: str, memory: int) -> None:
     """Limit the batches of opened stages so that this process stays within `memory` bytes, whatever comes in.
+
+    Args:
+        stages: of the bundle.
+        bundle: whose manifest tells sizes.
+        backend: that runs the generator.
+        memory: the budget for this process's resident memory, in bytes.
 
     Raises:
         DeviceError: where the models leave too little for one prompt, or the bundle or the system cannot tell sizes.
     """
-    held, shape = resident_bytes(), bundle.manifest["generator"].get("shape")
+    held, shape = resident_bytes(), bundle.model(backend).shape
     if held is None or shape is None:
-        wanting = "this system does not tell the memory of a process" if held is None else _OLD_BUNDLE
+        wanting = "this system does not tell the memory of a process" if held is None else _NO_SHAPE
         raise DeviceError(f"a memory budget cannot be kept: {wanting}; leave the budget out")
     working = int((memory - held) * (1 - _ENCODER_SHARE))
-    longest = int(bundle.manifest["generator"]["max_source_tokens"])
-    counted = Shape(**shape)
-    least = max(counted.row_bytes(longest, search) for search in SEARCHES.values())
+    longest = bundle.manifest.generator.max_source_tokens
+    least = max(shape.row_bytes(longest, search) for search in SEARCHES.values())
     if working < least:
         needed = held + least / (1 - _ENCODER_SHARE)
         raise DeviceError(
             f"got a memory budget of {memory / 1e6:.0f} MB; the opened models hold {held / 1e6:.0f} MB and the longest "
             f"prompt can need {least / 1e6:.0f} MB: give at least {needed / 1e6:.0f} MB"
         )
-    stages.generator.limit_memory(working, counted)
+    stages.generator.limit_memory(working, shape)
     stages.embedder.limit_memory(int((memory - held) * _ENCODER_SHARE))
 
 
-_OLD_BUNDLE = "the bundle was built by an older cielo and does not tell its generator's shape (convert it again)"
+_NO_SHAPE = "the bundle does not tell its generator's shape (convert it again)"

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from cielo.bundle.layout import Bundle
+from cielo.bundle.manifest import Execution, PromptSettings
 from cielo.generation.backends import backend
 from cielo.generation.plan import ThreadPlan, default_plan
 from cielo.generation.protocol import Generator
@@ -32,12 +33,12 @@ class Stages:
     knowledge_base: KnowledgeBase
     embedder: Embedder
     indexes: dict[str, Index]
-    prompt_settings: dict[str, Any]
+    prompt_settings: PromptSettings
 
     def prompt(self, term: str, sentence: str | None) -> str:
         """Return the prompt of a mention, prepared as the bundle's model was trained."""
         settings = self.prompt_settings
-        return build_prompt(term, sentence, prepare=settings["prepare_sentence"], window=settings.get("window"))
+        return build_prompt(term, sentence, prepare=settings.prepare_sentence, window=settings.window)
 
     def score(self, prompts: Sequence[Encoded], texts: Sequence[str]) -> list[float]:
         """Return the log-probability of each text given its prompt, ``</s>`` included."""
@@ -59,36 +60,33 @@ class Stages:
         self.close()
 
 
-def open_stages(bundle: Bundle, *, device: str, compute_type: str, plan: ThreadPlan | None = None) -> Stages:
+def open_stages(bundle: Bundle, execution: Execution, plan: ThreadPlan | None = None) -> Stages:
     """Open every stage of a bundle.
 
     Args:
         bundle: the bundle.
-        device: ``cpu`` or ``cuda``.
-        compute_type: of the generator.
+        execution: how the generator runs; the encoder runs on the same device.
         plan: how the processors are used; default: `default_plan`.
 
     Raises:
         BundleError: where a part of the bundle is altered or cannot be loaded.
         DeviceError: where the machine cannot run what was asked for.
     """
-    plan = plan or default_plan(device)
+    plan = plan or default_plan(execution.device)
     manifest = bundle.manifest
     with contextlib.ExitStack() as opened, ThreadPoolExecutor(_AT_ONCE) as pool:  # reading is half waiting
-        tokenizer = pool.submit(Tokenizer, bundle.generator_tokenizer, manifest["generator"]["max_source_tokens"])
-        embedder = pool.submit(_open_embedder, bundle, device, plan)
+        tokenizer = pool.submit(Tokenizer, bundle.generator_tokenizer, manifest.generator.max_source_tokens)
+        embedder = pool.submit(_open_embedder, bundle, execution.device, plan)
         # Where a later part fails, the earlier ones are released.
         opened.callback(_close_when_open, embedder)
-        generator = pool.submit(_open_generator, bundle, tokenizer, device, compute_type, plan)
+        generator = pool.submit(_open_generator, bundle, tokenizer, execution, plan)
         opened.callback(_close_when_open, generator)
-        # hnswlib can crash on a damaged file. The vectors are read row by row, and checked by `cielo verify` alone.
-        bundle.check_hashes("index/", but="vectors.npy")
-        settings = manifest["index"]
-        indexes = load_all(bundle.index, settings["ef"], settings.get("rescored", RESCORED))
+        bundle.check_index()
+        indexes = load_all(bundle.index, manifest.index.ef, manifest.index.rescored or RESCORED)
         knowledge_base = KnowledgeBase(bundle.knowledge_base)
         opened.callback(knowledge_base.close)
         stages = Stages(
-            tokenizer.result(), generator.result(), knowledge_base, embedder.result(), indexes, manifest["prompt"]
+            tokenizer.result(), generator.result(), knowledge_base, embedder.result(), indexes, manifest.prompt
         )
         opened.pop_all()
     _give_back_memory()
@@ -96,15 +94,19 @@ def open_stages(bundle: Bundle, *, device: str, compute_type: str, plan: ThreadP
 
 
 def _open_embedder(bundle: Bundle, device: str, plan: ThreadPlan) -> Embedder:
-    tokenizer = Tokenizer(bundle.encoder_tokenizer, bundle.manifest["encoder"]["max_tokens"])
+    tokenizer = Tokenizer(bundle.encoder_tokenizer, bundle.manifest.encoder.max_tokens)
     # All processors of the plan: the two models never work at the same time.
     return Embedder(bundle.encoder, tokenizer, device=device, threads=plan.replicas * plan.threads)
 
 
-def _open_generator(
-    bundle: Bundle, tokenizer: Future[Tokenizer], device: str, compute_type: str, plan: ThreadPlan
-) -> Generator:
-    return backend().open(bundle.generator, tokenizer.result(), device=device, compute_type=compute_type, plan=plan)
+def _open_generator(bundle: Bundle, tokenizer: Future[Tokenizer], execution: Execution, plan: ThreadPlan) -> Generator:
+    return backend(execution.backend).open(
+        bundle.generator_model(execution.backend),
+        tokenizer.result(),
+        device=execution.device,
+        compute_type=execution.compute_type,
+        plan=plan,
+    )
 
 
 def _close_when_open(stage: Future[Any]) -> None:

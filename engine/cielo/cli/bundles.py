@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cielo import schema
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli.base import EXIT_FAILED, console, fail, main
 from cielo.cli.options import model_options
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def convert(recipe: Path, output: Path, overwrite: bool) -> None:
     """Build a bundle from RECIPE (TOML): convert, index, and pass the parity gate."""
     try:
-        from cielo_convert.build import run_with_progress
+        from cielo_convert.run import run_with_progress
     except ImportError as error:
         fail(f"conversion needs {error.name}; install it with: pip install 'cielo[convert]'", EXIT_FAILED)
         return
@@ -39,31 +40,35 @@ def convert(recipe: Path, output: Path, overwrite: bool) -> None:
 @click.option(
     "--parity", "with_parity", is_flag=True, help="Run the parity gate on this machine, and keep its figures."
 )
+@click.option("--backend", default="auto", show_default=True, help="That runs the generator.")
 @model_options
-def verify(bundle: Path | None, with_parity: bool, device: str, compute_type: str | None, threads: int | None) -> None:
+def verify(
+    bundle: Path | None,
+    with_parity: bool,
+    backend: str,
+    device: str,
+    compute_type: str | None,
+    threads: int | None,
+) -> None:
     """Check every hash of BUNDLE (default: CIELO_BUNDLE, else the mini), and its parity on this machine."""
     opened = Bundle.open(bundle or default_bundle())
     opened.check_hashes()
-    click.echo(f"{opened.path}: {len(opened.manifest['files'])} files, every hash as in the manifest")
+    click.echo(f"{opened.path}: {len(opened.manifest.files)} files, every hash as in the manifest")
     for name in opened.unlisted_files():
         click.echo(f"  not part of the bundle: {name}")
     if with_parity:
-        _verify_parity(opened, device, compute_type, threads)
+        _verify_parity(opened, backend, device, compute_type, threads)
 
 
-def _verify_parity(bundle: Bundle, device: str, compute_type: str | None, threads: int | None) -> None:
-    from cielo.generation.backends import backend
-    from cielo.generation.capabilities import resolve_device
+def _verify_parity(bundle: Bundle, backend: str, device: str, compute_type: str | None, threads: int | None) -> None:
+    from cielo.bundle.opening import execution_on
+    from cielo.bundle.state import record_parity
     from cielo.parity.checks import run_checks
 
-    report = run_checks(
-        bundle,
-        device=resolve_device(backend(), device),
-        compute_type=compute_type or bundle.manifest["generator"]["compute_type"],
-        threads=threads,
-    )
+    execution = execution_on(bundle, backend=backend, device=device, compute_type=compute_type)
+    report = run_checks(bundle, execution, threads=threads)
     _show_report(report)
-    file = bundle.record_parity(report.key, report.to_dict())
+    file = record_parity(bundle, execution, report.figures())
     click.echo(f"kept in {file}")
     if not report.passed:
         names = ", ".join(check.name for check in report.checks if not check.passed)
@@ -78,9 +83,7 @@ def _show_report(report: Report) -> None:
         table.add_column(name, no_wrap=name != "what")
     for check in report.checks:
         verdict = "[green]passed[/]" if check.passed else "[red]FAILED[/]"
-        table.add_row(
-            check.name, f"{check.figure:.6g}", f"{check.comparison} {check.tolerance:g}", verdict, check.detail
-        )
+        table.add_row(check.name, check.shown_figure, f"{check.comparison} {check.tolerance:g}", verdict, check.detail)
     console().print(table)
 
 
@@ -91,44 +94,50 @@ def info(bundle: Path | None, as_json: bool) -> None:
     """Show what BUNDLE holds (default: CIELO_BUNDLE, else the mini)."""
     opened = Bundle.open(bundle or default_bundle())
     if as_json:
-        click.echo(
-            json.dumps(
-                {"path": str(opened.path), "sha256": opened.sha256, **opened.manifest}, ensure_ascii=False, indent=1
-            )
-        )
+        shown = {"path": str(opened.path), "sha256": opened.sha256, **schema.to_builtins(opened.manifest)}
+        click.echo(json.dumps(shown, ensure_ascii=False, indent=1))
         return
     for name, value in _facts(opened):
-        click.echo(f"{name:<22}{value}")
+        click.echo(f"{name:<32}{value}")
 
 
 def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     manifest = bundle.manifest
-    generator, encoder, base, index = (manifest[name] for name in ("generator", "encoder", "knowledge_base", "index"))
-    size = sum(entry["size"] for entry in manifest["files"].values())
+    size = sum(entry.size for entry in manifest.files.values())
     yield "bundle", f"{bundle.name}@{bundle.sha256[:12]}"
     yield "path", str(bundle.path)
-    yield "size", f"{size / 1e6:.1f} MB in {len(manifest['files'])} files"
-    yield "licence", manifest["licence"]
-    for part, entry in manifest["sources"].items():
-        yield part, f"{entry['name']}, revision {entry.get('revision') or '-'}, weights {entry['sha256'][:12]}"
-    yield (
-        "compute type",
-        f"{generator['compute_type']}, output vocabulary {generator['vocabulary']}, decoding {generator['decoding']}",
-    )
-    yield "vectors", f"{encoder['dimension']} dimensions, {encoder['precision']}, {encoder['pooling']} pooling"
-    counts = ", ".join(f"{count} of kind {kind}" for kind, count in base["concepts"].items())
-    yield "knowledge base", f"{base['edition']}: {counts}; {base['descriptions']} descriptions"
-    graph = f"M {index['m']}, ef {index['ef']}, recall@1 {index['recall_at_1']:.4f}"
-    yield "index", f"{graph}, none above distance {index['max_distance']:g}"
+    yield "size", f"{size / 1e6:.1f} MB in {len(manifest.files)} files"
+    yield "licence", manifest.licence
+    for part, source in manifest.sources.items():
+        yield part, f"{source.name}, revision {source.revision or '-'}, weights {source.sha256[:12]}"
+    yield from _model_facts(bundle)
     yield "confidence", ", ".join(_calibrated(bundle)) or "never calibrated"
-    for key, entry in sorted(bundle.parity().items()):
-        checks = entry.get("checks", [])
-        passed = f"{sum(check['passed'] for check in checks)} of {len(checks)} checks" if checks else "no figures"
-        yield f"parity {key}", f"{entry['status']} ({passed}; {entry.get('processor', 'no machine')})"
+    yield from _parity_facts(bundle)
+
+
+def _model_facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    manifest = bundle.manifest
+    generator, encoder, base, index = manifest.generator, manifest.encoder, manifest.knowledge_base, manifest.index
+    for name, model in generator.backends.items():
+        yield f"backend {name}", f"{model.compute_type}{', the default' if name == generator.backend else ''}"
+    yield "generator settings", f"output vocabulary {generator.vocabulary}, decoding {generator.decoding}"
+    yield "vectors", f"{encoder.dimension} dimensions, {encoder.precision}, {encoder.pooling} pooling"
+    counts = ", ".join(f"{count} of kind {kind}" for kind, count in base.concepts.items())
+    yield "knowledge base", f"{base.edition}: {counts}; {base.descriptions} descriptions"
+    graph = f"M {index.m}, ef {index.ef}, recall@1 {index.recall_at_1:.4f}"
+    yield "index", f"{graph}, none above distance {index.max_distance:g}"
+
+
+def _parity_facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    from cielo.bundle.state import known_parity
+
+    for key, figures in sorted(known_parity(bundle).items()):
+        checks = figures.checks
+        passed = f"{sum(check.passed for check in checks)} of {len(checks)} checks" if checks else "no figures"
+        yield f"parity {key}", f"{figures.status} ({passed}; {figures.processor or 'no machine'})"
 
 
 def _calibrated(bundle: Bundle) -> Iterator[str]:
     for decoding, entry in bundle.calibrations().items():
-        worth = entry["reliability"]
-        error = worth["calibrated"]["expected_calibration_error"]
-        yield f"{decoding} calibrated on {worth['mentions']} links (calibration error {error:.3f})"
+        error = entry.reliability.calibrated.expected_calibration_error
+        yield f"{decoding} calibrated on {entry.reliability.mentions} links (calibration error {error:.3f})"

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cielo.bundle.calibration import KeptReliability
 from cielo.bundle.layout import Bundle
 from cielo.cli import corpora
 from cielo.cli.base import console, main, open_linker
@@ -61,29 +62,27 @@ def calibrate(
         chosen = decodings or (linker.provenance().decoding,)
         found = fit(linker, annotated, chosen, data=corpus_hash(annotated))
     for decoding, entry in found.items():
-        _show_reliability(decoding, entry["reliability"])
+        _show_reliability(decoding, entry.reliability)
     written = write_calibrated(Bundle.open(bundle), output, found, overwrite=overwrite)
     click.echo(f"{click.format_filename(written.path)}: bundle {written.name}@{written.sha256[:12]}")
     corpora.report_skipped([annotated], mapped)
 
 
-def _show_reliability(decoding: str, told: dict[str, Any]) -> None:
+def _show_reliability(decoding: str, worth: KeptReliability) -> None:
     from rich.table import Table
 
-    calibrated, raw = told["calibrated"], told["raw"]
+    calibrated, raw = worth.calibrated, worth.raw
     title = (
-        f"{decoding}: confidence of {told['mentions']:,} links, each by a calibration that did not see its text; "
-        f"calibration error {calibrated['expected_calibration_error']:.3f} "
-        f"(of the bare probability {raw['expected_calibration_error']:.3f})"
+        f"{decoding}: confidence of {worth.mentions:,} links, each by a calibration that did not see its text; "
+        f"calibration error {calibrated.expected_calibration_error:.3f} "
+        f"(of the bare probability {raw.expected_calibration_error:.3f})"
     )
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("confidence", "mean", "right", "mentions"):
         table.add_column(name, justify="right")
-    for entry in calibrated["bins"]:
-        table.add_row(
-            f"{entry['low']:.3f}-{entry['high']:.3f}", f"{entry['confidence']:.3f}", f"{entry['accuracy']:.3f}",
-            str(entry["count"]),
-        )  # fmt: skip
+    for entry in calibrated.bins:
+        span = f"{entry.low:.3f}-{entry.high:.3f}"
+        table.add_row(span, f"{entry.confidence:.3f}", f"{entry.accuracy:.3f}", str(entry.count))
     out = console()
     out.print(title)
     out.print(table)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cielo import schema
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli import corpora
 from cielo.cli.base import console, main, open_linker, report_problems, require_codes
@@ -165,7 +166,7 @@ def _evaluate_links(corpus: Corpus, seen: frozenset[str] | None, given: dict[str
                 runs.append(link_corpus(linker, corpus, name, seen, changed))
         bundle = linker.bundle
         about = {"bundle": f"{bundle.name}@{bundle.sha256[:12]}", "knowledge_base": linker.knowledge_base.edition}
-        worth = {name: entry["reliability"] for name, entry in opened.calibrations().items()}
+        worth = {str(name): schema.to_builtins(entry.reliability) for name, entry in opened.calibrations().items()}
         return _Found(runs, corpus, linker.knowledge_base.systems, about, resamples, worth)
 
 

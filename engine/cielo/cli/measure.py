@@ -40,19 +40,16 @@ def tune(
     Plans differ in time and memory, never in a code. The winner is kept for this bundle, machine, device and compute
     type, in the state directory (CIELO_STATE, else ~/.local/state/cielo).
     """
-    from cielo.generation.backends import backend
-    from cielo.generation.capabilities import resolve_device
-    from cielo.generation.plan import save_plan
+    from cielo.bundle.opening import execution_on
+    from cielo.bundle.state import save_plan
     from cielo.workbench.tuning import tune as measure
 
     opened = Bundle.open(bundle or default_bundle())
-    target = resolve_device(backend(), device)
-    compute_type = compute_type or str(opened.manifest["generator"]["compute_type"])
+    execution = execution_on(opened, device=device, compute_type=compute_type)
     with console(stderr=True).status("tuning") as status:
         found = measure(
             opened,
-            device=target,
-            compute_type=compute_type,
+            execution,
             goal=goal,
             prompts=prompts,
             rounds=rounds,
@@ -61,7 +58,7 @@ def tune(
         )
     _show_plans(found, goal, opened)
     figures = {"goal": goal, "processor": processor_name(), "plans": [entry.to_dict() for entry in found]}
-    click.echo(f"kept in {save_plan(opened, target, compute_type, found[0].plan, figures)}")
+    click.echo(f"kept in {save_plan(opened, execution, found[0].plan, figures)}")
 
 
 def _show_plans(found: Sequence[Measured], goal: Goal, bundle: Bundle) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cielo.generation.searches import BeamSearch
+if TYPE_CHECKING:  # a manifest holds a shape, and is read without the tokenizer's library
+    from cielo.generation.searches import BeamSearch
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from cielo.bundle.budget import keep_within
-from cielo.bundle.layout import Bundle, default_bundle
-from cielo.bundle.stages import Stages, open_stages
+from cielo.bundle.opening import Opened, open_bundle
+from cielo.bundle.stages import Stages
 from cielo.cache.key import key
 from cielo.cache.opening import open_cache
 from cielo.cache.protocol import CacheStats, ResultCache
-from cielo.errors import CalibrationError, CieloError, MentionError, OptionError, UnverifiedError
-from cielo.generation.backends import backend
-from cielo.generation.capabilities import require_search, resolve_device
-from cielo.generation.plan import ThreadPlan, plan_for
+from cielo.errors import CalibrationError, CieloError, MentionError, OptionError
+from cielo.generation.backends import backend as registered
+from cielo.generation.capabilities import require_search
+from cielo.generation.plan import ThreadPlan
 from cielo.generation.searches import SEARCHES, certain_first
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
@@ -90,6 +89,7 @@ class Linker:
         cls,
         bundle: str | Path | None = None,
         *,
+        backend: str = "auto",
         device: str = "auto",
         compute_type: str | None = None,
         threads: int | None = None,
@@ -104,6 +104,7 @@ class Linker:
 
         Args:
             bundle: its directory; default: ``CIELO_BUNDLE``, else the mini that comes with cielo.
+            backend: that runs the generator, or ``auto`` (the bundle's own, before others that it holds).
             device: ``cpu``, ``cuda``, or ``auto`` (a GPU where there is one on which parity was shown).
             compute_type: of the generator; default: the bundle's own.
             threads: processor threads; default: as the plan says.
@@ -125,33 +126,30 @@ class Linker:
             DeviceError: where the machine cannot run what was asked for, or not within `memory`.
             CacheError: where the file of the cache is something else.
         """
-        opened = Bundle.open(Path(bundle) if bundle is not None else default_bundle())
-        settings = opened.manifest["generator"]
-        compute_type = compute_type or settings["compute_type"]
-        if device != "cuda":  # before the library loads, which looking for a GPU does
-            backend().prepare(plan or plan_for(opened, "cpu", compute_type, threads))
-        target = _choose_device(opened, device, compute_type)
-        if not allow_unverified:
-            _require_parity(opened, target, compute_type)
-        decoding = LinkOptions(decoding=decoding or settings["decoding"]).decoding or "probable"
-        provenance = _provenance(opened, target, compute_type, decoding)
-        plan = plan or plan_for(opened, target, compute_type, threads)
         listed = None if lexicon is None else read_lexicon(lexicon)
-        stages = open_stages(opened, device=target, compute_type=compute_type, plan=plan)
+        opened = open_bundle(
+            bundle,
+            backend=backend,
+            device=device,
+            compute_type=compute_type,
+            threads=threads,
+            allow_unverified=allow_unverified,
+            plan=plan,
+            memory=memory,
+        )
+        stages, manifest = opened.stages, opened.bundle.manifest
         try:
-            if memory is not None:
-                keep_within(stages, opened, memory)
-            kept = _open_cache(cache, stages.knowledge_base, provenance)
+            decoding = LinkOptions(decoding=decoding or manifest.generator.decoding).decoding or "probable"
+            provenance = _provenance(opened, decoding)
+            calibrations = read_calibrations(opened.bundle)
             return cls(
                 stages,
-                plan,
+                opened.plan,
                 provenance,
-                Resolver(
-                    stages.knowledge_base, stages.embedder, stages.indexes, stages.score, read_calibrations(opened)
-                ),
+                Resolver(stages.knowledge_base, stages.embedder, stages.indexes, stages.score, calibrations),
                 decoding=decoding,
-                max_distance=float(opened.manifest["index"]["max_distance"]),
-                cache=kept,
+                max_distance=manifest.index.max_distance,
+                cache=_open_cache(cache, stages.knowledge_base, provenance),
                 lexicon=listed,
             )
         except BaseException:
@@ -321,7 +319,7 @@ class Linker:
             raise OptionError(f"got options of type {type(options).__name__}, expected LinkOptions")
         options = options or LinkOptions()
         options = replace(options, decoding=options.decoding or self._decoding)
-        require_search(backend(self._provenance.backend), options.decoding or "", log_probs=options.rerank)
+        require_search(registered(self._provenance.backend), options.decoding or "", log_probs=options.rerank)
         limit = self._max_distance if options.max_distance is None else options.max_distance
         request = LinkRequest(options, self.provenance(options), math.inf if options.matching == "published" else limit)
         if options.min_confidence is not None and self._resolver.calibration(request) is None:
@@ -464,35 +462,12 @@ def _open_cache(cache: bool | Path, knowledge_base: KnowledgeBase, provenance: P
     return open_cache(path, knowledge_base=knowledge_base, provenance=provenance)
 
 
-def _provenance(bundle: Bundle, device: str, compute_type: str, decoding: Decoding) -> Provenance:
-    edition = str(bundle.manifest["knowledge_base"]["edition"])
+def _provenance(opened: Opened, decoding: Decoding) -> Provenance:
+    bundle = opened.bundle
     return Provenance(
-        bundle=BundleIdentity(bundle.name, bundle.sha256, edition),
-        backend=backend().name,
-        compute_type=compute_type,
-        device=device,
+        bundle=BundleIdentity(bundle.name, bundle.sha256, bundle.manifest.knowledge_base.edition),
+        backend=opened.backend,
+        compute_type=opened.compute_type,
+        device=opened.device,
         decoding=decoding,
-    )
-
-
-def _choose_device(bundle: Bundle, device: str, compute_type: str) -> str:
-    """Resolve ``auto`` to a GPU only where there is one and parity was shown on it."""
-    target = resolve_device(backend(), device)
-    if device == "auto" and target == "cuda" and not _has_parity(bundle, target, compute_type):
-        return "cpu"
-    return target
-
-
-def _has_parity(bundle: Bundle, device: str, compute_type: str) -> bool:
-    return bundle.parity().get(f"{device}/{compute_type}", {}).get("status") == "passed"
-
-
-def _require_parity(bundle: Bundle, device: str, compute_type: str) -> None:
-    if _has_parity(bundle, device, compute_type):
-        return
-    shown = sorted(key for key, entry in bundle.parity().items() if entry.get("status") == "passed")
-    raise UnverifiedError(
-        f"parity of compute type {compute_type} on {device} was not shown for the bundle {bundle.name} "
-        f"(shown: {', '.join(shown) or 'none'}); run `cielo verify --parity {bundle.path} --device {device} "
-        f"--compute-type {compute_type}` on this machine, or allow unverified types explicitly"
     )

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cielo import schema
 from cielo.bundle.layout import Bundle
 from cielo.errors import BundleError
 from cielo.knowledge.reading import KnowledgeBase
@@ -211,7 +212,8 @@ def read_calibrations(bundle: Bundle) -> dict[str, Calibration]:
         BundleError: where the file is damaged.
     """
     try:
-        return {decoding: Calibration.from_dict(entry["model"]) for decoding, entry in bundle.calibrations().items()}
+        kept = bundle.calibrations().items()
+        return {decoding: Calibration.from_dict(schema.to_builtins(entry.model)) for decoding, entry in kept}
     except ValueError as error:
         raise BundleError(
             f"{bundle.calibration.name} cannot be read ({error}); copy or build the bundle anew"

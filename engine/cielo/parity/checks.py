@@ -1,7 +1,8 @@
 """The parity gate: what a bundle computes, compared with the float32 PyTorch references that it carries.
 
 The conversion and ``cielo verify --parity`` run the same checks, without torch. Each check has a name, a figure and
-a tolerance; the tolerances depend on the compute type alone (or, of the encoder, on its precision).
+a tolerance; the tolerances depend on the compute type alone (or, of the encoder, on its precision). A check that has
+nothing to compare fails.
 
 Texts are compared by two rules. In float32 the lists of hypotheses must be the reference's, texts and scores (99 of
 100 lists: outputs that loop to the longest length can part by rounding alone); two hypotheses whose scores lie within
@@ -14,198 +15,107 @@ tie the rounding decides, and either answer is as good.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cielo.bundle.layout import Bundle
+from cielo.bundle.manifest import Bound, Check, Execution, ParityFigures, Precision
 from cielo.bundle.stages import Stages, open_stages
-from cielo.errors import BundleError
 from cielo.generation.plan import default_plan
 from cielo.generation.searches import DECODINGS, SEARCHES
 from cielo.machine import library_versions, machine_key, processor_name
+from cielo.parity.references import References
+from cielo.parity.tolerances import (
+    DECIDED_DEVIATIONS,
+    DECIDED_MARGIN,
+    RECALL,
+    encoder_tolerances,
+    generator_tolerances,
+)
 from cielo.records import Decoding, Hypothesis
 from cielo.retrieval.index import Index
 from cielo.retrieval.vectors import squared_distances
 from cielo.text.tokenizer import Encoded
 
-DECIDED_MARGIN = 0.5
-DECIDED_DEVIATIONS = 4.0
-_SAMPLE = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One comparison: its figure, and the bound that the figure must keep."""
-
-    name: str
-    figure: float
-    tolerance: float
-    comparison: Literal["<=", ">="]
-    detail: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the figure keeps its bound; a figure that is not a number never does."""
-        return self.figure <= self.tolerance if self.comparison == "<=" else self.figure >= self.tolerance
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the check as a dictionary, `passed` included."""
-        return {**asdict(self), "passed": self.passed}
+_SAMPLE = 256  # vectors of each index
+_NOTHING = "there is nothing to compare"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Every check of one bundle on one device with one compute type."""
+    """Every check of one bundle in one execution."""
 
-    device: str
-    compute_type: str
+    execution: Execution
     checks: tuple[Check, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
+        """Whether there were checks, and every one passed."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
     def key(self) -> str:
-        """``device/compute type``, by which figures are kept."""
-        return f"{self.device}/{self.compute_type}"
+        """``backend/device/compute type``, by which figures are kept."""
+        return self.execution.key
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report with the machine and the libraries it was made on."""
-        return {
-            "status": "passed" if self.passed else "failed",
-            "processor": processor_name(),
-            "machine": machine_key(),
-            "libraries": library_versions(),
-            "checks": [check.to_dict() for check in self.checks],
-        }
+    def figures(self, early: Iterable[Check] = ()) -> ParityFigures:
+        """Return what is kept of the report: with this machine and its libraries.
 
-
-@dataclass(frozen=True, slots=True)
-class References:
-    """The float32 PyTorch outputs: for each of N prompts its ids, hypotheses by search, and a scored target."""
-
-    prompts: list[str]
-    prompt_ids: list[list[int]]
-    strings: list[str]
-    generator_string_ids: list[list[int]]
-    encoder_string_ids: list[list[int]]
-    searches: dict[Decoding, list[list[Hypothesis]]]
-    targets: list[list[int]]
-    target_log_probs: list[list[float]]
-    outputs: list[list[int]]
-    output_log_probs: list[list[float]]
-    texts: list[str]
-    vectors: NDArray[np.float32]
-
-    @classmethod
-    def load(cls, references: Path, vectors: Path) -> References:
-        """Read the two files.
-
-        Raises:
-            BundleError: where they cannot be read as references.
+        Args:
+            early: checks made before, which are kept with the others.
         """
-        try:
-            data = json.loads(references.read_text(encoding="utf-8"))
-            searches: dict[Decoding, list[list[Hypothesis]]] = {
-                decoding: [[Hypothesis(**entry) for entry in row] for row in data["searches"][decoding]]
-                for decoding in DECODINGS
-            }
-            names = (
-                "prompts",
-                "prompt_ids",
-                "strings",
-                "generator_string_ids",
-                "encoder_string_ids",
-                "targets",
-                "outputs",
-            )
-            with np.load(vectors) as arrays:
-                return cls(
-                    **{name: data[name] for name in names},
-                    searches=searches,
-                    target_log_probs=data["target_log_probs"],
-                    output_log_probs=data["output_log_probs"],
-                    texts=data["texts"],
-                    vectors=arrays["vectors"],
-                )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BundleError(
-                f"the parity references cannot be read ({type(error).__name__}); build the bundle anew"
-            ) from error
-
-
-def _tolerances(compute_type: str, precision: str) -> dict[str, float]:
-    """Return the tolerance of each check. README and manifest show them; a recipe can override them by name."""
-    return {**_GENERATOR_TOLERANCES[_family(compute_type)], **_ENCODER_TOLERANCES[precision]}
-
-
-def _family(compute_type: str) -> str:
-    return "int8" if compute_type.startswith("int8") else "half" if compute_type.endswith("float16") else compute_type
-
-
-# What any sound conversion keeps, whatever the model; a fault of conversion overshoots it many times. How far rounding
-# moves a model depends on the model: a recipe bounds more closely what is known of its own.
-_GENERATOR_TOLERANCES: dict[str, dict[str, float]] = {
-    # Exact arithmetic in another order: 1e-4 in a score is what the references themselves are stable to.
-    "float32": {"log_probs": 1e-3, "output_log_probs": 1e-3, "texts": 0.99, "scores": 1e-4},
-    "int16": {"log_probs": 0.02, "output_log_probs": 0.10, "texts": 0.98, "scores": 0.05},
-    "half": {"log_probs": 0.05, "output_log_probs": 0.30, "texts": 0.97, "scores": 0.15},
-    "int8": {"log_probs": 0.25, "output_log_probs": 1.00, "texts": 0.95, "scores": 0.50},
-}
-_ENCODER_TOLERANCES: dict[str, dict[str, float]] = {
-    "float32": {"vectors": 0.99999, "norm": 1e-4, "neighbours": 0.999, "tie": 1e-4},
-    "float16": {"vectors": 0.9995, "norm": 1e-3, "neighbours": 0.99, "tie": 1e-3},
-    "int8": {"vectors": 0.95, "norm": 1e-4, "neighbours": 0.99, "tie": 1e-2},
-}
-DEFAULT_RECALL = 0.999
+        return ParityFigures(
+            status="passed" if self.passed else "failed",
+            checks=(*early, *self.checks),
+            processor=processor_name(),
+            machine=machine_key(),
+            libraries=library_versions(),
+        )
 
 
 def run_checks(
-    bundle: Bundle,
-    *,
-    device: str,
-    compute_type: str,
-    threads: int | None = None,
-    overrides: Mapping[str, float] | None = None,
+    bundle: Bundle, execution: Execution, *, threads: int | None = None, overrides: Mapping[str, float] | None = None
 ) -> Report:
     """Run every check of a bundle.
 
     Args:
         bundle: the bundle; its hashes are taken as they are.
-        device: ``cpu`` or ``cuda``.
-        compute_type: of the generator.
+        execution: how the generator runs.
         threads: processor threads; default: the processors this process may use.
         overrides: tolerances by name of check; default: those of the bundle's recipe.
 
     Raises:
         BundleError: where a part cannot be opened.
         DeviceError: where the machine cannot run the compute type.
+        ParityError: where no tolerances are known for the compute type.
     """
     references = References.load(bundle.references, bundle.reference_vectors)
     if overrides is None:
-        overrides = bundle.manifest.get("tolerances", {})
-    plan = default_plan(device, threads)
-    with open_stages(bundle, device=device, compute_type=compute_type, plan=plan) as stages:
-        gate = _Gate(stages, references, compute_type, bundle.manifest["encoder"]["precision"], overrides)
-        return Report(device, compute_type, tuple(gate.checks()))
+        overrides = bundle.manifest.tolerances
+    plan = default_plan(execution.device, threads)
+    with open_stages(bundle, execution, plan) as stages:
+        gate = _Gate(stages, references, execution.compute_type, bundle.manifest.encoder.precision, overrides)
+        return Report(execution, tuple(gate.checks()))
 
 
 class _Gate:
     def __init__(
-        self, stages: Stages, references: References, compute_type: str, precision: str, overrides: Mapping[str, float]
+        self,
+        stages: Stages,
+        references: References,
+        compute_type: str,
+        precision: Precision,
+        overrides: Mapping[str, float],
     ) -> None:
         self._stages = stages
         self._references = references
         self._exact = compute_type == "float32"
-        self._tolerances = _tolerances(compute_type, precision)
+        self._generator = generator_tolerances(compute_type)
+        self._encoder = encoder_tolerances(precision)
         self._overrides = overrides
         self._prompts = [Encoded(ids, False) for ids in references.prompt_ids]
 
@@ -218,8 +128,19 @@ class _Gate:
         yield from self._encoder_checks()
         yield from self._index_checks()
 
-    def _check(self, name: str, figure: float, tolerance: float, comparison: Literal["<=", ">="], detail: str) -> Check:
-        return Check(name, float(figure), float(self._overrides.get(name, tolerance)), comparison, detail)
+    def _at_most(self, name: str, figure: float, tolerance: float, compared: int, detail: str) -> Check:
+        return self._check(name, figure, tolerance, "<=", compared, detail)
+
+    def _at_least(self, name: str, figure: float, tolerance: float, compared: int, detail: str) -> Check:
+        return self._check(name, figure, tolerance, ">=", compared, detail)
+
+    def _check(
+        self, name: str, figure: float, tolerance: float, comparison: Bound, compared: int, detail: str
+    ) -> Check:
+        """Return a check of `compared` things; where there are none, one that fails."""
+        finite = float(figure) if compared and math.isfinite(figure) else None
+        bound = float(self._overrides.get(name, tolerance))
+        return Check(name, finite, bound, comparison, detail if compared else _NOTHING)
 
     def _tokenizer_checks(self) -> Iterator[Check]:
         references, encode = self._references, self._stages.tokenizer.encode
@@ -238,31 +159,33 @@ class _Gate:
         ]
         for name, expected, got in pairs:
             wrong = sum(ids != entry.ids for ids, entry in zip(expected, got, strict=True))
-            yield self._check(name, wrong, 0, "<=", f"texts of {len(expected)} whose ids differ from the reference's")
+            detail = f"texts of {len(expected)} whose ids differ from the reference's"
+            yield self._at_most(name, wrong, 0, len(expected), detail)
         open_ended = sum(
             not entry.ids or entry.ids[-1:] != ids[-1:]
             for ids, entry in zip(references.prompt_ids, pairs[0][2], strict=True)
         )
-        yield self._check("tokenizer.end_of_sequence", open_ended, 0, "<=", "prompts that do not end in </s>")
+        detail = "prompts that do not end in </s>"
+        yield self._at_most("tokenizer.end_of_sequence", open_ended, 0, len(references.prompt_ids), detail)
 
     def _target_check(self) -> Check:
         """Compare the log-probabilities of given targets, mostly unlikely ones: they move with every weight."""
-        name, tolerance = "generator.log_probs", self._tolerances["log_probs"]
         wanted, found = self._scored(self._references.targets, self._references.target_log_probs)
         if self._exact:
             figure, detail = _largest(found - wanted), "largest difference of a token's log-probability"
         else:
             figure = _rms(found - wanted) / max(_rms(wanted), 1e-9)
             detail = "RMS difference of log-probabilities, relative to their RMS"
-        return self._check(name, figure, tolerance, "<=", f"{detail}, {len(wanted)} tokens of given texts")
+        detail = f"{detail}, {len(wanted)} tokens of given texts"
+        return self._at_most("generator.log_probs", figure, self._generator.log_probs, len(wanted), detail)
 
     def _output_check(self) -> Check:
         """Compare the log-probabilities of the reference's best outputs, mostly likely ones."""
-        name, tolerance = "generator.output_log_probs", self._tolerances["output_log_probs"]
+        name, tolerance = "generator.output_log_probs", self._generator.output_log_probs
         wanted, found = self._scored(self._references.outputs, self._references.output_log_probs)
         figure, kind = (_largest(found - wanted), "largest") if self._exact else (_rms(found - wanted), "RMS")
         detail = f"{kind} difference of a token's log-probability, {len(wanted)} tokens of the reference's best outputs"
-        return self._check(name, figure, tolerance, "<=", detail)
+        return self._at_most(name, figure, tolerance, len(wanted), detail)
 
     def _scored(
         self, targets: list[list[int]], expected: list[list[float]]
@@ -293,71 +216,70 @@ class _Gate:
     ) -> Iterator[Check]:
         # Only the first is comparable where the searches stop at different steps: see `SEARCHES`.
         depth = None if decoding == "published" else 1
-        name, tolerance = f"generator.{decoding}", self._tolerances["scores"]
+        name, tolerance = f"generator.{decoding}", self._generator.scores
         pairs = [(want[:depth], found[:depth]) for want, found in zip(expected, got, strict=True)]
         same = [(want, found) for want, found in pairs if _same_list(want, found, tolerance)]
         what = "five-best lists" if depth is None else "best texts"
-        share, detail = len(same) / len(pairs), f"share of {what} equal to the reference's, of {len(pairs)}"
-        yield self._check(f"{name}.texts", share, self._tolerances["texts"], ">=", detail)
+        detail = f"share of {what} equal to the reference's, of {len(pairs)}"
+        yield self._at_least(f"{name}.texts", _share(len(same), len(pairs)), self._generator.texts, len(pairs), detail)
         differences = [_difference(a, b) for want, found in same for a, b in zip(want, found, strict=True)]
         detail = "largest difference of a score per token, rank by rank, in the equal ones"
-        yield self._check(f"{name}.scores", max(differences, default=float("inf")), tolerance, "<=", detail)
+        yield self._at_most(f"{name}.scores", max(differences, default=math.inf), tolerance, len(differences), detail)
 
     def _close_search(
         self, decoding: Decoding, expected: list[list[Hypothesis]], got: list[list[Hypothesis]]
     ) -> Iterator[Check]:
         margin = self._margin()
         pairs = list(zip(expected, got, strict=True))
-        same = [want[0].text == found[0].text for want, found in pairs]
+        same = [bool(found) and want[0].text == found[0].text for want, found in pairs]
         decided = [equal for equal, (want, _) in zip(same, pairs, strict=True) if _lead(want) >= margin]
-        name, tolerance = f"generator.{decoding}", self._tolerances["scores"]
-        share = float(np.mean(decided)) if decided else 1.0
+        name, tolerance = f"generator.{decoding}", self._generator.scores
         leads = f"the {len(decided)} prompts decided by {margin:.2g}; {sum(same)} of all {len(same)}"
         detail = f"share of equal best texts among {leads}"
-        yield self._check(f"{name}.texts", share, self._tolerances["texts"], ">=", detail)
-        median = float(np.median([_difference(want[0], found[0]) for want, found in pairs]))
-        yield self._check(f"{name}.scores", median, tolerance, "<=", "median difference of the best score per token")
+        share = _share(sum(decided), len(decided))
+        yield self._at_least(f"{name}.texts", share, self._generator.texts, len(decided), detail)
+        differences = [_difference(want[0], found[0]) for want, found in pairs if found]
+        median = float(np.median(differences)) if differences else math.inf
+        detail = "median difference of the best score per token"
+        yield self._at_most(f"{name}.scores", median, tolerance, len(differences), detail)
 
     def _encoder_checks(self) -> Iterator[Check]:
-        expected = self._references.vectors
+        expected, bounds = self._references.vectors, self._encoder
         got = self._stages.embedder.embed(self._references.texts)
         if expected.shape != got.shape:
-            yield self._check(
-                "encoder.vectors", float("nan"), 1.0, ">=", f"vectors of shape {got.shape}, expected {expected.shape}"
-            )
+            detail = f"vectors of shape {got.shape}, expected {expected.shape}"
+            yield self._at_least("encoder.vectors", math.nan, bounds.vectors, 1, detail)
             return
         norms = np.linalg.norm(got, axis=1)
         detail = "largest difference of a vector's L2 norm from 1"
-        yield self._check("encoder.norm", np.max(np.abs(norms - 1)), self._tolerances["norm"], "<=", detail)
+        yield self._at_most("encoder.norm", _largest(norms - 1), bounds.norm, len(got), detail)
         cosines = np.sum(expected * got, axis=1) / norms
-        yield self._check(
-            "encoder.vectors",
-            np.min(cosines),
-            self._tolerances["vectors"],
-            ">=",
-            "smallest cosine to the reference vector",
-        )
-        share = _neighbour_agreement(expected, got, self._tolerances["tie"])
+        least = float(np.min(cosines, initial=math.inf))
+        detail = "smallest cosine to the reference vector"
+        yield self._at_least("encoder.vectors", least, bounds.vectors, len(got), detail)
+        share = _neighbour_agreement(expected, got, bounds.tie) if len(got) > 1 else math.nan
         detail = f"share of {len(got)} texts with the same nearest other text"
-        yield self._check("encoder.neighbours", share, self._tolerances["neighbours"], ">=", detail)
+        yield self._at_least("encoder.neighbours", share, bounds.neighbours, max(0, len(got) - 1), detail)
 
     def _index_checks(self) -> Iterator[Check]:
         queries = self._stages.embedder.embed(self._references.texts)
         indexes = self._stages.indexes
-        smallest = min((self._stored_cosine(index) for index in indexes.values()), default=1.0)
+        descriptions = sum(len(index) for index in indexes.values())
+        smallest = min((self._stored_cosine(index) for index in indexes.values()), default=math.nan)
         detail = "smallest cosine of a stored vector to what the encoder gives for its description"
-        yield self._check("index.vectors", smallest, self._tolerances["vectors"], ">=", detail)
-        recall = min((index.recall_at_1(queries) for index in indexes.values()), default=1.0)
-        yield self._check(
-            "index.recall", recall, DEFAULT_RECALL, ">=", f"recall@1 against exact search on {len(queries)} queries"
-        )
+        yield self._at_least("index.vectors", smallest, self._encoder.vectors, descriptions, detail)
+        asked = len(queries) if descriptions else 0
+        recall = min((index.recall_at_1(queries) for index in indexes.values()), default=math.nan) if asked else 0.0
+        detail = f"recall@1 against exact search on {len(queries)} queries"
+        yield self._at_least("index.recall", recall, RECALL, asked, detail)
         codeless = sum(
             not self._stages.knowledge_base.match(text, kind)
             for kind, index in indexes.items()
             for texts in index.descriptions
             for text in texts
         )
-        yield self._check("index.descriptions", codeless, 0, "<=", "descriptions of the index that have no code")
+        detail = "descriptions of the index that have no code"
+        yield self._at_most("index.descriptions", codeless, 0, descriptions, detail)
 
     def _stored_cosine(self, index: Index) -> float:
         rows = np.unique(np.linspace(0, len(index) - 1, min(_SAMPLE, len(index))).astype(int))
@@ -389,7 +311,7 @@ def _same_list(expected: list[Hypothesis], got: list[Hypothesis], tolerance: flo
 
 
 def _difference(one: Hypothesis, other: Hypothesis) -> float:
-    """Return by how much two outputs' log-probabilities per token differ (of `reference`, that is the score)."""
+    """Return by how much two outputs' log-probabilities per token differ (of `published`, that is the score)."""
     return abs(one.log_prob_per_token - other.log_prob_per_token)
 
 
@@ -398,12 +320,16 @@ def _lead(hypotheses: list[Hypothesis]) -> float:
     return hypotheses[0].log_prob - hypotheses[1].log_prob if len(hypotheses) > 1 else float("inf")
 
 
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan
+
+
 def _rms(values: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.mean(values**2)))
+    return float(np.sqrt(np.mean(values**2))) if len(values) else math.nan
 
 
-def _largest(values: NDArray[np.float64]) -> float:
-    return float(np.max(np.abs(values)))
+def _largest(values: NDArray[np.float64] | NDArray[np.float32]) -> float:
+    return float(np.max(np.abs(values), initial=0.0))
 
 
 def _neighbour_agreement(expected: NDArray[np.float32], got: NDArray[np.float32], tie: float) -> float:

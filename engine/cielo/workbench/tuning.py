@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cielo.bundle.layout import Bundle
+from cielo.bundle.manifest import Execution
 from cielo.children import run_child
 from cielo.errors import TuningError
 from cielo.generation.backends import backend
@@ -68,7 +69,9 @@ class Measured:
 class Task:
     """What each plan is given to do."""
 
+    backend: str
     generator: str
+    tokenizer: str
     max_source_tokens: int
     device: str
     compute_type: str
@@ -78,9 +81,8 @@ class Task:
 
 def tune(
     bundle: Bundle,
+    execution: Execution,
     *,
-    device: str,
-    compute_type: str,
     goal: Goal = "throughput",
     prompts: int = 32,
     rounds: int = 2,
@@ -96,7 +98,8 @@ def tune(
         TuningError: where no plan could be measured.
     """
     tell = progress or (lambda text: None)
-    task = _task(bundle, device, compute_type, prompts, workload)
+    device = execution.device
+    task = _task(bundle, execution, prompts, workload)
     found: list[Measured] = []
     for variants in (_shares, _sizes, _searches):
         plans = variants(found[0].plan if found else default_plan(device), device, task.decoding)
@@ -108,20 +111,20 @@ def tune(
     return [replace(entry, plan=replace(entry.plan, source="tuned")) for entry in found]
 
 
-def _task(bundle: Bundle, device: str, compute_type: str, prompts: int, workload: Path | None) -> Task:
+def _task(bundle: Bundle, execution: Execution, prompts: int, workload: Path | None) -> Task:
     mentions = load_workload(workload).mentions
     chosen = mentions[:: max(1, len(mentions) // prompts)][:prompts]
-    settings, generator = bundle.manifest["prompt"], bundle.manifest["generator"]
+    settings, generator = bundle.manifest.prompt, bundle.manifest.generator
     return Task(
-        generator=str(bundle.generator),
-        max_source_tokens=generator["max_source_tokens"],
-        device=device,
-        compute_type=compute_type,
-        decoding=generator["decoding"],
+        backend=execution.backend,
+        generator=str(bundle.generator_model(execution.backend)),
+        tokenizer=str(bundle.generator_tokenizer),
+        max_source_tokens=generator.max_source_tokens,
+        device=execution.device,
+        compute_type=execution.compute_type,
+        decoding=generator.decoding,
         prompts=[
-            build_prompt(
-                mention.text, mention.sentence, prepare=settings["prepare_sentence"], window=settings.get("window")
-            )
+            build_prompt(mention.text, mention.sentence, prepare=settings.prepare_sentence, window=settings.window)
             for mention in chosen
         ],
     )
@@ -176,7 +179,7 @@ def describe(plan: ThreadPlan) -> str:
 def _in_own_process(plan: ThreadPlan, task: Task) -> dict[str, float] | None:
     """Return a plan's figures, or None where its process failed (out of memory, most often)."""
     request = json.dumps({"plan": plan.to_dict(), "task": asdict(task)})
-    settings = backend().environment(plan)
+    settings = backend(task.backend).environment(plan)
     try:
         answer = run_child("cielo.workbench.tuning", given=request, timeout=_TIMEOUT, settings=settings)
         return dict(json.loads(answer)) if answer is not None else None
@@ -191,9 +194,9 @@ def main() -> None:
     """Measure the plan that stands on standard input, and write its figures to standard output."""
     request = json.loads(sys.stdin.read())
     plan, task = ThreadPlan(**request["plan"]), Task(**request["task"])
-    tokenizer = Tokenizer(Path(task.generator) / "tokenizer.json", task.max_source_tokens)
+    tokenizer = Tokenizer(Path(task.tokenizer), task.max_source_tokens)
     encoded = tokenizer.encode(task.prompts)
-    with backend().open(
+    with backend(task.backend).open(
         Path(task.generator), tokenizer, device=task.device, compute_type=task.compute_type, plan=plan
     ) as generator:
         run(generator, encoded[:1], task, plan)  # warms up

@@ -5,17 +5,23 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cielo.bundle import layout as module
-from cielo.bundle.layout import Bundle, amend, default_bundle, write_manifest, writing
+from cielo.bundle import manifest as module
+from cielo.bundle.layout import Bundle, Layout, default_bundle
+from cielo.bundle.manifest import FileEntry, Manifest, ParityFigures
+from cielo.bundle.state import known_parity, record_parity
+from cielo.bundle.writing import amend, write_manifest, writing
 from cielo.errors import BundleError
 from cielo.files import atomic_write, sha256_of
 from cielo.machine import state_directory
 
-Manifest = dict[str, Any]
+Content = dict[str, Any]
+# A bundle that a cielo of schema 1 wrote: its manifest.
+OLD = Path(__file__).parent / "schema-1"
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +34,7 @@ def bundle(bundle_files: Path, manifest: Manifest) -> Bundle:
     return write_manifest(bundle_files, manifest)
 
 
-def rewrite(bundle: Bundle, change: Callable[[Manifest], object]) -> None:
+def rewrite(bundle: Bundle, change: Callable[[Content], object]) -> None:
     """Change the manifest that stands on disk."""
     file = bundle.path / "manifest.json"
     content = json.loads(file.read_text(encoding="utf-8"))
@@ -53,21 +59,20 @@ class TestOpening:
     def test_the_manifest_lists_every_file_with_its_size_and_hash(self, bundle: Bundle) -> None:
         files = files_of(bundle.path)
         del files["manifest.json"]
-        assert bundle.manifest["files"] == {
-            name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in files.items()
+        assert bundle.manifest.files == {
+            name: FileEntry(len(content), hashlib.sha256(content).hexdigest()) for name, content in files.items()
         }
-        assert bundle.manifest["schema"] == module.SCHEMA
-        assert {"python", "numpy", "tokenizers"} <= set(bundle.manifest["built_with"])
+        assert bundle.manifest.schema == module.SCHEMA
+        assert {"python", "numpy", "tokenizers"} <= set(bundle.manifest.built_with)
 
     def test_a_file_named_manifest_in_a_folder_is_listed_too(self, bundle_files: Path, manifest: Manifest) -> None:
         (bundle_files / "generator" / "manifest.json").write_text("{}")
         bundle = write_manifest(bundle_files, manifest)
-        assert "generator/manifest.json" in bundle.manifest["files"]
+        assert "generator/manifest.json" in bundle.manifest.files
         assert bundle.unlisted_files() == []
 
     def test_every_part_has_its_place(self, bundle: Bundle) -> None:
-        for part in (bundle.generator, bundle.index):
+        for part in (bundle.generator_model("ctranslate2"), bundle.index):
             assert part.is_dir()
         for part in (
             bundle.generator_tokenizer, bundle.encoder, bundle.encoder_tokenizer, bundle.knowledge_base,
@@ -114,12 +119,22 @@ class TestOpening:
             Bundle.open(bundle.path)
 
     @pytest.mark.parametrize(
-        "content", ["{}", "[]", "null", '"1"', '{"schema": 2}', '{"schema": "1"}', '{"schema": 0}']
-    )
-    def test_another_schema_is_refused(self, bundle_files: Path, content: str) -> None:
+        ("content", "way_out"),
+        [
+            ("{}", "build the bundle anew"), ("[]", "build the bundle anew"), ("null", "build the bundle anew"),
+            ('"1"', "build the bundle anew"), ('{"schema": 3}', "pip install --upgrade cielo"),
+            ('{"schema": "2"}', "build the bundle anew"), ('{"schema": true}', "build the bundle anew"),
+            ('{"schema": 0}', "build the bundle anew"), ('{"schema": 1}', "cielo convert RECIPE --output DIR"),
+        ],
+    )  # fmt: skip
+    def test_another_schema_is_refused(self, bundle_files: Path, content: str, way_out: str) -> None:
         (bundle_files / "manifest.json").write_text(content)
-        with pytest.raises(BundleError, match=r"bundle of schema .*, expected 1; use the cielo that wrote it"):
+        with pytest.raises(BundleError, match=rf"bundle of schema .*, expected 2; .*{way_out}"):
             Bundle.open(bundle_files)
+
+    def test_a_bundle_of_the_old_form_is_refused_with_the_command_that_makes_a_new_one(self) -> None:
+        with pytest.raises(BundleError, match=r"schema 1, expected 2; .*`cielo convert RECIPE --output DIR`"):
+            Bundle.open(OLD)
 
     @pytest.mark.parametrize(
         "key",
@@ -131,13 +146,49 @@ class TestOpening:
     @pytest.mark.parametrize("wrong", [None, 5, []])
     def test_a_key_that_is_missing_or_of_another_type_is_named(self, bundle: Bundle, key: str, wrong: object) -> None:
         rewrite(bundle, lambda content: content.pop(key) if wrong is None else content.update({key: wrong}))
-        with pytest.raises(BundleError, match=f"lacks or has in another type: {key};"):
+        problem = f"{key} is missing" if wrong is None else f"{key}: got {type(wrong).__name__}, expected"
+        with pytest.raises(BundleError, match=f"manifest.json is not valid: {problem}"):
+            Bundle.open(bundle.path)
+
+    @pytest.mark.parametrize("section", ["", "generator", "encoder", "index", "prompt"])
+    def test_a_key_that_is_not_known_is_named(self, bundle: Bundle, section: str) -> None:
+        rewrite(bundle, lambda content: (content[section] if section else content).update({"sorpresa": 1}))
+        place = f"{section}.sorpresa" if section else "sorpresa"
+        with pytest.raises(BundleError, match=f"{place} is not known here; expected"):
+            Bundle.open(bundle.path)
+
+    def test_a_manifest_that_lists_no_file_is_refused(self, bundle: Bundle) -> None:
+        rewrite(bundle, lambda content: content.update(files={}))
+        with pytest.raises(BundleError, match="lists no file"):
+            Bundle.open(bundle.path)
+
+    def test_the_bundle_s_own_backend_is_one_that_it_holds(self, bundle: Bundle) -> None:
+        rewrite(bundle, lambda content: content["generator"].update(backend="onnx"))
+        with pytest.raises(BundleError, match="generator: got backend 'onnx', expected one of backends: ctranslate2"):
+            Bundle.open(bundle.path)
+
+    @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999", "-0.1", "4.1", '"0.5"', "true", "null"])
+    def test_a_distance_is_a_finite_number_in_its_range(self, bundle: Bundle, value: str) -> None:
+        file = bundle.path / "manifest.json"
+        content = file.read_text(encoding="utf-8")
+        assert '"max_distance": 0.5' in content
+        file.write_text(content.replace('"max_distance": 0.5', f'"max_distance": {value}'), encoding="utf-8")
+        with pytest.raises(BundleError, match=r"index\.max_distance: got"):
+            Bundle.open(bundle.path)
+
+    def test_a_key_that_stands_twice_is_refused(self, bundle: Bundle) -> None:
+        file = bundle.path / "manifest.json"
+        content = file.read_text(encoding="utf-8")
+        file.write_text(content.replace('"licence":', '"licence": "MIT", "licence":'), encoding="utf-8")
+        with pytest.raises(BundleError, match="the key 'licence' stands twice"):
             Bundle.open(bundle.path)
 
     def test_every_missing_key_is_named_at_once(self, bundle: Bundle) -> None:
         rewrite(bundle, lambda content: [content.pop(key) for key in ("name", "index", "parity")])
-        with pytest.raises(BundleError, match="name, index, parity"):
+        with pytest.raises(BundleError) as caught:
             Bundle.open(bundle.path)
+        for key in ("name", "index", "parity"):
+            assert f"\n  {key} is missing" in str(caught.value)
 
     @pytest.mark.parametrize(
         "name", ["../outside", "generator/../../outside", "/etc/passwd", "..", "a/..", "generator/.."]
@@ -146,18 +197,18 @@ class TestOpening:
         (bundle.path.parent / "outside").write_bytes(b"x")
         entry = {"size": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
         rewrite(bundle, lambda content: content["files"].update({name: entry}))
-        with pytest.raises(BundleError, match="in a form that is not read"):
+        with pytest.raises(BundleError, match="leads out of the bundle"):
             Bundle.open(bundle.path)
 
     @pytest.mark.parametrize("entry", [None, 5, [], {}, {"size": 5}, {"sha256": "0"}])
     def test_entries_of_another_form_are_refused(self, bundle: Bundle, entry: object) -> None:
-        rewrite(bundle, lambda content: content["files"].update({"generator/model.bin": entry}))
-        with pytest.raises(BundleError, match="in a form that is not read"):
+        rewrite(bundle, lambda content: content["files"].update({"generator/ctranslate2/model.bin": entry}))
+        with pytest.raises(BundleError, match=r"files\.generator/ctranslate2/model\.bin"):
             Bundle.open(bundle.path)
 
     @pytest.mark.parametrize("name", ["", "no\x00name", "generator"])
     def test_names_that_are_no_file_are_missing(self, bundle: Bundle, name: str) -> None:
-        rewrite(bundle, lambda content: content["files"].update({name: {"size": 0, "sha256": "0"}}))
+        rewrite(bundle, lambda content: content["files"].update({name: {"size": 0, "sha256": "0" * 64}}))
         with pytest.raises(BundleError, match="is missing"):
             Bundle.open(bundle.path)
 
@@ -186,12 +237,20 @@ class TestDamage:
         content[350] ^= 1
         bundle.encoder.write_bytes(content)
         opened = Bundle.open(bundle.path)
-        opened.check_hashes("index/")
+        opened.check_index()
         with pytest.raises(BundleError, match=r"encoder/model\.onnx does not have the content") as caught:
             opened.check_hashes()
         assert "generator" not in str(caught.value)
-        with pytest.raises(BundleError):
-            opened.check_hashes("encoder/")
+
+    def test_the_index_is_checked_by_itself_without_its_vectors(self, bundle_files: Path, manifest: Manifest) -> None:
+        (bundle_files / "index" / "0" / "vectors.npy").write_bytes(b"vectors")
+        bundle = write_manifest(bundle_files, manifest)
+        (bundle.index / "0" / "vectors.npy").write_bytes(b"changed")
+        bundle.check_index()
+        (bundle.index / "kinds.json").write_bytes(b"{}")
+        with pytest.raises(BundleError, match=r"index/kinds\.json does not have the content") as caught:
+            bundle.check_index()
+        assert "vectors" not in str(caught.value)
 
     def test_a_file_that_vanishes_after_opening_is_found(self, bundle: Bundle) -> None:
         bundle.encoder.unlink()
@@ -223,7 +282,7 @@ class TestWriting:
             assert not output.exists()
             (directory / "file").write_bytes(b"x")
             write_manifest(directory, manifest)
-        assert Bundle.open(output).manifest["files"].keys() == {"file"}
+        assert Bundle.open(output).manifest.files.keys() == {"file"}
         assert list(output.parent.iterdir()) == [output]
         assert stat.S_IMODE(output.stat().st_mode) == 0o755
 
@@ -352,58 +411,6 @@ class TestAtomicWrite:
         assert files_of(tmp_path) == {"file": b"old"}
 
 
-class TestParity:
-    def test_the_figures_of_the_build_are_known(self, bundle: Bundle) -> None:
-        assert bundle.parity() == {"cpu/int8": {"status": "passed"}}
-
-    def test_this_machine_s_figures_are_kept_in_the_state_directory(self, tmp_path: Path, bundle: Bundle) -> None:
-        before = files_of(bundle.path)
-        file = bundle.record_parity("cpu/float32", {"status": "passed", "checks": []})
-        assert file.is_relative_to(tmp_path / "state")
-        assert files_of(bundle.path) == before
-        assert Bundle.open(bundle.path).parity() == {
-            "cpu/int8": {"status": "passed"},
-            "cpu/float32": {"status": "passed", "checks": []},
-        }
-        assert [entry.name for entry in file.parent.iterdir()] == [file.name]
-
-    def test_this_machine_s_figures_replace_those_of_the_build(self, bundle: Bundle) -> None:
-        bundle.record_parity("cpu/int8", {"status": "failed"})
-        bundle.record_parity("cpu/int16", {"status": "passed"})
-        assert bundle.parity() == {"cpu/int8": {"status": "failed"}, "cpu/int16": {"status": "passed"}}
-        bundle.record_parity("cpu/int8", {"status": "passed"})
-        assert bundle.parity()["cpu/int8"] == {"status": "passed"}
-        assert bundle.manifest["parity"] == {"cpu/int8": {"status": "passed"}}
-
-    def test_another_bundle_does_not_see_them(self, bundle: Bundle, manifest: Manifest) -> None:
-        bundle.record_parity("cpu/int8", {"status": "failed"})
-        other = write_manifest(bundle.path, {**manifest, "licence": "MIT"})
-        assert other.parity() == {"cpu/int8": {"status": "passed"}}
-
-    def test_another_processor_does_not_see_them(self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-        bundle.record_parity("cpu/int8", {"status": "failed"})
-        monkeypatch.setattr("cielo.machine.processor_name", lambda: "another")
-        assert bundle.parity() == {"cpu/int8": {"status": "passed"}}
-
-    @pytest.mark.parametrize(
-        "content",
-        [b"", b"{", b"\xff", b"[]", b"[1]", b'"cpu"', b"5", b"null", b'{"cpu/int8": "passed"}', b'{"cpu/int8": null}'],
-    )
-    def test_a_damaged_state_file_counts_for_nothing_and_is_replaced(self, bundle: Bundle, content: bytes) -> None:
-        file = bundle.record_parity("cpu/int8", {"status": "failed"})
-        file.write_bytes(content)
-        assert bundle.parity() == {"cpu/int8": {"status": "passed"}}
-        bundle.record_parity("cpu/int16", {"status": "passed"})
-        assert bundle.parity() == {"cpu/int8": {"status": "passed"}, "cpu/int16": {"status": "passed"}}
-
-    def test_a_state_directory_that_cannot_be_written_is_named(self, tmp_path: Path, bundle: Bundle) -> None:
-        (tmp_path / "state").touch()
-        with pytest.raises(BundleError, match="CIELO_STATE") as caught:
-            bundle.record_parity("cpu/int8", {"status": "passed"})
-        assert str(tmp_path / "state") in str(caught.value)
-        assert bundle.parity() == {"cpu/int8": {"status": "passed"}}
-
-
 class TestPlaces:
     def test_the_environment_names_the_bundle(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CIELO_BUNDLE", "/somewhere/else")
@@ -427,7 +434,7 @@ class TestPlaces:
         assert state_directory() == Path("/c/.local/state/cielo")
 
 
-CALIBRATED = {"calibration.json": json.dumps({"probable": {"model": {}, "reliability": {}}}).encode()}
+CALIBRATED = {"calibration.json": (Layout(default_bundle()).calibration).read_bytes()}
 
 
 class TestAmend:
@@ -435,9 +442,7 @@ class TestAmend:
         amended = amend(bundle, tmp_path / "out", CALIBRATED)
         amended.check_hashes()
         assert files_of(amended.path).keys() == files_of(bundle.path).keys() | {"calibration.json"}
-        assert {key: value for key, value in amended.manifest.items() if key != "files"} == {
-            key: value for key, value in bundle.manifest.items() if key != "files"
-        }
+        assert replace(amended.manifest, files=bundle.manifest.files) == bundle.manifest
         assert list(amended.calibrations()) == ["probable"]
         bundle.check_hashes()
 
@@ -446,29 +451,31 @@ class TestAmend:
         Bundle.open(bundle.path).check_hashes()
 
     def test_what_was_damaged_stays_found(self, tmp_path: Path, bundle: Bundle) -> None:
-        name = max(bundle.manifest["files"])
+        name = max(bundle.manifest.files)
         content = (bundle.path / name).read_bytes()
         (bundle.path / name).write_bytes(bytes(len(content) - 1) + b"x")
         with pytest.raises(BundleError, match="does not have the content"):
             amend(bundle, tmp_path / "out", CALIBRATED).check_hashes()
 
     def test_a_linked_file_becomes_one(self, tmp_path: Path, bundle: Bundle) -> None:
-        name = next(iter(bundle.manifest["files"]))
+        name = next(iter(bundle.manifest.files))
         (bundle.path / name).rename(tmp_path / "elsewhere")
         (bundle.path / name).symlink_to(os.path.relpath(tmp_path / "elsewhere", (bundle.path / name).parent))
         amended = amend(bundle, tmp_path / "deeper" / "out", CALIBRATED)
         assert not (amended.path / name).is_symlink()
         amended.check_hashes()
 
-    def test_what_a_machine_found_out_holds_after_calibrating(self, tmp_path: Path, bundle: Bundle) -> None:
-        bundle.record_parity("cuda/float16", {"status": "passed", "checks": []})
+    def test_what_a_machine_found_out_holds_after_calibrating(
+        self, tmp_path: Path, bundle: Bundle, shown: ParityFigures
+    ) -> None:
+        record_parity(bundle, bundle.execution("cuda", compute_type="float16"), shown)
         amended = amend(bundle, tmp_path / "out", CALIBRATED)
         assert amended.sha256 != bundle.sha256
         assert amended.models_sha256 == bundle.models_sha256
-        assert amended.parity()["cuda/float16"]["status"] == "passed"
+        assert known_parity(amended)["ctranslate2/cuda/float16"].passed
 
     def test_other_models_are_another_matter(self, tmp_path: Path, bundle: Bundle) -> None:
-        name = next(name for name in bundle.manifest["files"] if name.startswith("generator/"))
+        name = next(name for name in bundle.manifest.files if name.startswith("generator/"))
         assert amend(bundle, tmp_path / "out", {name: b"other"}).models_sha256 != bundle.models_sha256
 
     @pytest.mark.parametrize("content", [b"", b"[]", b"1", b"{", b'{"probable": {}}', b'{"probable": 3}', b"\xff"])

@@ -201,12 +201,12 @@ def test_an_altered_bundle_is_found(tmp_path: Path) -> None:
     copy = tmp_path / "año nuevo"
     shutil.copytree(default_bundle(), copy)
     assert run("link", "fiebre", "--bundle", copy).exit_code == 0
-    content = bytearray((copy / "generator" / "model.bin").read_bytes())
+    content = bytearray((copy / "generator" / "ctranslate2" / "model.bin").read_bytes())
     content[-1] ^= 1
-    (copy / "generator" / "model.bin").write_bytes(content)
+    (copy / "generator" / "ctranslate2" / "model.bin").write_bytes(content)
     result = run("verify", copy)
     assert result.exit_code == 1
-    assert "generator/model.bin" in result.stderr
+    assert "generator/ctranslate2/model.bin" in result.stderr
 
 
 def test_a_read_only_bundle_is_used_and_never_changed(tmp_path: Path) -> None:

@@ -27,14 +27,14 @@ TEXTS = (
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     mini = Bundle.open(default_bundle())
-    return Tokenizer(mini.generator_tokenizer, mini.manifest["generator"]["max_source_tokens"])
+    return Tokenizer(mini.generator_tokenizer, mini.manifest.generator.max_source_tokens)
 
 
 class TestCTranslate2(BackendContract):
     @pytest.fixture(scope="class")
     def subject(self, tokenizer: Tokenizer) -> Subject:
         mini = Bundle.open(default_bundle())
-        return Subject(backend("ctranslate2"), mini.generator, tokenizer, "float32", 1e-4)
+        return Subject(backend("ctranslate2"), mini.generator_model("ctranslate2"), tokenizer, "float32", 1e-4)
 
 
 class TestToy(BackendContract):

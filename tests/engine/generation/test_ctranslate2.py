@@ -32,7 +32,9 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> tuple[CTranslate2Genera
     convert_generator(checkpoint, directory / "model", "float32", TEXTS)
     tokenizer = Tokenizer(directory / "model" / "tokenizer.json", 64)
     kept = output_ids(load_tokenizer(checkpoint), TEXTS)
-    generator = CTranslate2Generator(directory / "model", tokenizer, plan=ThreadPlan(2, batch_tokens=64))
+    generator = CTranslate2Generator(
+        directory / "model" / "ctranslate2", tokenizer, plan=ThreadPlan(2, batch_tokens=64)
+    )
     prompts = tokenizer.encode([f"mención número {number} de una frase" for number in range(30)])
     return generator, prompts, [token for token in kept if token != 1]
 

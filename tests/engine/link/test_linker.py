@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cielo.bundle.manifest import Check, Manifest, ParityFigures, PromptSettings
 from cielo.bundle.stages import Stages
+from cielo.bundle.writing import write_manifest
 from cielo.cache.memory import MemoryCache
 from cielo.cache.protocol import CacheStats
 from cielo.errors import BundleError, CalibrationError, ClosedError, MentionError, OptionError, UnverifiedError
@@ -164,7 +166,7 @@ def make_bench(directory: Path, rows: list[DescriptionRow] = ROWS) -> Bench:
         indexes[kind] = Index.build(texts, vectors, IndexSettings())
     tokenizer = FakeTokenizer()
     generator, embedder = FakeGenerator(tokenizer), FakeEmbedder()
-    prompt: dict[str, Any] = {"prepare_sentence": True, "window": None}
+    prompt = PromptSettings(prepare_sentence=True)
     stages = Stages(tokenizer, generator, base, embedder, indexes, prompt)  # type: ignore[arg-type]
     unlinked = Bench(None, tokenizer, generator, embedder, stages)  # type: ignore[arg-type]
     return unlinked.remade()
@@ -372,7 +374,7 @@ class TestBatches:
         assert [link.codes for link in bench.linker.link(mentions)] == [("T68", "6A4Z"), ("6A4Z",), ("T68",)]
 
     def test_prompts_are_built_as_the_bundle_says(self, bench: Bench) -> None:
-        stages = dataclasses.replace(bench.stages, prompt_settings={"prepare_sentence": False, "window": 3})
+        stages = dataclasses.replace(bench.stages, prompt_settings=PromptSettings(False, 3))
         dataclasses.replace(bench, stages=stages).remade().linker.link([Mention("Tos", "Paciente,con Tos,fiebre")])
         assert bench.generator.calls[0][0] == [
             "Genera una definición para el término: Tos - en la frase: on Tos,fi",
@@ -577,23 +579,34 @@ class TestOpening:
         with pytest.raises(BundleError, match="no bundle at"):
             Linker.open(tmp_path / "missing")
 
-    @pytest.mark.parametrize("entry", [None, {"status": "failed"}, {}])
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            None,
+            ParityFigures("failed", (Check("some", 2.0, 1.0, "<="),)),
+            ParityFigures("unverified"),
+            ParityFigures("passed"),
+        ],
+    )
     def test_a_compute_type_without_parity_is_refused_and_the_way_out_named(
-        self, tmp_path: Path, bundle_files: Path, manifest: dict[str, Any], monkeypatch: pytest.MonkeyPatch, entry: Any
+        self,
+        tmp_path: Path,
+        bundle_files: Path,
+        manifest: Manifest,
+        shown: ParityFigures,
+        monkeypatch: pytest.MonkeyPatch,
+        entry: ParityFigures | None,
     ) -> None:
-        from cielo.bundle.layout import write_manifest
-
         monkeypatch.setenv("CIELO_STATE", str(tmp_path / "state"))
-        manifest["parity"] = {"cpu/float32": {"status": "passed"}} | ({"cpu/int8": entry} if entry is not None else {})
-        write_manifest(bundle_files, manifest)
-        with pytest.raises(UnverifiedError, match=r"shown: cpu/float32.*cielo verify --parity .*--compute-type int8"):
+        parity = {"ctranslate2/cpu/float32": shown} | ({"ctranslate2/cpu/int8": entry} if entry is not None else {})
+        write_manifest(bundle_files, dataclasses.replace(manifest, parity=parity))
+        way_out = r"shown: ctranslate2/cpu/float32\).*cielo verify --parity .*--compute-type int8"
+        with pytest.raises(UnverifiedError, match=way_out):
             Linker.open(bundle_files, device="cpu")
 
     def test_an_altered_index_is_refused_before_it_is_loaded(
-        self, tmp_path: Path, bundle_files: Path, manifest: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, bundle_files: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from cielo.bundle.layout import write_manifest
-
         monkeypatch.setenv("CIELO_STATE", str(tmp_path / "state"))
         bundle = write_manifest(bundle_files, manifest)
         file = bundle.index / "0" / "graph.hnsw"

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from cielo.bundle.layout import Bundle, default_bundle
+from cielo.bundle.state import load_plan
 from cielo.cli import main
 from cielo.errors import TuningError
-from cielo.generation.plan import ThreadPlan, load_plan
+from cielo.generation.plan import ThreadPlan
 from cielo.workbench import tuning
 from cielo.workbench.tuning import describe, tune
 from click.testing import CliRunner
@@ -46,20 +47,20 @@ def test_the_best_share_then_the_best_size_then_the_best_search(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answering(monkeypatch, offline_likes_two_threads)
-    best = tune(bundle, device="cpu", compute_type="float32")[0].plan
+    best = tune(bundle, bundle.execution("cpu", compute_type="float32"))[0].plan
     assert (best.replicas, best.threads, best.batch_tokens, best.first_search) == (2, 2, 2048, "beams")
     assert best.source == "tuned"
 
 
 def test_the_goal_decides(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, offline_likes_two_threads)
-    best = tune(bundle, device="cpu", compute_type="float32", goal="latency")[0].plan
+    best = tune(bundle, bundle.execution("cpu", compute_type="float32"), goal="latency")[0].plan
     assert (best.replicas, best.threads, best.first_search) == (1, 4, "greedy")
 
 
 def test_every_share_of_the_cores_is_measured_in_every_round(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answering(monkeypatch, offline_likes_two_threads)
-    tune(bundle, device="cpu", compute_type="float32", rounds=3)
+    tune(bundle, bundle.execution("cpu", compute_type="float32"), rounds=3)
     shares = {(plan.replicas, plan.threads, plan.wait_policy) for plan in asked}
     assert shares == {
         (4, 1, "passive"), (2, 2, "passive"), (1, 4, "passive"), (2, 2, "active"), (1, 4, "active"),
@@ -69,17 +70,17 @@ def test_every_share_of_the_cores_is_measured_in_every_round(bundle: Bundle, mon
 
 def test_a_plan_that_fails_is_left_out(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, lambda plan: None if plan.threads > 1 else (1.0, 1.0))
-    assert {entry.plan.threads for entry in tune(bundle, device="cpu", compute_type="float32")} == {1}
+    assert {entry.plan.threads for entry in tune(bundle, bundle.execution("cpu", compute_type="float32"))} == {1}
 
 
 def test_where_every_plan_fails_it_says_so(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, lambda plan: None)
     with pytest.raises(TuningError, match="no thread plan"):
-        tune(bundle, device="cpu", compute_type="float32")
+        tune(bundle, bundle.execution("cpu", compute_type="float32"))
 
 
 def test_a_real_process_that_cannot_open_the_model_is_a_failure(bundle: Bundle) -> None:
-    task = tuning.Task("/nowhere", 64, "cpu", "float32", "probable", ["x"])
+    task = tuning.Task("ctranslate2", "/nowhere", "/nowhere", 64, "cpu", "float32", "probable", ["x"])
     assert tuning._in_own_process(ThreadPlan(1), task) is None
 
 
@@ -88,7 +89,8 @@ def test_the_command_measures_the_mini_and_keeps_the_winner(tmp_path: Path, monk
     done = CliRunner().invoke(main, ["tune", "--prompts", "2", "--rounds", "1", "--device", "cpu"])
     assert done.exit_code == 0, done.output
     assert "1 thread, 1024 tokens a batch" in done.output
-    plan = load_plan(Bundle.open(default_bundle()), "cpu", "float32")
+    bundle = Bundle.open(default_bundle())
+    plan = load_plan(bundle, bundle.execution("cpu", compute_type="float32"))
     assert plan is not None
     assert plan.source == "tuned"
     (file,) = (tmp_path / "plans").iterdir()

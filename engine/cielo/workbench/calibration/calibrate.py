@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from cielo.bundle.layout import CALIBRATION, Bundle, amend
-from cielo.errors import BundleError
+from cielo import schema
+from cielo.bundle.calibration import Calibrations, KeptCalibration
+from cielo.bundle.layout import CALIBRATION, Bundle
+from cielo.bundle.writing import amend
+from cielo.errors import BundleError, CalibrationError
 from cielo.link.linker import Linker
 from cielo.link.resolver import features_of
 from cielo.options import LinkOptions
@@ -20,8 +21,8 @@ from cielo.workbench.evaluation.run import Run, link_corpus
 from cielo.workbench.evaluation.scores import is_right
 
 
-def calibrate(linker: Linker, corpus: Corpus, decodings: Sequence[Decoding], *, data: str) -> dict[str, Any]:
-    """Return the calibrations of each search, ready for JSON, each with what it is worth on mentions left out.
+def calibrate(linker: Linker, corpus: Corpus, decodings: Sequence[Decoding], *, data: str) -> Calibrations:
+    """Return the calibrations of each decoding, each with what it is worth on mentions left out.
 
     Args:
         linker: of the bundle.
@@ -36,7 +37,7 @@ def calibrate(linker: Linker, corpus: Corpus, decodings: Sequence[Decoding], *, 
             for decoding in decodings}  # fmt: skip
 
 
-def _calibration(run: Run, data: str) -> dict[str, Any]:
+def _calibration(run: Run, data: str) -> KeptCalibration:
     found = [(features_of(link), outcome) for link, outcome in zip(run.links, run.outcomes, strict=True)]
     linked = [(features, outcome) for features, outcome in found if features is not None]
     features = [entry for entry, _ in linked]
@@ -44,17 +45,18 @@ def _calibration(run: Run, data: str) -> dict[str, Any]:
     texts = [outcome.annotated.mention.text for _, outcome in linked]
     model = fit(features, right)
     worth = reliability(features, right, texts, data=data)
-    return {"model": model.to_dict(), "reliability": worth.to_dict()}
+    found_worth = {"model": model.to_dict(), "reliability": worth.to_dict()}
+    return schema.decode(KeptCalibration, found_worth, "the calibration", error=CalibrationError, remedy="report this")
 
 
-def write_calibrated(bundle: Bundle, output: Path, calibrations: dict[str, Any], *, overwrite: bool = False) -> Bundle:
+def write_calibrated(bundle: Bundle, output: Path, calibrations: Calibrations, *, overwrite: bool = False) -> Bundle:
     """Write the bundle with calibrations in the directory `output`; those of other searches stay.
 
     Raises:
         BundleError: where `output` stands already, or cannot be written.
     """
-    content = json.dumps({**bundle.calibrations(), **calibrations}, indent=1) + "\n"
+    content = schema.encode({**bundle.calibrations(), **calibrations})
     try:
-        return amend(bundle, output, {CALIBRATION: content.encode()}, overwrite=overwrite)
+        return amend(bundle, output, {CALIBRATION: content}, overwrite=overwrite)
     except OSError as error:  # what stands there cannot be replaced (a mount point, say), or the disk is full
         raise BundleError(f"{output} cannot be written ({error.strerror}); name another output") from error

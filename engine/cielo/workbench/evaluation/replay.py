@@ -45,14 +45,14 @@ def open_replay(
         if bundle is None:
             yield Replay(Resolver(base), edition, 0.0, _systems(base))
             return
-        tokenizer = Tokenizer(bundle.encoder_tokenizer, bundle.manifest["encoder"]["max_tokens"])
+        tokenizer = Tokenizer(bundle.encoder_tokenizer, bundle.manifest.encoder.max_tokens)
         embedder = Embedder(bundle.encoder, tokenizer, threads=threads or usable_cores())
         opened.callback(embedder.close)
         indexes = {}
         for kind in base.kinds:
             texts = base.descriptions(kind)
             indexes[kind] = Index.build(texts, embedder.embed(texts), IndexSettings())
-        limit = float(bundle.manifest["index"]["max_distance"])
+        limit = bundle.manifest.index.max_distance
         yield Replay(Resolver(base, embedder, indexes), edition, limit, _systems(base), bundle.name, bundle.sha256)
 
 

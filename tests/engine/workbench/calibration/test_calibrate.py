@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cielo.bundle import layout as bundles
+from cielo.bundle import writing
 from cielo.bundle.layout import CALIBRATION, MANIFEST, Bundle, default_bundle
 from cielo.errors import BundleError, CalibrationError
 from cielo.knowledge.subsets import Subset
@@ -171,7 +171,7 @@ def test_a_failure_leaves_nothing_behind_and_the_old_bundle_whole(
         raise error
 
     bundle = Bundle.open(folder)
-    monkeypatch.setattr(bundles, "_write_manifest", fail)
+    monkeypatch.setattr(writing, "_write", fail)
     for target in (folder, tmp_path / "other"):
         with pytest.raises(BundleError if isinstance(error, OSError) else KeyboardInterrupt):
             write_calibrated(bundle, target, fitted, overwrite=True)

@@ -1,0 +1,68 @@
+"""The gate: no bundle leaves the conversion before its outputs were compared with float32 PyTorch's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from cielo.bundle.layout import Bundle
+from cielo.bundle.manifest import Check, Execution, ParityFigures
+from cielo.errors import ParityError
+from cielo.generation.backends import backend as registered
+from cielo.generation.capabilities import DEVICES
+from cielo.parity.checks import run_checks
+
+
+def pass_gate(bundle: Bundle, early: Mapping[str, Sequence[Check]]) -> dict[str, ParityFigures]:
+    """Run the checks for each backend, on each device here that runs its compute type.
+
+    Args:
+        bundle: with all its files and its manifest.
+        early: the checks that the conversion made on the way, by backend; they are kept with the others.
+
+    Returns:
+        The figures for the manifest, by `Execution.key`.
+
+    Raises:
+        ParityError: where a check failed.
+    """
+    figures: dict[str, ParityFigures] = {}
+    for backend in bundle.manifest.generator.backends:
+        before = early.get(backend, ())
+        here = _executions_here(bundle, backend)
+        for execution in here:
+            report = run_checks(bundle, execution)
+            refuse_failed(report.checks)
+            figures[execution.key] = report.figures(before)
+        if not here:
+            # Written, and for the machine that can run it to verify: it is not opened until then.
+            unverified = ParityFigures(status="unverified", checks=tuple(before))
+            figures |= {bundle.execution(device, backend=backend).key: unverified for device in DEVICES}
+    return figures
+
+
+def _executions_here(bundle: Bundle, backend: str) -> list[Execution]:
+    compute_type, runs = bundle.model(backend).compute_type, registered(backend)
+    return [
+        Execution(backend, device, compute_type)
+        for device in runs.devices()
+        if compute_type in runs.runnable_compute_types(device)
+    ]
+
+
+def refuse_failed(checks: Iterable[Check]) -> None:
+    """Raise where checks failed.
+
+    Raises:
+        ParityError: naming each failed check with its figure and its tolerance.
+    """
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        lines = "".join(f"\n  {_verdict(check)}" for check in failed)
+        raise ParityError(
+            f"{len(failed)} check(s) against float32 PyTorch failed, and no bundle was written:{lines}\n"
+            "  use a wider quantization or precision, or set [parity.tolerances] in the recipe knowingly"
+        )
+
+
+def _verdict(check: Check) -> str:
+    return f"{check.name}: got {check.shown_figure}, expected {check.comparison} {check.tolerance:g} ({check.detail})"

@@ -1,0 +1,149 @@
+"""Opening a bundle: which backend and device, whether parity was shown there, the thread plan, and then the stages.
+
+The policy: a generator is opened only where its outputs were compared with float32 PyTorch, by the conversion or by
+`cielo verify --parity` on this machine, for exactly this backend, device and compute type. What was shown for one
+backend says nothing of another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cielo.bundle.budget import keep_within
+from cielo.bundle.layout import Bundle, default_bundle
+from cielo.bundle.manifest import Execution, shown_parity
+from cielo.bundle.stages import Stages, open_stages
+from cielo.bundle.state import has_parity, known_parity, plan_for
+from cielo.errors import UnverifiedError
+from cielo.generation.backends import backend as registered
+from cielo.generation.capabilities import DEVICES, resolve_device
+from cielo.generation.plan import ThreadPlan
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An opened bundle; closing its stages releases the models."""
+
+    bundle: Bundle
+    execution: Execution
+    plan: ThreadPlan
+    stages: Stages
+
+    @property
+    def backend(self) -> str:
+        """That runs the generator."""
+        return self.execution.backend
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return self.execution.device
+
+    @property
+    def compute_type(self) -> str:
+        """Of the generator."""
+        return self.execution.compute_type
+
+
+def open_bundle(
+    path: str | Path | None = None,
+    *,
+    backend: str = AUTO,
+    device: str = AUTO,
+    compute_type: str | None = None,
+    threads: int | None = None,
+    allow_unverified: bool = False,
+    plan: ThreadPlan | None = None,
+    memory: int | None = None,
+) -> Opened:
+    """Open a bundle and its stages.
+
+    Args:
+        path: its directory; None: ``CIELO_BUNDLE``, else the mini that comes with cielo.
+        backend: that runs the generator; ``auto``: the bundle's own, or another one that it holds where parity was
+            shown for that alone.
+        device: ``cpu``, ``cuda``, or ``auto`` (a GPU where there is one on which parity was shown).
+        compute_type: of the generator; None: the bundle's own for the backend.
+        threads: processor threads; None: as the plan says.
+        allow_unverified: open it although parity was not shown.
+        plan: how the processors are used; None: what `cielo tune` kept for this machine, else the default.
+        memory: a budget for the resident memory of this process, in bytes; None: there is none.
+
+    Raises:
+        BundleError: where the bundle is missing or damaged, or holds no generator for the backend.
+        UnverifiedError: where parity was not shown.
+        DeviceError: where the machine cannot run what was asked for, or not within `memory`.
+    """
+    bundle = Bundle.open(Path(path) if path is not None else default_bundle())
+    chosen = _choose_backend(bundle, backend, device, compute_type)
+    if device != "cuda":  # before the library loads, which looking for a GPU does
+        on_cpu = bundle.execution("cpu", backend=chosen, compute_type=compute_type)
+        registered(chosen).prepare(plan or plan_for(bundle, on_cpu, threads))
+    target = resolve_device(registered(chosen), device)
+    execution = bundle.execution(target, backend=chosen, compute_type=compute_type)
+    if device == AUTO and target == "cuda" and not has_parity(bundle, execution):
+        execution = bundle.execution("cpu", backend=chosen, compute_type=compute_type)
+    if not allow_unverified:
+        _require_parity(bundle, execution)
+    plan = plan or plan_for(bundle, execution, threads)
+    stages = open_stages(bundle, execution, plan)
+    try:
+        if memory is not None:
+            keep_within(stages, bundle, execution.backend, memory)
+    except BaseException:
+        stages.close()
+        raise
+    return Opened(bundle, execution, plan, stages)
+
+
+def execution_on(
+    bundle: Bundle, *, backend: str = AUTO, device: str = AUTO, compute_type: str | None = None
+) -> Execution:
+    """Return how the generator would run on this machine, whether parity was shown for that or not.
+
+    Args:
+        bundle: whose own backend and compute type are taken where none are named.
+        backend: that runs the generator, or ``auto``.
+        device: ``cpu``, ``cuda``, or ``auto`` (a GPU where there is one).
+        compute_type: of the generator.
+
+    Raises:
+        BundleError: where the bundle holds no generator for the backend.
+        DeviceError: where the device is unknown or not there.
+    """
+    name = bundle.manifest.generator.backend if backend == AUTO else backend
+    compute_type = compute_type or bundle.model(name).compute_type
+    return Execution(name, resolve_device(registered(name), device), compute_type)
+
+
+def _choose_backend(bundle: Bundle, backend: str, device: str, compute_type: str | None) -> str:
+    """Return the backend asked for; for ``auto`` the first for which parity was shown, the bundle's own before others.
+
+    Raises:
+        BundleError: where the bundle holds no generator for it.
+    """
+    if backend != AUTO:
+        bundle.model(backend)
+        return backend
+    own = bundle.manifest.generator.backend
+    devices = DEVICES if device == AUTO else (device,)
+    for name in dict.fromkeys([own, *bundle.manifest.generator.backends]):
+        found = [bundle.execution(one, backend=name, compute_type=compute_type) for one in devices]
+        if any(has_parity(bundle, execution) for execution in found):
+            return name
+    return own
+
+
+def _require_parity(bundle: Bundle, execution: Execution) -> None:
+    if has_parity(bundle, execution):
+        return
+    shown = ", ".join(shown_parity(known_parity(bundle))) or "none"
+    raise UnverifiedError(
+        f"parity of compute type {execution.compute_type} with {execution.backend} on {execution.device} was not shown "
+        f"for the bundle {bundle.name} (shown: {shown}); run `cielo verify --parity {bundle.path} "
+        f"--backend {execution.backend} --device {execution.device} --compute-type {execution.compute_type}` on this "
+        "machine, or allow unverified types explicitly"
+    )

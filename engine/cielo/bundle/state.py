@@ -1,0 +1,131 @@
+"""What this machine found out about a bundle: its parity here, and the thread plans that `cielo tune` kept.
+
+Both are kept in the machine's state directory, for each backend, device and compute type (`Execution`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from cielo import schema
+from cielo.bundle.layout import Bundle
+from cielo.bundle.manifest import Execution, ParityFigures
+from cielo.errors import BundleError
+from cielo.files import atomic_write
+from cielo.generation.plan import ThreadPlan, default_plan
+from cielo.machine import machine_key, state_directory, usable_cores
+
+
+@dataclass(frozen=True, slots=True)
+class MachineParity:
+    """The figures of this machine for one bundle, by `Execution.key`."""
+
+    parity: Mapping[str, ParityFigures]
+    schema: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPlan:
+    """A thread plan of this machine.
+
+    Attributes:
+        cores: how many it was measured with.
+        measured: the figures that it was chosen by, for whoever looks into the file.
+    """
+
+    cores: Annotated[int, Meta(ge=1)]
+    plan: ThreadPlan
+    measured: object
+    schema: Literal[2] = 2
+
+
+def known_parity(bundle: Bundle) -> dict[str, ParityFigures]:
+    """Return what is known here of parity, by `Execution.key`.
+
+    The figures of the machine that built the bundle are in its manifest; those of this machine replace them.
+    """
+    return {**bundle.manifest.parity, **_read_parity(_parity_file(bundle))}
+
+
+def has_parity(bundle: Bundle, execution: Execution) -> bool:
+    """Tell whether parity was shown for exactly this backend, device and compute type."""
+    figures = known_parity(bundle).get(execution.key)
+    return figures is not None and figures.passed
+
+
+def record_parity(bundle: Bundle, execution: Execution, figures: ParityFigures) -> Path:
+    """Keep this machine's parity figures; return the file they are in.
+
+    Raises:
+        BundleError: where the state directory cannot be written to.
+    """
+    file = _parity_file(bundle)
+    _write(file, MachineParity({**_read_parity(file), execution.key: figures}))
+    return file
+
+
+def save_plan(bundle: Bundle, execution: Execution, plan: ThreadPlan, measured: object) -> Path:
+    """Keep a plan for this machine, with the figures that it was chosen by; return its file.
+
+    Raises:
+        BundleError: where the state directory cannot be written to.
+    """
+    file = plan_file(bundle, execution)
+    _write(file, KeptPlan(usable_cores(), plan, measured))
+    return file
+
+
+def load_plan(bundle: Bundle, execution: Execution) -> ThreadPlan | None:
+    """Return the plan kept for this machine; None where there is none, or it was made with another number of cores."""
+    file = plan_file(bundle, execution)
+    try:
+        kept = schema.decode(KeptPlan, file.read_bytes(), str(file), error=BundleError, remedy="run `cielo tune`")
+    except OSError:
+        return None
+    except BundleError as error:
+        warnings.warn(f"a thread plan is not used: {error}", stacklevel=2)
+        return None
+    return kept.plan if kept.cores == usable_cores() else None
+
+
+def plan_for(bundle: Bundle, execution: Execution, threads: int | None = None) -> ThreadPlan:
+    """Return the plan of a linker: for `threads` if given, else as `cielo tune` kept it, else the default."""
+    kept = None if threads else load_plan(bundle, execution)
+    return kept or default_plan(execution.device, threads)
+
+
+def plan_file(bundle: Bundle, execution: Execution) -> Path:
+    """Return where this machine's plan for a bundle is kept."""
+    name = "-".join([bundle.models_sha256[:16], execution.backend, execution.device, execution.compute_type])
+    return state_directory() / "plans" / f"{name}-{machine_key()}.json"
+
+
+def _parity_file(bundle: Bundle) -> Path:
+    return state_directory() / "parity" / f"{bundle.models_sha256[:32]}-{machine_key()}.json"
+
+
+def _read_parity(file: Path) -> Mapping[str, ParityFigures]:
+    """Return what a state file holds; a damaged one holds nothing."""
+    try:
+        found = schema.decode(MachineParity, file.read_bytes(), str(file), error=BundleError, remedy="delete it")
+    except (OSError, BundleError):
+        return {}
+    return found.parity
+
+
+def _write(file: Path, record: object) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as temporary:
+            temporary.write_bytes(schema.encode(record))
+    except OSError as error:
+        raise BundleError(
+            f"what this machine found out cannot be kept in {file.parent} ({error.strerror}); "
+            "name another directory in CIELO_STATE"
+        ) from error
