@@ -19,6 +19,7 @@ from cielo.errors import UnverifiedError
 from cielo.generation.backends import backend as registered
 from cielo.generation.capabilities import DEVICES, resolve_device
 from cielo.generation.plan import ThreadPlan
+from cielo.records import BundleIdentity, Decoding, Provenance
 
 AUTO = "auto"
 
@@ -46,6 +47,17 @@ class Opened:
     def compute_type(self) -> str:
         """Of the generator."""
         return self.execution.compute_type
+
+    def provenance(self, decoding: Decoding) -> Provenance:
+        """Return where links come from that are found by it with this decoding."""
+        bundle = self.bundle
+        return Provenance(
+            bundle=BundleIdentity(bundle.name, bundle.sha256, bundle.manifest.knowledge_base.edition),
+            backend=self.backend,
+            compute_type=self.compute_type,
+            device=self.device,
+            decoding=decoding,
+        )
 
 
 def open_bundle(

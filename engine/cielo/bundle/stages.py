@@ -18,7 +18,7 @@ from cielo.generation.protocol import Generator
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import RESCORED, Index, load_all
-from cielo.text.prompt import build_prompt
+from cielo.text.prompt import LineEnds, build_prompt
 from cielo.text.tokenizer import Encoded, Tokenizer
 
 _AT_ONCE = 3  # a tokenizer, the encoder and the generator, while this thread reads the index
@@ -35,10 +35,11 @@ class Stages:
     indexes: dict[str, Index]
     prompt_settings: PromptSettings
 
-    def prompt(self, term: str, sentence: str | None) -> str:
-        """Return the prompt of a mention, prepared as the bundle's model was trained."""
+    def prompt(self, term: str, sentence: str | None, *, line_ends: LineEnds = "space") -> str:
+        """Return the prompt of a mention, prepared as the bundle's model was trained; see `build_prompt`."""
         settings = self.prompt_settings
-        return build_prompt(term, sentence, prepare=settings.prepare_sentence, window=settings.window)
+        prepare, window = settings.prepare_sentence, settings.window
+        return build_prompt(term, sentence, prepare=prepare, window=window, line_ends=line_ends)
 
     def score(self, prompts: Sequence[Encoded], texts: Sequence[str]) -> list[float]:
         """Return the log-probability of each text given its prompt, ``</s>`` included."""

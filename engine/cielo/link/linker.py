@@ -1,46 +1,38 @@
-"""The whole pipeline, and the only place that knows its order: lexicon, cache, prompt, generator, resolver."""
+"""The linker: a bundle opened, mentions checked, linked and handed back; `cielo.link.steps` knows the order of work."""
 
 from __future__ import annotations
 
 import atexit
-import itertools
 import math
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
-from cielo.bundle.opening import Opened, open_bundle
+from cielo.bundle.opening import open_bundle
 from cielo.bundle.stages import Stages
-from cielo.cache.key import key
 from cielo.cache.opening import open_cache
 from cielo.cache.protocol import CacheStats, ResultCache
 from cielo.errors import CalibrationError, CieloError, MentionError, OptionError
 from cielo.generation.backends import backend as registered
 from cielo.generation.capabilities import require_search
 from cielo.generation.plan import ThreadPlan
-from cielo.generation.searches import SEARCHES, certain_first
 from cielo.knowledge.reading import KnowledgeBase
-from cielo.knowledge.subsets import Subset
-from cielo.link.candidates import LinkRequest, Work, candidate_of
-from cielo.link.clock import Clock
+from cielo.link.candidates import LinkRequest
 from cielo.link.confidence import Calibration
 from cielo.link.document_links import DocumentLink, document_link
 from cielo.link.documents import DocumentMention, Span, mentions_of
 from cielo.link.guard import Guard
 from cielo.link.lexicon import Lexicon, Problem, all_problems, read_lexicon
-from cielo.link.resolver import Resolver, judge, read_calibrations
+from cielo.link.resolver import Resolver, read_calibrations
+from cielo.link.steps import Steps
+from cielo.link.streams import chunks, many
 from cielo.options import LinkOptions
-from cielo.records import BundleIdentity, Concept, Decoding, Hypothesis, Link, Mention, Provenance, Timings
-from cielo.text.tokenizer import Encoded
+from cielo.records import BundleIdentity, Decoding, Link, Mention, Provenance
 
 _CHUNK = 512
-_T = TypeVar("_T")
-
-# What a link depends on, in a batch of one request: the prompt and the kind.
-_Entry = tuple[str, "str | None"]
 
 
 class Linker:
@@ -81,6 +73,7 @@ class Linker:
         self._max_distance = max_distance
         self._cache = cache
         self._lexicon = lexicon
+        self._steps = Steps(stages, plan, resolver, cache, lexicon)
         self._guard = Guard()
         _OPEN.add(self)
 
@@ -140,8 +133,10 @@ class Linker:
         stages, manifest = opened.stages, opened.bundle.manifest
         try:
             decoding = LinkOptions(decoding=decoding or manifest.generator.decoding).decoding or "probable"
-            provenance = _provenance(opened, decoding)
+            provenance = opened.provenance(decoding)
             calibrations = read_calibrations(opened.bundle)
+            file = cache if isinstance(cache, Path) else None
+            kept = open_cache(file, knowledge_base=stages.knowledge_base, provenance=provenance) if cache else None
             return cls(
                 stages,
                 opened.plan,
@@ -149,7 +144,7 @@ class Linker:
                 Resolver(stages.knowledge_base, stages.embedder, stages.indexes, stages.score, calibrations),
                 decoding=decoding,
                 max_distance=manifest.index.max_distance,
-                cache=_open_cache(cache, stages.knowledge_base, provenance),
+                cache=kept,
                 lexicon=listed,
             )
         except BaseException:
@@ -205,7 +200,8 @@ class Linker:
     def input_lengths(self, mentions: Sequence[Mention]) -> list[int]:
         """Return the tokens of each mention's prompt, ``</s>`` included."""
         with self._guard.working():
-            return [len(encoded.ids) for encoded in self._stages.tokenizer.encode(self._prompts(mentions))]
+            prompts = self._steps.prompts(mentions, self._request(None))
+            return [len(encoded.ids) for encoded in self._stages.tokenizer.encode(prompts)]
 
     def output_lengths(self, links: Sequence[Link]) -> list[int]:
         """Return the tokens of each link's generated text, ``</s>`` included."""
@@ -239,17 +235,17 @@ class Linker:
             CalibrationError: where a least confidence is asked for that cannot be known.
             ClosedError: where the linker is closed, or was opened in another process.
         """
-        batch = _as_batch(mentions)
+        batch = list(many(mentions))
         for mention in batch:
             self.check(mention)
         with self._guard.working():
-            return self._link(batch, self._request(options))
+            return self._steps.run(batch, self._request(options))
 
     def link_iter(
         self, mentions: Iterable[Mention], options: LinkOptions | None = None, *, chunk: int = _CHUNK
     ) -> Iterator[Link]:
         """Link a stream of mentions, `chunk` at a time, and yield the results in order. See `link`."""
-        for batch in _chunks(mentions, chunk):
+        for batch in chunks(mentions, chunk):
             yield from self.link(batch, options)
 
     def link_each(
@@ -267,7 +263,7 @@ class Linker:
             CalibrationError: as `link`.
             ClosedError: as `link`.
         """
-        for batch in _chunks(mentions, chunk):
+        for batch in chunks(mentions, chunk):
             checked = [self._checked(entry) for entry in batch]
             links = iter(self.link([entry for entry in checked if isinstance(entry, Mention)], options))
             yield from (next(links) if isinstance(entry, Mention) else entry for entry in checked)
@@ -329,89 +325,6 @@ class Linker:
             )
         return request
 
-    def _link(self, batch: Sequence[Mention], request: LinkRequest) -> list[Link]:
-        clock = Clock()
-        listed = {row: link for row, mention in enumerate(batch) if (link := self._look_up(mention, request))}
-        rest = [mention for row, mention in enumerate(batch) if row not in listed]
-        with clock.stage("tokenize"):
-            prompts = self._prompts(rest)
-        entries: list[_Entry] = [(prompt, mention.kind) for prompt, mention in zip(prompts, rest, strict=True)]
-        found = self._find_all(list(dict.fromkeys(entries)), request, clock)
-        timings = Timings(**clock.seconds, mentions=len(batch))
-        judged = iter([judge(found[entry], request) for entry in entries])
-        return [
-            replace(listed[row] if row in listed else next(judged), timings=timings, id=mention.id)
-            for row, mention in enumerate(batch)
-        ]
-
-    def _look_up(self, mention: Mention, request: LinkRequest) -> Link | None:
-        """Return the lexicon's answer for a mention, if it has one that the knowledge base knows."""
-        if self._lexicon is None or request.is_published or not request.options.lexicon:
-            return None
-        code = self._lexicon.find(mention.text, mention.kind)
-        concept = self.knowledge_base.find(code, mention.kind) if code is not None else None
-        if concept is None or not self._is_within(concept, request.options.subset):
-            return None
-        return Link(
-            code=concept.code,
-            codes=(concept.code,),
-            description=concept.description,
-            kind=concept.kind,
-            method="lexicon",
-            generated="",
-            log_prob=None,
-            distance=None,
-            candidates=(candidate_of(concept, "lexicon"),),
-            provenance=request.provenance,
-            title=concept.title,
-        )
-
-    def _is_within(self, concept: Concept, subset: Subset | None) -> bool:
-        if subset is None:
-            return True
-        # Another code may share its description: it is this one that has to be in.
-        found = self.knowledge_base.match(concept.description, concept.kind, subset)
-        return concept.code in {other.code for other in found}
-
-    def _prompts(self, mentions: Sequence[Mention]) -> list[str]:
-        return [self._stages.prompt(mention.text, mention.sentence) for mention in mentions]
-
-    def _find_all(self, entries: list[_Entry], request: LinkRequest, clock: Clock) -> dict[_Entry, Link]:
-        """Return the link of each distinct entry: from the cache, or found anew and kept there."""
-        if self._cache is None:
-            return dict(zip(entries, self._find(entries, request, clock), strict=True))
-        keys = {
-            (prompt, kind): key(self._cache.secret, request.provenance, request.options, prompt=prompt, kind=kind)
-            for prompt, kind in entries
-        }
-        known = self._cache.get_many(keys.values())
-        missing = [entry for entry in entries if keys[entry] not in known]
-        fresh = dict(zip(missing, self._find(missing, request, clock), strict=True))
-        self._cache.put_many({keys[entry]: link for entry, link in fresh.items()})
-        return {entry: fresh[entry] if entry in fresh else known[keys[entry]] for entry in entries}
-
-    def _find(self, entries: list[_Entry], request: LinkRequest, clock: Clock) -> list[Link]:
-        return self._resolver.resolve(self._generate(entries, request, clock), request, clock) if entries else []
-
-    def _generate(self, entries: Sequence[_Entry], request: LinkRequest, clock: Clock) -> list[Work]:
-        """Decode each distinct prompt once."""
-        with clock.stage("tokenize"):
-            rows = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompt for prompt, _ in entries))}
-            encoded = self._stages.tokenizer.encode(list(rows))
-        with clock.stage("generate"):
-            outputs = self._decode(encoded, request)
-        return [Work(kind, prompt, encoded[rows[prompt]], outputs[rows[prompt]]) for prompt, kind in entries]
-
-    def _decode(self, encoded: list[Encoded], request: LinkRequest) -> list[list[Hypothesis]]:
-        options = request.options
-        decoding = options.decoding or self._decoding
-        # The best one alone is wanted: it may be found by a shorter way. Runners-up, and the margin over them that the
-        # confidence looks at, need the beams.
-        alone = options.top_k == 1 and not options.rerank and decoding not in self._resolver.calibrations
-        if decoding == "probable" and alone and self.plan.first_search == "greedy":
-            return certain_first(self._stages.generator, encoded, SEARCHES[decoding])
-        return self._stages.generator.generate(encoded, SEARCHES[decoding])
-
     def close(self) -> None:
         """Wait for the calls at work, and release the models and the cache; it cannot be used afterwards."""
         if not self._guard.close():
@@ -437,37 +350,3 @@ _OPEN: weakref.WeakSet[Linker] = weakref.WeakSet()
 def _close_all() -> None:
     for linker in list(_OPEN):
         linker.close()
-
-
-def _as_batch(mentions: Iterable[Mention]) -> list[Mention]:
-    if isinstance(mentions, str | Mention):
-        raise MentionError(f"got one {type(mentions).__name__}, expected an iterable of Mention")
-    return list(mentions)
-
-
-def _chunks(source: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    if isinstance(source, str | Mention):
-        raise MentionError(f"got one {type(source).__name__}, expected an iterable of Mention")
-    if size < 1:
-        raise OptionError(f"got chunk {size}, expected at least 1")
-    rest = iter(source)
-    while batch := list(itertools.islice(rest, size)):
-        yield batch
-
-
-def _open_cache(cache: bool | Path, knowledge_base: KnowledgeBase, provenance: Provenance) -> ResultCache | None:
-    if cache is False:
-        return None
-    path = cache if isinstance(cache, Path) else None
-    return open_cache(path, knowledge_base=knowledge_base, provenance=provenance)
-
-
-def _provenance(opened: Opened, decoding: Decoding) -> Provenance:
-    bundle = opened.bundle
-    return Provenance(
-        bundle=BundleIdentity(bundle.name, bundle.sha256, bundle.manifest.knowledge_base.edition),
-        backend=opened.backend,
-        compute_type=opened.compute_type,
-        device=opened.device,
-        decoding=decoding,
-    )

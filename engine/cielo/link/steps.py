@@ -1,0 +1,129 @@
+"""The steps from mentions to links, in their order: lexicon, cache, prompt, generator, resolver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cielo.bundle.stages import Stages
+from cielo.cache.key import key
+from cielo.cache.protocol import ResultCache
+from cielo.generation.plan import ThreadPlan
+from cielo.generation.searches import SEARCHES, certain_first
+from cielo.knowledge.subsets import Subset
+from cielo.link.candidates import LinkRequest, Work, candidate_of
+from cielo.link.clock import Clock
+from cielo.link.lexicon import Lexicon
+from cielo.link.resolver import Resolver, judge
+from cielo.records import Concept, Hypothesis, Link, Mention, Timings
+from cielo.text.prompt import LineEnds
+from cielo.text.tokenizer import Encoded
+
+# What a link depends on, in a batch of one request: the prompt and the kind.
+_Entry = tuple[str, "str | None"]
+
+
+class Steps:
+    """Takes batches of mentions through the stages. Thread-safe."""
+
+    def __init__(
+        self,
+        stages: Stages,
+        plan: ThreadPlan,
+        resolver: Resolver,
+        cache: ResultCache | None = None,
+        lexicon: Lexicon | None = None,
+    ) -> None:
+        """Hold what the steps need; see `cielo.link.linker.Linker`."""
+        self._stages = stages
+        self._plan = plan
+        self._resolver = resolver
+        self._cache = cache
+        self._lexicon = lexicon
+
+    def run(self, batch: Sequence[Mention], request: LinkRequest) -> list[Link]:
+        """Return the link of each mention of a batch, in order."""
+        clock = Clock()
+        listed = {row: link for row, mention in enumerate(batch) if (link := self._look_up(mention, request))}
+        rest = [mention for row, mention in enumerate(batch) if row not in listed]
+        with clock.stage("tokenize"):
+            prompts = self.prompts(rest, request)
+        entries: list[_Entry] = [(prompt, mention.kind) for prompt, mention in zip(prompts, rest, strict=True)]
+        found = self._find_all(list(dict.fromkeys(entries)), request, clock)
+        timings = Timings(**clock.seconds, mentions=len(batch))
+        judged = iter([judge(found[entry], request) for entry in entries])
+        return [
+            replace(listed[row] if row in listed else next(judged), timings=timings, id=mention.id)
+            for row, mention in enumerate(batch)
+        ]
+
+    def _look_up(self, mention: Mention, request: LinkRequest) -> Link | None:
+        """Return the lexicon's answer for a mention, if it has one that the knowledge base knows."""
+        if self._lexicon is None or request.is_published or not request.options.lexicon:
+            return None
+        code = self._lexicon.find(mention.text, mention.kind)
+        concept = self._stages.knowledge_base.find(code, mention.kind) if code is not None else None
+        if concept is None or not self._is_within(concept, request.options.subset):
+            return None
+        return Link(
+            code=concept.code,
+            codes=(concept.code,),
+            description=concept.description,
+            kind=concept.kind,
+            method="lexicon",
+            generated="",
+            log_prob=None,
+            distance=None,
+            candidates=(candidate_of(concept, "lexicon"),),
+            provenance=request.provenance,
+            title=concept.title,
+        )
+
+    def _is_within(self, concept: Concept, subset: Subset | None) -> bool:
+        if subset is None:
+            return True
+        # Another code may share its description: it is this one that has to be in.
+        found = self._stages.knowledge_base.match(concept.description, concept.kind, subset)
+        return concept.code in {other.code for other in found}
+
+    def prompts(self, mentions: Sequence[Mention], request: LinkRequest) -> list[str]:
+        """Return the generator's prompt of each mention."""
+        # The paper deleted line ends, and so glued words together.
+        line_ends: LineEnds = "delete" if request.is_published else "space"
+        return [self._stages.prompt(mention.text, mention.sentence, line_ends=line_ends) for mention in mentions]
+
+    def _find_all(self, entries: list[_Entry], request: LinkRequest, clock: Clock) -> dict[_Entry, Link]:
+        """Return the link of each distinct entry: from the cache, or found anew and kept there."""
+        if self._cache is None:
+            return dict(zip(entries, self._find(entries, request, clock), strict=True))
+        keys = {
+            (prompt, kind): key(self._cache.secret, request.provenance, request.options, prompt=prompt, kind=kind)
+            for prompt, kind in entries
+        }
+        known = self._cache.get_many(keys.values())
+        missing = [entry for entry in entries if keys[entry] not in known]
+        fresh = dict(zip(missing, self._find(missing, request, clock), strict=True))
+        self._cache.put_many({keys[entry]: link for entry, link in fresh.items()})
+        return {entry: fresh[entry] if entry in fresh else known[keys[entry]] for entry in entries}
+
+    def _find(self, entries: list[_Entry], request: LinkRequest, clock: Clock) -> list[Link]:
+        return self._resolver.resolve(self._generate(entries, request, clock), request, clock) if entries else []
+
+    def _generate(self, entries: Sequence[_Entry], request: LinkRequest, clock: Clock) -> list[Work]:
+        """Decode each distinct prompt once."""
+        with clock.stage("tokenize"):
+            rows = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompt for prompt, _ in entries))}
+            encoded = self._stages.tokenizer.encode(list(rows))
+        with clock.stage("generate"):
+            outputs = self._decode(encoded, request)
+        return [Work(kind, prompt, encoded[rows[prompt]], outputs[rows[prompt]]) for prompt, kind in entries]
+
+    def _decode(self, encoded: list[Encoded], request: LinkRequest) -> list[list[Hypothesis]]:
+        options = request.options
+        decoding = options.decoding or "probable"
+        # The best one alone is wanted: it may be found by a shorter way. Runners-up, and the margin over them that the
+        # confidence looks at, need the beams.
+        alone = options.top_k == 1 and not options.rerank and decoding not in self._resolver.calibrations
+        if decoding == "probable" and alone and self._plan.first_search == "greedy":
+            return certain_first(self._stages.generator, encoded, SEARCHES[decoding])
+        return self._stages.generator.generate(encoded, SEARCHES[decoding])
