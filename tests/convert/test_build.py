@@ -15,12 +15,13 @@ from cielo import schema
 from cielo.bundle.layout import Bundle, Layout
 from cielo.bundle.manifest import Check, IndexSection
 from cielo.errors import BundleError, CheckpointError, ParityError
+from cielo.generation.backends import backend
 from cielo.link.linker import Linker
 from cielo.parity.tolerances import CheckName
 from cielo.records import Mention
 from cielo.retrieval.index import IndexSettings, load_all
 from cielo_convert import build as building
-from cielo_convert import gate, indexing
+from cielo_convert import indexing
 from cielo_convert.build import build
 from cielo_convert.gate import refuse_failed
 from cielo_convert.recipe import IndexRecipe, Recipe
@@ -117,7 +118,7 @@ def test_a_compute_type_that_does_not_run_here_is_marked(
     recipe: Path, built: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _stub_references(monkeypatch, built)
-    monkeypatch.setattr(gate, "runnable_compute_types", lambda device: frozenset({"float32"}))
+    monkeypatch.setattr(type(backend()), "runnable_compute_types", lambda self, device: frozenset({"float32"}))
     loaded = Recipe.load(recipe)
     loaded = replace(loaded, generator=replace(loaded.generator, quantization="bfloat16"))
     bundle = Bundle.open(build(loaded, tmp_path / "bundle"))
