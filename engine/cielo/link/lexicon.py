@@ -22,7 +22,7 @@ from typing import Any
 
 from cielo.errors import TableError
 from cielo.files import atomic_write
-from cielo.knowledge.codes import code_key
+from cielo.knowledge.codes import code_key, comparison_key
 from cielo.text.normal import fold_spaces, normal_form
 
 Annotation = tuple[str, str | None, str]  # a mention's text and kind, and the right code
@@ -102,7 +102,7 @@ class Lexicon:
         without_kind: dict[str, str] = {}
         for normal, _, code in rows:  # an entry without a kind is the first of its text
             first = without_kind.setdefault(normal, code)
-            if (normal, None) not in codes and code_key(first) != code_key(code):
+            if (normal, None) not in codes and comparison_key(first) != comparison_key(code):
                 without_kind[normal] = ""
         identity = json.dumps(["cielo lexicon 1", rows]).encode("ascii")
         object.__setattr__(self, "sha256", hashlib.sha256(identity).hexdigest())
@@ -158,7 +158,7 @@ def _ranked(codes: Iterable[str]) -> list[tuple[str, int]]:
     """Return each code in its commonest writing, and how often it is there, the commonest first."""
     writings: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for code in codes:
-        writings[code_key(code)][code] += 1
+        writings[comparison_key(code)][code] += 1
     counts = [(_commonest(written), written.total()) for written in writings.values()]
     return sorted(counts, key=lambda item: (-item[1], item[0]))
 
@@ -231,7 +231,7 @@ def read_lexicon(path: Path) -> Lexicon:
         known = int(count) if _COUNT.fullmatch(count) else None, float(purity) if _PURITY.fullmatch(purity) else None
         entry = Entry(values["text"], values["code"], kind or None, *known, line)
         first = found.setdefault((normal_form(entry.text), entry.kind), entry)
-        if code_key(first.code) != code_key(entry.code):
+        if comparison_key(first.code) != comparison_key(entry.code):
             reason = f"another code for the text and kind of line {first.line}, which stands; remove one of them"
             problems.append(Problem(line, reason))
     return Lexicon(tuple(found.values()), tuple(problems))

@@ -916,3 +916,12 @@ class TestDocuments:
         assert found[2].error is not None
         assert "oncology" not in found[2].error
         assert "Tos" not in found[1].error + found[2].error
+
+    def test_a_span_with_another_text_than_the_expected_one_is_not_linked(self, bench: Bench) -> None:
+        crlf = self.TEXT.replace(". ", ".\r\n")
+        spans = [(13, 16), (31, 37), (32, 38)]
+        found = bench.linker.link_document(crlf, spans, texts=["Tos", "Fiebre", "Fiebre"])
+        assert [entry.link is not None for entry in found] == [True, False, True]
+        assert [entry.text for entry in found] == ["Tos", None, "Fiebre"]
+        assert "is not the annotated one; were line ends or the text changed since?" in str(found[1].error)
+        assert "Fiebre" not in str(found[1].error)

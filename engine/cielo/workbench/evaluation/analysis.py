@@ -46,7 +46,7 @@ def classify(outcome: Outcome, systems: Systems) -> Class:
     """
     if is_right(outcome):
         return "right"
-    answer = comparison_key(outcome.code or "")
+    answer = comparison_key(outcome.code or "", outcome.system)
     if not answer:
         return "none"
     kind = outcome.annotated.mention.kind

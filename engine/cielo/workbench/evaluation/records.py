@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cielo.knowledge.codes import System
 from cielo.records import Mention
 
 
@@ -72,6 +73,7 @@ class Outcome:
         confidence: calibrated; None where it never was.
         distance: to the nearest description; None where it was not looked for.
         seen: whether the mention's text occurs among the training mentions; None where they are not known.
+        system: the coding system by whose rule the codes are compared; None: as the codes look.
     """
 
     annotated: Annotated
@@ -85,3 +87,4 @@ class Outcome:
     confidence: float | None = None
     distance: float | None = None
     seen: bool | None = None
+    system: System | None = None

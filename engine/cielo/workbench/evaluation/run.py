@@ -76,7 +76,8 @@ def link_corpus(
     start = time.perf_counter()
     links = tuple(linker.link_iter((entry.mention for entry in corpus.mentions), options))
     seconds = time.perf_counter() - start
-    outcomes = tuple(_outcome(entry, link, seen) for entry, link in zip(corpus.mentions, links, strict=True))
+    systems = linker.knowledge_base.systems
+    outcomes = tuple(_outcome(entry, link, seen, systems) for entry, link in zip(corpus.mentions, links, strict=True))
     options = options or LinkOptions()
     settings = {**_flat(linker.provenance(options)), **_settings(linker, options)}
     return Run(name, settings, outcomes, links, seconds)
@@ -104,7 +105,7 @@ def _settings(linker: Linker, options: LinkOptions) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _outcome(entry: Annotated, link: Link, seen: frozenset[str] | None) -> Outcome:
+def _outcome(entry: Annotated, link: Link, seen: frozenset[str] | None, systems: Mapping[str, System]) -> Outcome:
     # Descriptions of the knowledge base have single spaces, and so do outputs: the annotated one is compared with them.
     description = None if entry.description is None else fold_spaces(entry.description)
     return Outcome(
@@ -119,6 +120,7 @@ def _outcome(entry: Annotated, link: Link, seen: frozenset[str] | None) -> Outco
         confidence=link.confidence,
         distance=link.distance,
         seen=None if seen is None else fold_spaces(entry.mention.text) in seen,
+        system=systems.get(link.kind or entry.mention.kind or ""),
     )
 
 
@@ -158,7 +160,8 @@ class Replay:
         for start in range(0, len(corpus.mentions), _AT_ONCE):
             part = corpus.mentions[start : start + _AT_ONCE]
             links += self.resolver.resolve([_stored(entry) for entry in part], request, Clock())
-        outcomes = [_outcome(entry, link, seen) for entry, link in zip(corpus.mentions, links, strict=True)]
+        pairs = zip(corpus.mentions, links, strict=True)
+        outcomes = [_outcome(entry, link, seen, self.systems) for entry, link in pairs]
         return Run(name, {**_flat(provenance), "top_k": options.top_k}, tuple(_without_probability(outcomes)))
 
 

@@ -26,12 +26,12 @@ _RANKS = (1, 3, 5)
 
 def right_keys(outcome: Outcome) -> frozenset[str]:
     """Return the keys of a mention's right codes."""
-    return frozenset(key for code in outcome.annotated.codes if (key := comparison_key(code)))
+    return frozenset(key for code in outcome.annotated.codes if (key := comparison_key(code, outcome.system)))
 
 
 def is_right(outcome: Outcome) -> bool:
     """Tell whether the answered code is one of the right ones."""
-    return outcome.code is not None and comparison_key(outcome.code) in right_keys(outcome)
+    return outcome.code is not None and comparison_key(outcome.code, outcome.system) in right_keys(outcome)
 
 
 def is_right_category(outcome: Outcome) -> bool:
@@ -44,7 +44,7 @@ def is_right_category(outcome: Outcome) -> bool:
 def rank_of_right(outcome: Outcome) -> int | None:
     """Return the place of the first right code, from 1; the answered code stands first, each code counts once."""
     answered = [] if outcome.code is None else [outcome.code]
-    keys = dict.fromkeys(key for code in [*answered, *outcome.ranked] if (key := comparison_key(code)))
+    keys = dict.fromkeys(key for code in [*answered, *outcome.ranked] if (key := comparison_key(code, outcome.system)))
     right = right_keys(outcome)
     return next((place for place, key in enumerate(keys, 1) if key in right), None)
 

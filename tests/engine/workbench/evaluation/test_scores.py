@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import permutations, product
 
 import pytest
@@ -73,6 +74,13 @@ def test_codes_are_compared_by_letters_and_digits_without_placeholders_at_the_en
     found = outcome(code, gold)
     assert is_right(found) is right
     assert is_right_category(found) is category
+
+
+def test_where_the_system_is_known_its_rule_counts() -> None:
+    for system, right in (("icd-10-cm", True), (None, True), ("other", False), ("icd-10-pcs", False)):
+        found = replace(outcome("A10B", "A10BX", ranked=["A10B", "A10BX"]), system=system)  # an X of its own, in ATC
+        assert is_right(found) is right
+        assert rank_of_right(found) == (1 if right else 2)
 
 
 def test_the_answer_stands_first_and_each_code_counts_once() -> None:

@@ -51,7 +51,7 @@ class _Documents:
     Attributes:
         folders: where their texts are.
         annotations: of each document, with their own text: how its line ends are read depends on them.
-        gathering: told how a document was read.
+        gathering: keeps how a document was read.
     """
 
     folders: tuple[Path, ...]
