@@ -32,7 +32,7 @@ from cielo.text.tokenizer import Encoded
 from cielo.workbench.bench.system import describe_system
 from cielo.workbench.bench.workload import load_workload
 
-PROBABLE, REFERENCE = SEARCHES["probable"], SEARCHES["published"]
+PROBABLE, PUBLISHED = SEARCHES["probable"], SEARCHES["published"]
 
 
 def is_proven_best(greedy: Hypothesis) -> bool:
@@ -40,7 +40,7 @@ def is_proven_best(greedy: Hypothesis) -> bool:
     left = -math.expm1(greedy.log_prob)
     if not greedy.finished or left <= 0.0:
         return greedy.finished
-    return greedy.log_prob_per_token >= math.log(left) / REFERENCE.max_new_tokens
+    return greedy.log_prob_per_token >= math.log(left) / PUBLISHED.max_new_tokens
 
 
 def in_batches(prompts: Sequence[Encoded], size: int, run: Callable[[list[Encoded]], Any]) -> float:
@@ -69,23 +69,23 @@ def compare_times(generator: Generator, prompts: list[Encoded], size: int, round
 
 
 def agreement(generator: Generator, prompts: list[Encoded]) -> dict[str, float]:
-    """Return the shares: accepted greedily, equal to the beams, proven best for `reference`, and answered otherwise."""
+    """Return the shares: accepted greedily, equal to the beams, proven best for `published`, and answered otherwise."""
     greedy = [rows[0] for rows in generator.generate(prompts, replace(PROBABLE, beams=1))]
     shorter = [rows[0] for rows in certain_first(generator, prompts, PROBABLE)]
     beams = [rows[0] for rows in generator.generate(prompts, PROBABLE)]
-    reference = [rows[0] for rows in generator.generate(prompts, REFERENCE)]
+    published = [rows[0] for rows in generator.generate(prompts, PUBLISHED)]
     proven = [row for row, best in enumerate(greedy) if is_proven_best(best)]
     better = [
-        row for row, best in enumerate(greedy) if best.log_prob_per_token > reference[row].log_prob_per_token + 1e-4
+        row for row, best in enumerate(greedy) if best.log_prob_per_token > published[row].log_prob_per_token + 1e-4
     ]
     return {
         "prompts": len(prompts),
         "accepted": sum(map(is_certain, greedy)) / len(prompts),
         "same_as_beams": sum(a.text == b.text for a, b in zip(shorter, beams, strict=True)) / len(prompts),
-        "reference_proven": len(proven) / len(prompts),
-        "reference_other_than_proven": sum(reference[row].text != greedy[row].text for row in proven)
+        "published_proven": len(proven) / len(prompts),
+        "published_other_than_proven": sum(published[row].text != greedy[row].text for row in proven)
         / max(1, len(proven)),
-        "reference_worse_than_greedy_by_its_own_score": len(better) / len(prompts),
+        "published_worse_than_greedy_by_its_own_score": len(better) / len(prompts),
     }
 
 

@@ -167,7 +167,7 @@ def _notes(result: Result) -> list[str]:
         "same prompts in every round, in an order that rotates. A ratio says how many times faster than the other: at "
         f"batch {settings['batches'][0]}, and offline, each at the batch size that suits it best.",
         "“Same texts”: best texts equal to PyTorch float32's, of all that were seen, timed ones too. Scores are those "
-        "by which the search ranks: log-probability per token for `reference`, of the whole output for `probable`.",
+        "by which the search ranks: log-probability per token for `published`, of the whole output for `probable`.",
         "Seconds to open run from the start of the process, imports among them. Steady is what is resident after the "
         "last timed call, peak the most at any time, the loading too.",
     ]

@@ -151,7 +151,7 @@ def test_tokenizers_are_compared(result: dict[str, Any], table: str) -> None:
 
 
 def test_wrong_outputs_are_shown(result: dict[str, Any], table: str) -> None:
-    found = named(result, "wrong")["outputs"]["reference"]
+    found = named(result, "wrong")["outputs"]["published"]
     assert (found["same"], found["compared"]) == (0, PROMPTS)
     assert "0.0% of 11" in line(table, "wrong")  # six compared, and five of timed calls
 
@@ -187,11 +187,11 @@ def test_reports_hold_no_text_of_prompts_or_outputs(folder: Path, result: dict[s
 
 
 def test_plots_are_well_formed_and_show_each_rival(folder: Path, result: dict[str, Any]) -> None:
-    for name in ("speed-reference", "speed-probable", "memory"):
+    for name in ("speed-published", "speed-probable", "memory"):
         root = ElementTree.parse(folder / "out" / f"{name}.svg").getroot()
         texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
         assert {entry["title"] for entry in result["rivals"]} <= set(texts)
-    assert "crashed (SIGSEGV)" in (folder / "out" / "speed-reference.svg").read_text(encoding="utf-8")
+    assert "crashed (SIGSEGV)" in (folder / "out" / "speed-published.svg").read_text(encoding="utf-8")
 
 
 def test_what_was_prepared_is_kept(folder: Path, result: dict[str, Any]) -> None:
@@ -204,7 +204,7 @@ def test_what_was_prepared_is_kept(folder: Path, result: dict[str, Any]) -> None
 
 def test_without_pytorch_nothing_is_compared(tmp_path: Path) -> None:
     entry = named(run(tmp_path, [rival(tmp_path, "alone")]), "alone")
-    assert entry["outputs"] == {"reference": None, "probable": None}
+    assert entry["outputs"] == {"published": None, "probable": None}
     assert {cell["compared"] for cell in entry["cells"]} == {0}
     assert "–" in line((tmp_path / "out" / "table.md").read_text(encoding="utf-8"), "alone")
 
@@ -232,7 +232,7 @@ def test_a_rival_killed_beside_others_is_tried_alone(tmp_path: Path) -> None:
 
 def test_a_rival_killed_alone_is_not_tried_again(tmp_path: Path) -> None:
     result = run(tmp_path, [rival(tmp_path, "large", trouble="len(ids) > 1 and os.kill(os.getpid(), 9)")])
-    cell = cells(named(result, "large"))["reference", 3]
+    cell = cells(named(result, "large"))["published", 3]
     assert (cell["samples"], cell["failure"]) == ([], "killed, most often for want of memory")
 
 
@@ -270,7 +270,7 @@ def test_the_fastest_setting_is_taken_and_one_that_fails_is_not(
         (["--rivals", "nobody"], "got rival 'nobody', expected some of torch_float32, "),
         (["--batch", "0"], "expected at least 1"),
         (["--rounds", "0"], "expected at least 1"),
-        (["--decoding", "greedy"], "got decoding 'greedy', expected one of reference, probable"),
+        (["--decoding", "greedy"], "got decoding 'greedy', expected one of published, probable"),
         (["--checkpoint", "/nowhere"], "holds no tokenizer.json"),
     ],
 )

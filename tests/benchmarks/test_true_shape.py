@@ -46,7 +46,7 @@ def best(directory: Path, prompts: list[str], monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("cielo_convert.reference._report", lambda *values: None)
     tokenizer, model = load_tokenizer(directory), load_generator(directory)
     with torch.inference_mode():
-        found = search(model, tokenizer, tokenizer(prompts)["input_ids"], "reference", max_new_tokens=32)
+        found = search(model, tokenizer, tokenizer(prompts)["input_ids"], "published", max_new_tokens=32)
     return [rows[0] for rows in found]
 
 
