@@ -63,6 +63,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def temporary_file(parent: Path) -> Iterator[Path]:
+    """Give a new file in `parent`, mode 0600; the block may rename it; what is left of it at the end is removed.
+
+    Raises:
+        OSError: where it cannot be made.
+    """
+    with _partial(parent, _make_file) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
     """Give a new folder in `parent`, mode 0700; the block may rename it; what is left of it at the end is removed.
 

@@ -12,30 +12,14 @@ LONGEST = 350
 _MAPPINGS = ("dict", "Dict", "Mapping", "MutableMapping", "MappingProxyType")
 # Not yet mended; none is to be added.
 LONG = {
-    "cielo.bundle.layout",
-    "cielo.cache.disk",
-    "cielo.knowledge.base",
-    "cielo.link.confidence",
     "cielo.link.linker",
-    "cielo.parity.checks",
     "cielo.workbench.bench.page",
     "cielo.workbench.evaluation.report",
-    "cielo_convert.build",
-    "cielo_convert.recipe",
 }
 UNTYPED: set[str] = {
-    "cielo.bundle.layout.Bundle.calibrations",
-    "cielo.bundle.layout.Bundle.manifest",
-    "cielo.bundle.layout.Bundle.parity",
-    "cielo.bundle.layout.Bundle.record_parity",
-    "cielo.bundle.layout.write_manifest",
-    "cielo.bundle.stages.Stages.prompt_settings",
     "cielo.cli.options.link_options",
     "cielo.generation.plan.ThreadPlan.to_dict",
     "cielo.link.confidence.Calibration.to_dict",
-    "cielo.link.confidence.Reliability.to_dict",
-    "cielo.parity.checks.Check.to_dict",
-    "cielo.parity.checks.Report.to_dict",
     "cielo.records.Link.to_dict",
     "cielo.retrieval.index.IndexSettings.to_dict",
     "cielo.tables.mentions.InputRow.values",
@@ -51,11 +35,10 @@ UNTYPED: set[str] = {
     "cielo.workbench.bench.report.BenchResult.workload",
     "cielo.workbench.bench.scenarios.Outcome.settings",
     "cielo.workbench.bench.system.describe_system",
+    "cielo.workbench.calibration.quality.Reliability.to_dict",
     "cielo.workbench.evaluation.analysis.ClassCount.to_dict",
     "cielo.workbench.evaluation.bootstrap.Comparison.to_dict",
     "cielo.workbench.evaluation.bootstrap.Interval.to_dict",
-    "cielo.workbench.evaluation.calibrate.calibrate",
-    "cielo.workbench.evaluation.calibrate.write_calibrated",
     "cielo.workbench.evaluation.codiesp.MeanAveragePrecision.to_dict",
     "cielo.workbench.evaluation.codiesp.Micro.to_dict",
     "cielo.workbench.evaluation.report.to_html",
@@ -67,7 +50,6 @@ UNTYPED: set[str] = {
     "cielo.workbench.evaluation.summary.summarize",
     "cielo.workbench.tuning.Measured.to_dict",
     "cielo_convert.checkpoint.read_config",
-    "cielo_convert.reference.search",
 }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
-from graph import ROOT
+import tree
+from graph import MODULES, ROOT
 
 READMES = ("README.md", *(f"{folder}/README.md" for folder in ("benchmarks", "convert", "engine", "models", "tests")))
 PAPERS = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md")
@@ -84,3 +86,15 @@ def test_no_host_is_named_that_is_not_known() -> None:
             if host not in HOSTS:
                 found.setdefault(host, set()).add(str(file.relative_to(ROOT)))
     assert found == {}
+
+
+@pytest.mark.parametrize("package", tree.PAGES)
+def test_the_tree_of_a_page_is_the_tree_that_is_there(package: str) -> None:
+    _, shown, _ = tree.parts(tree.PAGES[package].read_text(encoding="utf-8"))
+    assert shown == tree.tree_of(package), "run `python tests/house/tree.py`"
+
+
+def test_every_file_says_in_its_first_line_what_it_holds() -> None:
+    for module in MODULES.values():
+        about = (ast.get_docstring(module.tree) or "").partition("\n\n")[0]
+        assert 0 < len(about) <= 200, module.name

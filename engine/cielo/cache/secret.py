@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import tempfile
 from pathlib import Path
 
+from cielo.files import temporary_file
 from cielo.machine import state_directory
 
 SECRET_BYTES = 32
@@ -51,10 +51,8 @@ def _read_secret(file: Path) -> bytes | None:
 
 
 def _make_secret(file: Path) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
+    with temporary_file(file.parent) as temporary:
+        with temporary.open("wb") as stream:
             stream.write(secrets.token_bytes(SECRET_BYTES))
             stream.flush()
             os.fsync(stream.fileno())
@@ -64,5 +62,3 @@ def _make_secret(file: Path) -> None:
             pass
         except OSError:  # no hard links here: of two processes at once, one may lose what it keeps first
             temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
