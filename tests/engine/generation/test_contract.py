@@ -100,7 +100,7 @@ class TestLinking:
         assert [link.generated for link in again] == asked
         assert [link.codes for link in ranked] == [link.codes for link in found]
         assert {link.method for link in found} == {"exact"}
-        assert {link.provenance.backend for link in found} == {"toy"}
+        assert {link.provenance.backend for link in found} == {DEFAULT_BACKEND}
 
     def test_its_compute_types_are_those_that_count(self, toy: ToyBackend) -> None:
         with pytest.raises(DeviceError, match="int8"):
