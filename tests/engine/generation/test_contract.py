@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +11,14 @@ import cielo
 import pytest
 from backend_contract import BackendContract, Subject
 from cielo.bundle.layout import Bundle, default_bundle
-from cielo.errors import BundleError, DeviceError, OptionError
+from cielo.errors import BundleError, DeviceError, OptionError, UnverifiedError
+from cielo.files import sha256_of
 from cielo.generation.backends import BACKENDS, DEFAULT_BACKEND, backend
 from cielo.link.linker import Linker
 from cielo.options import LinkOptions
 from cielo.records import Mention
 from cielo.text.tokenizer import Tokenizer
-from toy_backend import ToyBackend, write_model
+from toy_backend import MODEL, ToyBackend, write_model
 
 TEXTS = (
     "Tos", "Tos ferina", "Tomografía computarizada (TC) de región abdominal", "Dolor de garganta",
@@ -122,3 +125,27 @@ class TestLinking:
                 linker.link([Mention("tos")], LinkOptions(decoding="probable"))
             with pytest.raises(OptionError, match="rerank"):
                 linker.link([Mention("tos")], LinkOptions(rerank=True))
+
+
+def test_a_bundle_that_names_another_backend_is_opened_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mini, bundle = default_bundle(), tmp_path / "bundle"
+    shutil.copytree(mini, bundle)
+    shutil.rmtree(bundle / "generator" / "ctranslate2")
+    write_model(bundle / "generator" / "toy", TEXTS)
+    model = bundle / "generator" / "toy" / MODEL
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    generator, files = manifest["generator"], manifest["files"]
+    generator["backends"] = {"toy": generator["backends"]["ctranslate2"]}
+    generator["backend"] = "toy"
+    for name in [name for name in files if name.startswith("generator/ctranslate2/")]:
+        del files[name]
+    files[f"generator/toy/{MODEL}"] = {"size": model.stat().st_size, "sha256": sha256_of(model)}
+    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(BundleError, match="'toy'"):
+        Linker.open(bundle, device="cpu", cache=False)
+    monkeypatch.setitem(BACKENDS, "toy", ToyBackend())
+    with pytest.raises(UnverifiedError, match="toy"):  # what was shown for another backend says nothing of this one
+        Linker.open(bundle, device="cpu", cache=False)
+    with Linker.open(bundle, device="cpu", cache=False, allow_unverified=True) as linker:
+        (link,) = linker.link([Mention("Tos ferina")])
+    assert (link.generated, link.provenance.backend) == ("Tos ferina", "toy")
