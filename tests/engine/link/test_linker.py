@@ -732,6 +732,13 @@ class TestPublishedMatching:
         assert bench.link("x").method == "exact"
         assert bench.link("x", matching="published").method == "semantic"
 
+    def test_line_ends_are_deleted_as_in_the_paper_and_else_become_spaces(self, bench: Bench) -> None:
+        mention = Mention("Tos", "Tiene insuficiencia\nrenal.")
+        for matching in ("tiered", "published"):
+            bench.linker.link([mention], LinkOptions(matching=matching))  # type: ignore[arg-type]
+        sentences = [prompt.split("en la frase: ")[1] for texts, _ in bench.generator.calls for prompt in texts]
+        assert sentences == ["Tiene insuficiencia renal.", "Tiene insuficienciarenal."]
+
 
 class TestSubset:
     def test_matches_outside_are_no_matches(self, bench: Bench) -> None:
@@ -824,6 +831,12 @@ class TestConfidence:
         assert calibrated.link("Tos", **options).confidence is None
         with pytest.raises(CalibrationError, match="never calibrated"):
             calibrated.link("Tos", min_confidence=0.5, **options)
+
+    def test_re_ranked_links_have_none(self, calibrated: Bench) -> None:
+        calibrated.generator.likelihoods = dict.fromkeys(ANGLES, -3.0)
+        assert calibrated.link("Tos", rerank=True).confidence is None
+        with pytest.raises(CalibrationError, match="never calibrated"):
+            calibrated.link("Tos", rerank=True, min_confidence=0.5)
 
     def test_an_answer_that_is_not_sure_enough_is_taken_back(self, calibrated: Bench) -> None:
         link = calibrated.link("Tos", min_confidence=0.7)
