@@ -8,6 +8,7 @@ removes it.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -23,6 +24,7 @@ from pathlib import Path
 _CHUNK = 1 << 20
 _PARTIAL = re.compile(r"\.cielo-[0-9a-f]{32}\.partial")
 _SIDES = ("-journal", "-wal", "-shm")  # what SQLite keeps beside a file
+_HERE, _EXCHANGE = -100, 2  # renameat2(2): AT_FDCWD, RENAME_EXCHANGE
 _MOST_LINKS = 40  # as many as Linux follows
 
 
@@ -82,6 +84,16 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
     """
     with _partial(parent, _make_folder) as temporary:
         yield temporary
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Let two paths of one file system change places, in one step; tell whether that could be done (Linux alone can).
+
+    So there is no moment in which neither of them is there, whenever the process is killed.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        return bool(ctypes.CDLL(None).renameat2(_HERE, bytes(first), _HERE, bytes(second), _EXCHANGE) == 0)
+    return False
 
 
 def _follow(path: Path) -> Path | int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from cielo import files
-from cielo.files import atomic_write, temporary_folder
+from cielo.files import atomic_write, exchange, temporary_folder
 
 PARTIAL = ".cielo-*.partial*"
 
@@ -221,7 +221,7 @@ def test_a_link_to_standard_output_is_standard_output(tmp_path: Path) -> None:
 HANG = """
 import sys, time
 from pathlib import Path
-from cielo.files import atomic_write, temporary_folder
+from cielo.files import atomic_write, exchange, temporary_folder
 with (temporary_folder if sys.argv[2] == "folder" else atomic_write)(Path(sys.argv[1])) as temporary:
     file = temporary / "half" if sys.argv[2] == "folder" else temporary
     file.write_text("Paciente con", encoding="utf-8")
@@ -329,3 +329,14 @@ def test_a_folder_is_the_block_s_to_rename(tmp_path: Path) -> None:
     with temporary_folder(tmp_path) as temporary:
         (temporary / "x").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot")
+def test_two_folders_change_places(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"of {name}").touch()
+    assert exchange(tmp_path / "a", tmp_path / "b")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["of b"]
+    assert not exchange(tmp_path / "a", tmp_path / "none")
+    assert (tmp_path / "a" / "of b").exists()

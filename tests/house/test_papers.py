@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import tree
+from cielo import Link, LinkOptions
 from graph import MODULES, ROOT
 
 READMES = ("README.md", *(f"{folder}/README.md" for folder in ("benchmarks", "convert", "engine", "models", "tests")))
@@ -98,3 +100,28 @@ def test_every_file_says_in_its_first_line_what_it_holds() -> None:
     for module in MODULES.values():
         about = (ast.get_docstring(module.tree) or "").partition("\n\n")[0]
         assert 0 < len(about) <= 200, module.name
+
+
+def test_every_key_of_a_recipe_is_on_the_page() -> None:
+    text = (ROOT / "convert" / "README.md").read_text(encoding="utf-8")
+    _, _, table = text.partition("## Keys of a recipe")
+    keys = {
+        node.target.id
+        for record in ast.walk(MODULES["cielo_convert.recipe"].tree)
+        if isinstance(record, ast.ClassDef)
+        and record.name.endswith(("Recipe", "RecipeFile"))
+        and record.name != "Recipe"
+        for node in record.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    assert keys - {"path"} - set(re.findall(r"\w+", table)) == set()
+
+
+def test_every_option_of_linking_is_on_the_first_page() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {entry.name for entry in fields(LinkOptions) if f"`{entry.name}`" not in text} == set()
+
+
+def test_every_field_of_a_link_is_on_the_page_of_the_engine() -> None:
+    text = (ROOT / "engine" / "README.md").read_text(encoding="utf-8")
+    assert {entry.name for entry in fields(Link) if f"`{entry.name}`" not in text} == set()

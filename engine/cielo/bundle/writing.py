@@ -12,7 +12,7 @@ from cielo import schema
 from cielo.bundle.layout import MANIFEST, Bundle, Layout
 from cielo.bundle.manifest import FileEntry, Manifest
 from cielo.errors import BundleError
-from cielo.files import sha256_of, temporary_folder
+from cielo.files import exchange, sha256_of, temporary_folder
 from cielo.machine import library_versions
 
 
@@ -44,6 +44,8 @@ def writing(output: Path, *, overwrite: bool = False) -> Iterator[Path]:
 def _replace(temporary: Path, output: Path) -> None:
     if not output.exists():
         temporary.rename(output)
+        return
+    if exchange(temporary, output):  # the old one then lies where the new one was made, and is removed there
         return
     old = temporary.with_suffix(".old")
     output.rename(old)
