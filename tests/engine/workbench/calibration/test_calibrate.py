@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cielo import schema
 from cielo.bundle import writing
+from cielo.bundle.calibration import Calibrations
 from cielo.bundle.layout import CALIBRATION, MANIFEST, Bundle, default_bundle
 from cielo.errors import BundleError, CalibrationError
 from cielo.knowledge.subsets import Subset
-from cielo.link.confidence import TERMS, Calibration
+from cielo.link.confidence import TERMS, confidence
 from cielo.link.linker import Linker
 from cielo.link.resolver import features_of
 from cielo.options import LinkOptions
@@ -53,12 +55,12 @@ def linker(bare: Path) -> Iterator[Linker]:
 
 
 @pytest.fixture(scope="module")
-def fitted(linker: Linker, corpus: Corpus) -> dict[str, Any]:
+def fitted(linker: Linker, corpus: Corpus) -> Calibrations:
     return calibrate(linker, corpus, ["probable", "greedy"], data=DATA)
 
 
 @pytest.fixture(scope="module")
-def calibrated(bare: Path, fitted: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def calibrated(bare: Path, fitted: Calibrations, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("calibrated") / "bundle"
     write_calibrated(Bundle.open(bare), output, {"probable": fitted["probable"]})
     return output
@@ -68,22 +70,23 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_a_search_is_calibrated_by_its_own_links(linker: Linker, corpus: Corpus, fitted: dict[str, Any]) -> None:
+def test_a_search_is_calibrated_by_its_own_links(linker: Linker, corpus: Corpus, fitted: Calibrations) -> None:
     assert list(fitted) == ["probable", "greedy"]
     for decoding in ("probable", "greedy"):
         run = link_corpus(linker, corpus, "n", options=LinkOptions(decoding=decoding))  # type: ignore[arg-type]
-        told = fitted[decoding]["model"]
+        told = fitted[decoding].model
         answered = [outcome for outcome in run.outcomes if outcome.code is not None]
-        assert told["mentions"] == len(answered)
-        assert told["right"] == sum(map(is_right, answered))
-        assert told["terms"] == list(TERMS)
-        worth = fitted[decoding]["reliability"]
-        assert (worth["mentions"], worth["right"], worth["data"]) == (told["mentions"], told["right"], DATA)
-        assert sum(entry["count"] for entry in worth["calibrated"]["bins"]) == told["mentions"]
-    assert json.loads(json.dumps(fitted, allow_nan=False)) == fitted
+        assert told.mentions == len(answered)
+        assert told.right == sum(map(is_right, answered))
+        assert told.terms == TERMS
+        worth = fitted[decoding].reliability
+        assert (worth.mentions, worth.right, worth.data) == (told.mentions, told.right, DATA)
+        assert sum(entry.count for entry in worth.calibrated.bins) == told.mentions
+    read = schema.decode(Calibrations, schema.encode(fitted), "it", error=BundleError, remedy="none")
+    assert read == fitted
 
 
-def test_what_is_fitted_is_the_same_every_time(linker: Linker, corpus: Corpus, fitted: dict[str, Any]) -> None:
+def test_what_is_fitted_is_the_same_every_time(linker: Linker, corpus: Corpus, fitted: Calibrations) -> None:
     assert calibrate(linker, corpus, ["probable"], data=DATA)["probable"] == fitted["probable"]
 
 
@@ -93,19 +96,19 @@ def test_too_few_mentions_are_refused(linker: Linker, corpus: Corpus) -> None:
 
 
 def test_links_have_a_confidence_where_the_bundle_was_calibrated_for_them(
-    calibrated: Path, linker: Linker, corpus: Corpus, fitted: dict[str, Any]
+    calibrated: Path, linker: Linker, corpus: Corpus, fitted: Calibrations
 ) -> None:
     mentions = [entry.mention for entry in corpus.mentions[:20]]
     assert not linker.calibrations
     assert {link.confidence for link in linker.link(mentions)} == {None}
-    model = Calibration.from_dict(fitted["probable"]["model"])
+    model = fitted["probable"].model
     with Linker.open(calibrated, threads=1, cache=False) as opened:
         assert list(opened.calibrations) == ["probable"]
         for link in opened.link(mentions):
             features = features_of(link)
             assert (features is None) == (link.code is None)
             if features is not None:
-                assert link.confidence == pytest.approx(model.confidence(features))
+                assert link.confidence == pytest.approx(confidence(model, features))
                 assert 0 <= link.confidence <= 1
         least = opened.link(mentions, LinkOptions(min_confidence=1.0))
         assert {(link.code, link.method) for link in least} == {(None, "none")}
@@ -118,9 +121,9 @@ def test_links_have_a_confidence_where_the_bundle_was_calibrated_for_them(
             assert {link.confidence for link in opened.link(mentions[:3], LinkOptions(**options))} == {None}, options
 
 
-def test_the_copy_differs_in_the_calibration_alone(bare: Path, calibrated: Path, fitted: dict[str, Any]) -> None:
+def test_the_copy_differs_in_the_calibration_alone(bare: Path, calibrated: Path, fitted: Calibrations) -> None:
     before, after = contents(bare), contents(calibrated)
-    assert json.loads(after.pop(CALIBRATION)) == {"probable": fitted["probable"]}
+    assert json.loads(after.pop(CALIBRATION)) == {"probable": schema.to_builtins(fitted["probable"])}
     old, new = json.loads(before.pop(MANIFEST)), json.loads(after.pop(MANIFEST))
     assert before == after
     assert new["files"].pop(CALIBRATION)["size"] == (calibrated / CALIBRATION).stat().st_size
@@ -133,7 +136,7 @@ def test_the_copy_differs_in_the_calibration_alone(bare: Path, calibrated: Path,
     assert Bundle.open(bare).calibrations() == {}
 
 
-def test_in_place_and_those_of_other_searches_stay(calibrated: Path, fitted: dict[str, Any], tmp_path: Path) -> None:
+def test_in_place_and_those_of_other_searches_stay(calibrated: Path, fitted: Calibrations, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(calibrated, folder)
     written = write_calibrated(Bundle.open(folder), folder, {"greedy": fitted["greedy"]}, overwrite=True)
@@ -146,7 +149,7 @@ def test_in_place_and_those_of_other_searches_stay(calibrated: Path, fitted: dic
 
 
 def test_what_stands_at_the_output_is_only_replaced_where_that_is_wanted(
-    bare: Path, fitted: dict[str, Any], tmp_path: Path
+    bare: Path, fitted: Calibrations, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
     output.mkdir()
@@ -161,7 +164,7 @@ def test_what_stands_at_the_output_is_only_replaced_where_that_is_wanted(
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failure_leaves_nothing_behind_and_the_old_bundle_whole(
-    bare: Path, fitted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    bare: Path, fitted: Calibrations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(bare, folder)
@@ -179,7 +182,7 @@ def test_a_failure_leaves_nothing_behind_and_the_old_bundle_whole(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle"]
 
 
-def test_a_place_that_cannot_be_written_is_told(bare: Path, fitted: dict[str, Any], tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_told(bare: Path, fitted: Calibrations, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BundleError, match="file"):
         write_calibrated(Bundle.open(bare), tmp_path / "file" / "out", fitted)
