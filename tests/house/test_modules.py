@@ -19,7 +19,6 @@ LONG = {
 UNTYPED: set[str] = {
     "cielo.cli.options.link_options",
     "cielo.generation.plan.ThreadPlan.to_dict",
-    "cielo.link.confidence.Calibration.to_dict",
     "cielo.records.Link.to_dict",
     "cielo.retrieval.index.IndexSettings.to_dict",
     "cielo.tables.mentions.InputRow.values",

@@ -1,6 +1,6 @@
 """The calibrations that a bundle holds: `calibration.json`, as records.
 
-What the numbers mean is told where they are applied and fitted; here stands what the file must hold.
+Here stands what the file must hold; `cielo.link.confidence` applies it, `cielo.workbench.calibration` makes it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _Least = Annotated[float, Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationModel:
+class Calibration:
     """A logistic regression over named terms of a link.
 
     Attributes:
@@ -31,7 +31,7 @@ class CalibrationModel:
         penalty: on half of the squared coefficients.
 
     Raises:
-        ValueError: where the lists are of unlike lengths, or not some, but not all, of the mentions were right.
+        ValueError: where the lists are of unlike lengths, or all of the mentions were right.
     """
 
     schema: Literal[1]
@@ -89,7 +89,7 @@ class ReliabilityQuality:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptReliability:
+class Reliability:
     """What a calibration is worth on mentions that it was not fitted to.
 
     Attributes:
@@ -112,8 +112,8 @@ class KeptReliability:
 class KeptCalibration:
     """A calibration, and what it is worth."""
 
-    model: CalibrationModel
-    reliability: KeptReliability
+    model: Calibration
+    reliability: Reliability
 
 
 Calibrations = dict[Decoding, KeptCalibration]

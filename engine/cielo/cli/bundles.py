@@ -40,7 +40,6 @@ def convert(recipe: Path, output: Path, overwrite: bool) -> None:
 @click.option(
     "--parity", "with_parity", is_flag=True, help="Run the parity gate on this machine, and keep its figures."
 )
-@click.option("--backend", default="auto", show_default=True, help="That runs the generator.")
 @model_options
 def verify(
     bundle: Path | None,

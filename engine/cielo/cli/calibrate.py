@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cielo.bundle.calibration import KeptReliability
+from cielo.bundle.calibration import Reliability
 from cielo.bundle.layout import Bundle
 from cielo.cli import corpora
 from cielo.cli.base import console, main, open_linker
@@ -68,7 +68,7 @@ def calibrate(
     corpora.report_skipped([annotated], mapped)
 
 
-def _show_reliability(decoding: str, worth: KeptReliability) -> None:
+def _show_reliability(decoding: str, worth: Reliability) -> None:
     from rich.table import Table
 
     calibrated, raw = worth.calibrated, worth.raw

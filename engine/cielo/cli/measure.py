@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--prompts", type=click.IntRange(1), default=32, show_default=True, help="How many to decode at once.")
 @click.option("--rounds", type=click.IntRange(1), default=2, show_default=True, help="How often each plan is measured.")
 @click.option("--workload", type=click.Path(path_type=Path), help="Rows of your own; default: what comes with cielo.")
+@click.option("--backend", metavar="NAME", default="auto", show_default=True, help="That runs the generator.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--compute-type", metavar="TYPE", help="Of the generator; default: the bundle's own.")
 def tune(
@@ -32,20 +33,21 @@ def tune(
     prompts: int,
     rounds: int,
     workload: Path | None,
+    backend: str,
     device: str,
     compute_type: str | None,
 ) -> None:
     """Measure how this machine decodes BUNDLE the fastest, and keep the winner for `cielo link` to use.
 
-    Plans differ in time and memory, never in a code. The winner is kept for this bundle, machine, device and compute
-    type, in the state directory (CIELO_STATE, else ~/.local/state/cielo).
+    Plans differ in time and memory, never in a code. The winner is kept for this bundle, machine, backend, device and
+    compute type, in the state directory (CIELO_STATE, else ~/.local/state/cielo).
     """
     from cielo.bundle.opening import execution_on
     from cielo.bundle.state import save_plan
     from cielo.workbench.tuning import tune as measure
 
     opened = Bundle.open(bundle or default_bundle())
-    execution = execution_on(opened, device=device, compute_type=compute_type)
+    execution = execution_on(opened, backend=backend, device=device, compute_type=compute_type)
     with console(stderr=True).status("tuning") as status:
         found = measure(
             opened,

@@ -24,12 +24,14 @@ _LINKING = ("top_k", "pipeline", "matching", "rerank", "min_confidence", "max_di
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of where a model runs: device, compute_type, threads."""
+    """Add the options of where a model runs: backend, device, compute_type, threads."""
     for option in (
+        click.option("--backend", metavar="NAME", default="auto", show_default=True,
+                     help="That runs the generator; auto: the bundle's own."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
         click.option("--compute-type", metavar="TYPE", help="Of the generator; default: the bundle's own."),
         click.option("--threads", type=click.IntRange(1), help="Processor threads; default: all."),
-    ):
+    ):  # fmt: skip
         command = option(command)
     return command
 

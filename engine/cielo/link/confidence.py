@@ -16,12 +16,11 @@ Terms are standardised. How a model is fitted stands in `cielo.workbench.calibra
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from cielo.bundle.calibration import Calibration
 
 TERMS = ("log_p", "minus_log_not_p", "margin", "normal_form", "semantic", "distance", "log_codes")
-SCHEMA = 1
 PENALTY = 1.0
 _MOST_MARGIN = 10.0  # nats
 _LEAST_LOG = math.log(1e-6)  # of p and of 1 - p
@@ -84,78 +83,21 @@ def _check(features: Features) -> None:
         raise ValueError(f"got {features.codes} codes, expected at least 1")
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """A fitted model.
+def confidence(calibration: Calibration, features: Features) -> float:
+    """Return the probability, in [0, 1], that the first code of a link is right.
 
-    Attributes:
-        means, scales: by which the terms are standardised, in the order of `TERMS`.
-        coefficients: of the standardised terms.
-        intercept: the log-odds of a link whose terms are the means.
-        mentions: from how many it was fitted; `right`: how many of them were right.
-        penalty: on half of the squared coefficients.
+    Raises:
+        ValueError: where a feature is not in its range, or the calibration is of other terms (see `has_these_terms`).
     """
-
-    means: tuple[float, ...]
-    scales: tuple[float, ...]
-    coefficients: tuple[float, ...]
-    intercept: float
-    mentions: int
-    right: int
-    penalty: float = PENALTY
-
-    def confidence(self, features: Features) -> float:
-        """Return the probability, in [0, 1], that the first code of the link is right.
-
-        Raises:
-            ValueError: where a feature is not in its range.
-        """
-        standard = zip(self.coefficients, terms(features), self.means, self.scales, strict=True)
-        log_odds = self.intercept + math.fsum(weight * (term - mean) / scale for weight, term, mean, scale in standard)
-        if log_odds >= 0:
-            return 1.0 / (1.0 + math.exp(-log_odds))
-        odds = math.exp(log_odds)
-        return odds / (1.0 + odds)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the model as plain dictionaries and lists, ready for JSON."""
-        return {"schema": SCHEMA, "terms": list(TERMS), **{name: _plain(value) for name, value in asdict(self).items()}}
-
-    @classmethod
-    def from_dict(cls, content: object) -> Calibration:
-        """Return the model that `to_dict` made.
-
-        Raises:
-            ValueError: where `content` is anything else; the message says what.
-        """
-        if not isinstance(content, dict) or set(content) != {"schema", "terms", *cls.__dataclass_fields__}:
-            raise ValueError("no calibration: expected an object with the keys of this version and no others")
-        if content["schema"] != SCHEMA or content["terms"] != list(TERMS):
-            raise ValueError("a calibration of another version, with other terms; calibrate the bundle anew")
-        means, scales, coefficients = (_numbers(content, name) for name in ("means", "scales", "coefficients"))
-        if min(scales) <= 0:
-            raise ValueError("the scales of a calibration have to be above 0")
-        counts = content["mentions"], content["right"]
-        if not all(type(count) is int for count in counts) or not 0 < counts[1] < counts[0]:
-            raise ValueError("the mentions of a calibration have to be a number above that of the right ones, above 0")
-        penalty = _number(content["penalty"])
-        if penalty <= 0:
-            raise ValueError("the penalty of a calibration has to be above 0")
-        return cls(means, scales, coefficients, _number(content["intercept"]), counts[0], counts[1], penalty)
+    standard = zip(calibration.coefficients, terms(features), calibration.means, calibration.scales, strict=True)
+    distances = math.fsum(weight * (term - mean) / scale for weight, term, mean, scale in standard)
+    log_odds = calibration.intercept + distances
+    if log_odds >= 0:
+        return 1.0 / (1.0 + math.exp(-log_odds))
+    odds = math.exp(log_odds)
+    return odds / (1.0 + odds)
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"a calibration holds a {type(value).__name__} that is no finite number")
-    return float(value)
-
-
-def _numbers(content: Mapping[str, Any], name: str) -> tuple[float, ...]:
-    values = content[name]
-    if not isinstance(values, list) or len(values) != len(TERMS):
-        raise ValueError(f"the {name} of a calibration have to be a list of {len(TERMS)} numbers")
-    return tuple(map(_number, values))
+def has_these_terms(calibration: Calibration) -> bool:
+    """Tell whether a calibration is of the terms of this version."""
+    return calibration.terms == TERMS

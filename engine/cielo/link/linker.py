@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cielo.bundle.calibration import Calibration
 from cielo.bundle.opening import open_bundle
 from cielo.bundle.stages import Stages
 from cielo.cache.opening import open_cache
@@ -21,7 +22,6 @@ from cielo.generation.capabilities import require_search
 from cielo.generation.plan import ThreadPlan
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.candidates import LinkRequest
-from cielo.link.confidence import Calibration
 from cielo.link.document_links import DocumentLink, document_link
 from cielo.link.documents import DocumentMention, Span, mentions_of
 from cielo.link.guard import Guard

@@ -15,14 +15,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cielo import schema
+from cielo.bundle.calibration import Calibration
 from cielo.bundle.layout import Bundle
 from cielo.errors import BundleError
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work, candidate_of, decide, decide_ranked, distinct, merged
 from cielo.link.clock import Clock
-from cielo.link.confidence import Calibration, Features
+from cielo.link.confidence import Features, confidence, has_these_terms
 from cielo.records import Candidate, Concept, Link, has_content
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import Index, Neighbour
@@ -202,22 +202,19 @@ class Resolver:
         if calibration is None:
             return None
         features = features_of(link)
-        return None if features is None else calibration.confidence(features)
+        return None if features is None else confidence(calibration, features)
 
 
 def read_calibrations(bundle: Bundle) -> dict[str, Calibration]:
     """Return the calibrations that a bundle holds, by decoding; none where it was never calibrated.
 
     Raises:
-        BundleError: where the file is damaged.
+        BundleError: where the file is damaged, or of another version.
     """
-    try:
-        kept = bundle.calibrations().items()
-        return {decoding: Calibration.from_dict(schema.to_builtins(entry.model)) for decoding, entry in kept}
-    except ValueError as error:
-        raise BundleError(
-            f"{bundle.calibration.name} cannot be read ({error}); copy or build the bundle anew"
-        ) from error
+    found: dict[str, Calibration] = {decoding: kept.model for decoding, kept in bundle.calibrations().items()}
+    if not all(map(has_these_terms, found.values())):
+        raise BundleError(f"{bundle.calibration} is of another version, with other terms; calibrate the bundle anew")
+    return found
 
 
 def features_of(link: Link) -> Features | None:

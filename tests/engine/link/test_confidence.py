@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from cielo.link.confidence import (
-    TERMS,
-    Calibration,
-    Features,
-    terms,
-)
+from cielo.bundle.calibration import Calibration
+from cielo.errors import BundleError
+from cielo.link.confidence import TERMS, Features, confidence, has_these_terms, terms
+from cielo.schema import decode, encode, to_builtins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,31 +61,38 @@ def test_features_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 
 
 MODEL = Calibration(
+    schema=1,
+    terms=TERMS,
     means=(-0.6, 1.3, 3.1, 0.15, 0.3, 0.16, 0.2),
     scales=(0.9, 1.4, 2.7, 0.36, 0.46, 0.3, 0.4),
     coefficients=(0.7, 0.9, 0.5, -0.1, 0.0, -0.6, -0.4),
     intercept=0.4,
     mentions=200,
     right=123,
+    penalty=1.0,
 )
+
+
+def read(content: object) -> Calibration:
+    return decode(Calibration, content, "the calibration", error=BundleError, remedy="calibrate anew")
 
 
 @settings(deadline=None)
 @given(FEATURES)
 def test_a_confidence_is_a_probability_that_json_keeps(features: Features) -> None:
-    found = MODEL.confidence(features)
+    found = confidence(MODEL, features)
     assert 0 <= found <= 1
-    assert Calibration.from_dict(json.loads(json.dumps(MODEL.to_dict()))).confidence(features) == found
+    assert confidence(read(encode(MODEL)), features) == found
 
 
 def test_far_odds_do_not_overflow() -> None:
     steep = replace(MODEL, coefficients=(1e6,) * len(TERMS))
-    assert steep.confidence(replace(EXACT, log_prob=-40.0, margin=-10.0)) == 0.0
-    assert steep.confidence(replace(EXACT, log_prob=0.0, margin=10.0, codes=40)) == 1.0
+    assert confidence(steep, replace(EXACT, log_prob=-40.0, margin=-10.0)) == 0.0
+    assert confidence(steep, replace(EXACT, log_prob=0.0, margin=10.0, codes=40)) == 1.0
 
 
 def test_a_model_goes_through_json_unchanged() -> None:
-    assert Calibration.from_dict(json.loads(json.dumps(MODEL.to_dict()))) == MODEL
+    assert read(encode(MODEL)) == MODEL
 
 
 @pytest.mark.parametrize(
@@ -114,13 +118,16 @@ def test_a_model_goes_through_json_unchanged() -> None:
     ],
 )
 def test_bad_content_is_refused(key: str, value: object) -> None:
-    content = MODEL.to_dict()
-    content[key] = value
-    with pytest.raises(ValueError, match="calibration"):
-        Calibration.from_dict(content)
+    with pytest.raises(BundleError, match="the calibration is not valid"):
+        read({**to_builtins(MODEL), key: value})
+
+
+def test_other_terms_are_another_version_s() -> None:
+    assert has_these_terms(MODEL)
+    assert not has_these_terms(replace(MODEL, terms=(*TERMS[1:], "more")))
 
 
 @pytest.mark.parametrize("content", [None, [], {}, "x", {"schema": 1}])
 def test_what_is_no_calibration_is_refused(content: object) -> None:
-    with pytest.raises(ValueError, match="no calibration"):
-        Calibration.from_dict(content)
+    with pytest.raises(BundleError, match="the calibration is not valid"):
+        read(content)

@@ -9,7 +9,7 @@ from cielo import schema
 from cielo.bundle.calibration import Calibrations, KeptCalibration
 from cielo.bundle.layout import CALIBRATION, Bundle
 from cielo.bundle.writing import amend
-from cielo.errors import BundleError, CalibrationError
+from cielo.errors import BundleError
 from cielo.link.linker import Linker
 from cielo.link.resolver import features_of
 from cielo.options import LinkOptions
@@ -45,8 +45,7 @@ def _calibration(run: Run, data: str) -> KeptCalibration:
     texts = [outcome.annotated.mention.text for _, outcome in linked]
     model = fit(features, right)
     worth = reliability(features, right, texts, data=data)
-    found_worth = {"model": model.to_dict(), "reliability": worth.to_dict()}
-    return schema.decode(KeptCalibration, found_worth, "the calibration", error=CalibrationError, remedy="report this")
+    return KeptCalibration(model, worth)
 
 
 def write_calibrated(bundle: Bundle, output: Path, calibrations: Calibrations, *, overwrite: bool = False) -> Bundle:

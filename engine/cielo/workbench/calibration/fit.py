@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from cielo.bundle.calibration import Calibration
 from cielo.errors import CalibrationError
-from cielo.link.confidence import PENALTY, TERMS, Calibration, Features, terms
+from cielo.link.confidence import PENALTY, TERMS, Features, confidence, terms
 from cielo.text.normal import normal_form
 
 FEWEST = 50  # mentions
@@ -55,6 +56,8 @@ def fit(features: Sequence[Features], right: Sequence[bool], penalty: float = PE
     columns = (table - means) / scales
     weights, intercept = _fit_rising(columns, good, penalty)
     return Calibration(
+        schema=1,
+        terms=TERMS,
         means=tuple(means.tolist()),
         scales=tuple(scales.tolist()),
         coefficients=weights,
@@ -148,4 +151,4 @@ def cross_validate(
         )
         for fold in sorted(set(places))
     }
-    return [models[place].confidence(one) for one, place in zip(features, places, strict=True)]
+    return [confidence(models[place], one) for one, place in zip(features, places, strict=True)]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cielo.bundle.calibration import Reliability, ReliabilityBin, ReliabilityQuality
 from cielo.link.confidence import PENALTY, Features
 from cielo.workbench.calibration.fit import FOLDS, cross_validate
 
@@ -17,71 +16,6 @@ BINS = 10
 _LEAST = 1e-6  # of a probability whose logarithm is taken
 
 _Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """Mentions of nearly one confidence.
-
-    Attributes:
-        low, high: the least and the greatest confidence among them.
-        count: mentions.
-        confidence: their mean confidence.
-        accuracy: their share that is right.
-    """
-
-    low: float
-    high: float
-    count: int
-    confidence: float
-    accuracy: float
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """How far confidences can be taken at their word; less is better.
-
-    Attributes:
-        bins: the reliability table.
-        expected_calibration_error: the mean distance between confidence and accuracy of a bin, by its mentions.
-        brier: the mean square of the distance between confidence and answer (1: right, 0: wrong).
-        log_loss: the mean negative log-likelihood in nats, with confidences of at least 1e-6 and at most 1 - 1e-6.
-    """
-
-    bins: tuple[Bin, ...]
-    expected_calibration_error: float
-    brier: float
-    log_loss: float
-
-
-@dataclass(frozen=True, slots=True)
-class Reliability:
-    """What a calibration is worth on mentions that it was not fitted to.
-
-    Attributes:
-        calibrated: of confidences by cross-validation.
-        raw: of the generated text's probability as it is, for comparison.
-        mentions: how many; `right`: of these.
-        folds: into how many parts the mentions were divided.
-        data: sha256 of what they were read from.
-    """
-
-    calibrated: Quality
-    raw: Quality
-    mentions: int
-    right: int
-    folds: int
-    data: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the tables as plain dictionaries and lists, ready for JSON."""
-        return _listed(asdict(self))
-
-
-def _listed(table: dict[str, Any]) -> dict[str, Any]:
-    for name in ("calibrated", "raw"):
-        table[name]["bins"] = list(table[name]["bins"])
-    return table
 
 
 def reliability(
@@ -118,7 +52,7 @@ def reliability(
     )
 
 
-def quality(confidences: Sequence[float], right: Sequence[bool], bins: int = BINS) -> Quality:
+def quality(confidences: Sequence[float], right: Sequence[bool], bins: int = BINS) -> ReliabilityQuality:
     """Return the reliability table of confidences, and what sums it up.
 
     Bins hold about the same number of mentions (Nguyen and O'Connor, "Posterior calibration and exploratory analysis",
@@ -135,7 +69,7 @@ def quality(confidences: Sequence[float], right: Sequence[bool], bins: int = BIN
         raise ValueError("got a confidence outside of [0, 1]")
     table = tuple(_bins(said, good, bins))
     sure = np.clip(said, _LEAST, 1 - _LEAST)
-    return Quality(
+    return ReliabilityQuality(
         bins=table,
         expected_calibration_error=math.fsum(one.count * abs(one.confidence - one.accuracy) for one in table)
         / len(said),
@@ -144,7 +78,7 @@ def quality(confidences: Sequence[float], right: Sequence[bool], bins: int = BIN
     )
 
 
-def _bins(said: _Floats, good: _Floats, bins: int) -> Iterable[Bin]:
+def _bins(said: _Floats, good: _Floats, bins: int) -> Iterable[ReliabilityBin]:
     ordered = np.sort(said)
     borders = np.unique(ordered[[len(said) * number // bins for number in range(1, bins)]])
     places = np.searchsorted(borders, said, side="right")
@@ -152,4 +86,4 @@ def _bins(said: _Floats, good: _Floats, bins: int) -> Iterable[Bin]:
         here = said[places == place]
         accuracy = float(good[places == place].mean())
         confidence = min(max(math.fsum(here) / len(here), float(here.min())), float(here.max()))
-        yield Bin(float(here.min()), float(here.max()), len(here), confidence, accuracy)
+        yield ReliabilityBin(float(here.min()), float(here.max()), len(here), confidence, accuracy)

@@ -16,7 +16,7 @@ from cielo.bundle.calibration import Calibrations
 from cielo.bundle.layout import CALIBRATION, MANIFEST, Bundle, default_bundle
 from cielo.errors import BundleError, CalibrationError
 from cielo.knowledge.subsets import Subset
-from cielo.link.confidence import TERMS, Calibration
+from cielo.link.confidence import TERMS, confidence
 from cielo.link.linker import Linker
 from cielo.link.resolver import features_of
 from cielo.options import LinkOptions
@@ -79,16 +79,16 @@ def test_a_search_is_calibrated_by_its_own_links(linker: Linker, corpus: Corpus,
     assert list(fitted) == ["probable", "greedy"]
     for decoding in ("probable", "greedy"):
         run = link_corpus(linker, corpus, "n", options=LinkOptions(decoding=decoding))  # type: ignore[arg-type]
-        told = plain(fitted)[decoding]["model"]
+        told = fitted[decoding].model
         answered = [outcome for outcome in run.outcomes if outcome.code is not None]
-        assert told["mentions"] == len(answered)
-        assert told["right"] == sum(map(is_right, answered))
-        assert told["terms"] == list(TERMS)
-        worth = plain(fitted)[decoding]["reliability"]
-        assert (worth["mentions"], worth["right"], worth["data"]) == (told["mentions"], told["right"], DATA)
-        assert sum(entry["count"] for entry in worth["calibrated"]["bins"]) == told["mentions"]
-    assert json.loads(json.dumps(plain(fitted), allow_nan=False)) == plain(fitted)
-    assert schema.decode(Calibrations, schema.encode(fitted), "it", error=BundleError, remedy="none") == fitted
+        assert told.mentions == len(answered)
+        assert told.right == sum(map(is_right, answered))
+        assert told.terms == TERMS
+        worth = fitted[decoding].reliability
+        assert (worth.mentions, worth.right, worth.data) == (told.mentions, told.right, DATA)
+        assert sum(entry.count for entry in worth.calibrated.bins) == told.mentions
+    read = schema.decode(Calibrations, schema.encode(fitted), "it", error=BundleError, remedy="none")
+    assert read == fitted
 
 
 def test_what_is_fitted_is_the_same_every_time(linker: Linker, corpus: Corpus, fitted: Calibrations) -> None:
@@ -106,14 +106,14 @@ def test_links_have_a_confidence_where_the_bundle_was_calibrated_for_them(
     mentions = [entry.mention for entry in corpus.mentions[:20]]
     assert not linker.calibrations
     assert {link.confidence for link in linker.link(mentions)} == {None}
-    model = Calibration.from_dict(plain(fitted)["probable"]["model"])
+    model = fitted["probable"].model
     with Linker.open(calibrated, threads=1, cache=False) as opened:
         assert list(opened.calibrations) == ["probable"]
         for link in opened.link(mentions):
             features = features_of(link)
             assert (features is None) == (link.code is None)
             if features is not None:
-                assert link.confidence == pytest.approx(model.confidence(features))
+                assert link.confidence == pytest.approx(confidence(model, features))
                 assert 0 <= link.confidence <= 1
         least = opened.link(mentions, LinkOptions(min_confidence=1.0))
         assert {(link.code, link.method) for link in least} == {(None, "none")}
@@ -128,7 +128,7 @@ def test_links_have_a_confidence_where_the_bundle_was_calibrated_for_them(
 
 def test_the_copy_differs_in_the_calibration_alone(bare: Path, calibrated: Path, fitted: Calibrations) -> None:
     before, after = contents(bare), contents(calibrated)
-    assert json.loads(after.pop(CALIBRATION)) == {"probable": plain(fitted)["probable"]}
+    assert json.loads(after.pop(CALIBRATION)) == {"probable": schema.to_builtins(fitted["probable"])}
     old, new = json.loads(before.pop(MANIFEST)), json.loads(after.pop(MANIFEST))
     assert before == after
     assert new["files"].pop(CALIBRATION)["size"] == (calibrated / CALIBRATION).stat().st_size

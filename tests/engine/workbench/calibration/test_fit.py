@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from calibration_fakes import EXACT, sample
 from cielo.errors import CalibrationError, CieloError
-from cielo.link.confidence import TERMS, terms
+from cielo.link.confidence import TERMS, confidence, terms
 from cielo.workbench.calibration import fit as module
 from cielo.workbench.calibration.fit import cross_validate, fit, fold_of
 from sklearn.linear_model import LogisticRegression
@@ -26,7 +26,9 @@ def test_the_fit_is_scikit_learn_s(penalty: float) -> None:
     assert found.coefficients == pytest.approx(expected.coef_[0], abs=1e-5)
     assert found.intercept == pytest.approx(expected.intercept_[0], abs=1e-5)
     assert found.means == pytest.approx(scaler.mean_)
-    assert [found.confidence(one) for one in features] == pytest.approx(expected.predict_proba(columns)[:, 1], abs=1e-5)
+    assert [confidence(found, one) for one in features] == pytest.approx(
+        expected.predict_proba(columns)[:, 1], abs=1e-5
+    )
     assert (found.mentions, found.right, found.penalty) == (600, sum(right), penalty)
 
 
@@ -34,7 +36,7 @@ def test_known_chances_are_found_again() -> None:
     features, right, _ = sample(6_000)
     others, _, chances = sample(2_000, seed=1)
     model = fit(features, right)
-    found = np.array([model.confidence(one) for one in others])
+    found = np.array([confidence(model, one) for one in others])
     assert np.abs(found - chances).mean() < 0.02
     raw = np.exp([one.log_prob for one in others])
     assert np.abs(raw - chances).mean() > 0.05
@@ -46,13 +48,13 @@ def test_calibrated_probabilities_are_left_as_they_are() -> None:
     features = [replace(EXACT, log_prob=math.log(one)) for one in probabilities]
     model = fit(features, (rng.random(8_000) < probabilities).tolist())
     for probability in (0.05, 0.3, 0.5, 0.7, 0.95):
-        assert model.confidence(replace(EXACT, log_prob=math.log(probability))) == pytest.approx(probability, abs=0.03)
+        assert confidence(model, replace(EXACT, log_prob=math.log(probability))) == pytest.approx(probability, abs=0.03)
 
 
 def test_the_mean_confidence_is_the_share_of_right_answers() -> None:
     features, right, _ = sample(500, seed=3)
     model = fit(features, right)
-    assert np.mean([model.confidence(one) for one in features]) == pytest.approx(np.mean(right), abs=1e-7)
+    assert np.mean([confidence(model, one) for one in features]) == pytest.approx(np.mean(right), abs=1e-7)
 
 
 def test_the_fit_is_the_same_on_every_run_and_in_every_order() -> None:
@@ -71,7 +73,7 @@ def test_confidence_never_falls_where_the_probability_rises(turn: int) -> None:
     chances = 1 - np.abs(2 * probabilities - 1) if turn > 0 else 1 - probabilities
     model = fit(features, (rng.random(400) < chances).tolist())
     assert min(model.coefficients[:2]) == 0
-    rising = [model.confidence(replace(EXACT, log_prob=math.log(one))) for one in np.linspace(0.001, 1, 200)]
+    rising = [confidence(model, replace(EXACT, log_prob=math.log(one))) for one in np.linspace(0.001, 1, 200)]
     assert all(before <= after + 1e-12 for before, after in pairwise(rising))
 
 
@@ -79,14 +81,14 @@ def test_classes_that_can_be_told_apart_leave_the_coefficients_finite() -> None:
     features = [replace(EXACT, log_prob=math.log(0.9 if number % 2 else 0.1)) for number in range(100)]
     model = fit(features, [bool(number % 2) for number in range(100)])
     assert all(map(math.isfinite, model.coefficients))
-    assert model.confidence(features[1]) > 0.95
-    assert model.confidence(features[0]) < 0.05
+    assert confidence(model, features[1]) > 0.95
+    assert confidence(model, features[0]) < 0.05
 
 
 def test_alike_mentions_get_their_share() -> None:
     model = fit([EXACT] * 80, [number % 4 > 0 for number in range(80)])
     assert model.coefficients == (0.0,) * len(TERMS)
-    assert model.confidence(EXACT) == pytest.approx(0.75)
+    assert confidence(model, EXACT) == pytest.approx(0.75)
 
 
 def test_what_cannot_be_fitted_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +126,7 @@ def test_a_mention_is_judged_by_the_others_alone() -> None:
         others = [number for number in range(400) if fold_of(texts[number]) != fold]
         assert not {texts[number] for number in others} & {texts[place]}
         model = fit([features[number] for number in others], [right[number] for number in others])
-        assert found[place] == model.confidence(features[place])
+        assert found[place] == confidence(model, features[place])
 
 
 def test_folds_need_enough_mentions() -> None:

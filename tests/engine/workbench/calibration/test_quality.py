@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-import json
 import math
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from calibration_fakes import sample
+from cielo.bundle.calibration import Reliability
+from cielo.errors import BundleError
+from cielo.schema import decode, encode
 from cielo.workbench.calibration.fit import cross_validate
 from cielo.workbench.calibration.quality import quality, reliability
 from hypothesis import given, settings
@@ -83,4 +85,4 @@ def test_reliability_compares_with_the_raw_probability() -> None:
     assert found.calibrated.expected_calibration_error < 0.03 < found.raw.expected_calibration_error
     assert found.calibrated.brier < found.raw.brier
     assert found.calibrated.log_loss < found.raw.log_loss
-    assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
+    assert decode(Reliability, encode(found), "it", error=BundleError, remedy="none") == found

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cielo.bundle.calibration import Reliability
 from cielo.errors import TableError
-from cielo.workbench.calibration.quality import Reliability, quality
+from cielo.schema import to_builtins
+from cielo.workbench.calibration.quality import quality
 from cielo.workbench.evaluation.records import Corpus, Outcome, Skipped
 from cielo.workbench.evaluation.report import to_html, write_page
 from cielo.workbench.evaluation.run import Run
@@ -61,7 +63,7 @@ def make_told(**about: Any) -> dict[str, Any]:
     told["published_missed"] = {"prompts": 1286, "missed": 198, "share": 15.396578538102643}
     chances, right = [number / 40 for number in range(40)], [number % 3 > 0 for number in range(40)]
     table = quality(chances, right, bins=4)
-    told["calibration"] = {"probable": Reliability(table, table, 40, sum(right), 5, "ef" * 32).to_dict()}
+    told["calibration"] = {"probable": to_builtins(Reliability(table, table, 40, sum(right), 5, "ef" * 32))}
     found: dict[str, Any] = json.loads(json.dumps(told))
     return found
 
