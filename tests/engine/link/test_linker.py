@@ -103,7 +103,7 @@ class FakeGenerator:
 
     def _hypotheses(self, term: str) -> list[Hypothesis]:
         return [
-            Hypothesis(text, -0.1 * place - 0.1, -0.5 * place - 0.5)
+            Hypothesis(text, -0.1 * place - 0.1, -0.5 * place - 0.5, length=3)
             for place, text in enumerate(self.answers.get(term, [term]))
         ]
 
@@ -187,7 +187,7 @@ class TestExact:
     def test_a_generated_description_gives_its_code(self, bench: Bench) -> None:
         link = bench.link("Tos")
         assert (link.code, link.codes, link.description, link.kind) == ("R05", ("R05",), "Tos", "diagnosis")
-        assert (link.method, link.generated, link.log_prob) == ("exact", "Tos", -0.5)
+        assert (link.method, link.generated, link.log_prob, link.tokens) == ("exact", "Tos", -0.5, 3)
         assert link.candidates == (Candidate("R05", "Tos", "diagnosis", ("hypothesis",), log_prob=-0.5, title="Tos"),)
         assert link.distance is None
         assert bench.embedder.calls == []

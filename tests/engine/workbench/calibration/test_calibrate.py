@@ -66,11 +66,6 @@ def calibrated(bare: Path, fitted: Calibrations, tmp_path_factory: pytest.TempPa
     return output
 
 
-def plain(calibrations: Calibrations) -> dict[str, Any]:
-    """As the bundle keeps them."""
-    return json.loads(schema.encode(calibrations))
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
