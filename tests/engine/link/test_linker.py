@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cielo.bundle.calibration import Calibration
 from cielo.bundle.manifest import Check, Manifest, ParityFigures, PromptSettings
 from cielo.bundle.stages import Stages
 from cielo.bundle.writing import write_manifest
@@ -25,7 +26,7 @@ from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.records import DescriptionRow
 from cielo.knowledge.subsets import Subset
 from cielo.knowledge.writing import write_knowledge_base
-from cielo.link.confidence import Features
+from cielo.link.confidence import TERMS
 from cielo.link.lexicon import read_lexicon
 from cielo.link.linker import Linker
 from cielo.link.resolver import Resolver
@@ -295,6 +296,19 @@ class TestSemantic:
         link = bench.link("Tos", kind="procedure")
         assert link.method != "exact"
         assert {candidate.kind for candidate in link.candidates} <= {"procedure"}
+
+
+class TestEvidence:
+    def test_a_neighbour_that_a_hypothesis_means_too_has_its_log_probability(self, bench: Bench) -> None:
+        bench.generator.answers["x"] = ["una imagen", "tomografía abdominal"]
+        first = bench.link("x", kind="procedure").candidates[0]
+        assert (first.code, first.evidence, first.log_prob) == ("BW20", ("neighbour", "hypothesis"), -1.0)
+        assert first.distance == pytest.approx(2 - 2 * np.cos(np.radians(1)), abs=1e-5)
+
+    def test_an_exact_match_that_is_a_neighbour_too_has_its_distance(self, bench: Bench) -> None:
+        first = bench.link("Tos", neighbours="always").candidates[0]
+        assert (first.code, first.evidence, first.log_prob) == ("R05", ("hypothesis", "neighbour"), -0.5)
+        assert first.distance == pytest.approx(0.0, abs=1e-6)
 
 
 class TestThreshold:
@@ -663,8 +677,8 @@ class TestShorterSearch:
 
     def test_a_calibrated_bundle_never_takes_the_shorter_way(self, bench: Bench) -> None:
         plan = ThreadPlan(1, first_search="greedy")
-        bench.remade(plan=plan, calibrations={"probable": Sure()}).link("Tos", top_k=1)
-        bench.remade(plan=plan, calibrations={"published": Sure()}).link("Tos", top_k=1)
+        bench.remade(plan=plan, calibrations={"probable": SURE}).link("Tos", top_k=1)
+        bench.remade(plan=plan, calibrations={"published": SURE}).link("Tos", top_k=1)
         assert [search.beams for texts, search in bench.generator.calls if texts] == [5, 1]
 
     def test_what_is_ranked_again_needs_the_beams(self, bench: Bench) -> None:
@@ -752,6 +766,10 @@ class TestSubset:
         assert bench.link("Fiebre", subset=Subset(leaf=True)).code == "R50.9"
         assert bench.link("Fiebre").code == "R50"
 
+    def test_the_nearest_of_the_subset_is_found_behind_nearer_ones(self, bench: Bench) -> None:
+        link = bench.link("algo caliente", subset=Subset(codes=frozenset({"R05"})), max_distance=4, top_k=1)
+        assert (link.method, link.code) == ("semantic", "R05")
+
     def test_a_subset_without_codes_answers_none(self, bench: Bench) -> None:
         link = bench.link("Tos", subset=Subset(codes=frozenset()))
         assert (link.method, link.candidates) == ("none", ())
@@ -800,17 +818,18 @@ class TestMatch:
         assert bench.link("Tos").margin is None
 
 
-class Sure:
-    """A calibration that tells the probability of the output, halved where it was matched in normal form."""
-
-    def confidence(self, features: Features) -> float:
-        return float(np.exp(features.log_prob)) / (2 if features.match == "normal" else 1)
+# The log-odds of the output's probability, less one where it was matched in normal form.
+SURE = Calibration(
+    1, TERMS, (0.0,) * len(TERMS), (1.0,) * len(TERMS),
+    tuple({"log_p": 1.0, "minus_log_not_p": 1.0, "normal_form": -1.0}.get(term, 0.0) for term in TERMS),
+    intercept=0.0, mentions=2, right=1, penalty=1.0,
+)  # fmt: skip
 
 
 class TestConfidence:
     @pytest.fixture
     def calibrated(self, bench: Bench) -> Bench:
-        return bench.remade(calibrations={"probable": Sure()})
+        return bench.remade(calibrations={"probable": SURE})
 
     def test_it_is_absent_where_never_calibrated(self, bench: Bench) -> None:
         assert bench.link("Tos").confidence is None
@@ -819,7 +838,8 @@ class TestConfidence:
 
     def test_a_calibrated_link_has_one(self, calibrated: Bench) -> None:
         assert calibrated.link("Tos").confidence == pytest.approx(np.exp(-0.5))
-        assert calibrated.link("TOS").confidence == pytest.approx(np.exp(-0.5) / 2)
+        odds = np.exp(-0.5) / (1 - np.exp(-0.5)) / np.e
+        assert calibrated.link("TOS").confidence == pytest.approx(odds / (1 + odds))
         assert list(calibrated.linker.calibrations) == ["probable"]
 
     @pytest.mark.parametrize(
@@ -843,7 +863,8 @@ class TestConfidence:
         assert (link.code, link.codes, link.description, link.title, link.method) == (None, (), None, None, "none")
         assert link.confidence == pytest.approx(np.exp(-0.5))
         assert codes(link) == ["R05"]
-        assert calibrated.link("Tos", min_confidence=0.6).code == "R05"
+        assert link.confidence is not None
+        assert calibrated.link("Tos", min_confidence=link.confidence).code == "R05"
 
     def test_what_has_no_code_has_no_confidence(self, calibrated: Bench) -> None:
         assert calibrated.link("lejos", max_distance=0.01).confidence is None
