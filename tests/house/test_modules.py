@@ -34,7 +34,6 @@ UNTYPED: set[str] = {
     "cielo.workbench.bench.report.BenchResult.workload",
     "cielo.workbench.bench.scenarios.Outcome.settings",
     "cielo.workbench.bench.system.describe_system",
-    "cielo.workbench.calibration.quality.Reliability.to_dict",
     "cielo.workbench.evaluation.analysis.ClassCount.to_dict",
     "cielo.workbench.evaluation.bootstrap.Comparison.to_dict",
     "cielo.workbench.evaluation.bootstrap.Interval.to_dict",

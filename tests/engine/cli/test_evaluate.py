@@ -472,14 +472,14 @@ def test_a_bundle_is_calibrated_in_a_copy_and_then_in_place(annotated: Path, tmp
     assert run("verify", output).exit_code == 0
     assert json.loads(run("link", "TC abdominal", "--bundle", output, "--json").stdout)["confidence"] > 0.5
     told = evaluated(annotated, "--bundle", output, "--beside", "published", "--min-confidence", "0.5", code=3)
-    assert told["calibration"]["probable"]["mentions"] == made.calibrations()["probable"]["model"]["mentions"]
+    assert told["calibration"]["probable"]["mentions"] == made.calibrations()["probable"].model.mentions
     assert told["runs"][0]["splits"]["test"]["coverage"] < told["runs"][1]["splits"]["test"]["coverage"]
 
     result = run("calibrate", output, annotated, "--output", output, "--overwrite", "--decoding", "published")
     assert result.exit_code == 3, result.output
     again = Bundle.open(output).calibrations()
     assert again["probable"] == made.calibrations()["probable"]
-    assert again["published"]["reliability"]["data"] == again["probable"]["reliability"]["data"]
+    assert again["published"].reliability.data == again["probable"].reliability.data
     assert sorted(path.name for path in output.parent.iterdir()) == ["bundle"]
 
 
