@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cielo.knowledge.subsets import Subset
-    from cielo.link.lexicon import Problem
+    from cielo.link.lexicon import LexiconProblem
     from cielo.link.linker import Linker
 
 EXIT_FAILED, EXIT_USAGE, EXIT_ROWS, EXIT_PARITY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
@@ -120,7 +120,7 @@ def require_codes(linker: Linker, subset: Subset | None) -> None:
         )
 
 
-def report_problems(problems: Sequence[Problem]) -> None:
+def report_problems(problems: Sequence[LexiconProblem]) -> None:
     """Report the lines of a lexicon that are not used, on standard error."""
     for problem in problems[:_SHOWN]:
         click.echo(f"  lexicon, line {problem.line}: {problem.reason}", err=True)

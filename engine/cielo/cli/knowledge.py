@@ -19,7 +19,7 @@ from cielo.errors import TableError
 from cielo.files import atomic_write
 
 if TYPE_CHECKING:
-    from cielo.knowledge.building import Built, RejectedRow
+    from cielo.knowledge.building import BuiltKnowledgeBase, RejectedCode
     from cielo.knowledge.reading import KnowledgeBase
     from cielo.knowledge.records import ConceptDetails
     from cielo.records import Concept
@@ -81,7 +81,7 @@ def build(
     Rows that cannot be taken are reported with their line and the reason, and the others go on (exit code 3).
     """
     from cielo.knowledge.building import build_knowledge_base
-    from cielo.tables import CodeTable
+    from cielo.knowledge.code_tables import CodeTable
 
     if not tables:
         raise click.UsageError("give at least one --table KIND=FILE")
@@ -109,7 +109,7 @@ def _check_rejected(path: Path | None, taken: Sequence[Path]) -> None:
         raise click.UsageError("--rejected names the output or a table; name another file")
 
 
-def _show_built(output: Path, built: Built) -> None:
+def _show_built(output: Path, built: BuiltKnowledgeBase) -> None:
     counts = ", ".join(
         f"{count:,} of kind {kind} ({built.systems[kind]})" for kind, count in built.summary.concepts.items()
     )
@@ -122,7 +122,7 @@ def _show_built(output: Path, built: Built) -> None:
         click.echo(f"  rejected: {len(built.rejected) - _SHOWN:,} more; --rejected FILE writes all", err=True)
 
 
-def _write_rejected(path: Path, rows: Sequence[RejectedRow]) -> None:
+def _write_rejected(path: Path, rows: Sequence[RejectedCode]) -> None:
     try:
         with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
             stream.write("table\tline\treason\n")

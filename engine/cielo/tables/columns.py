@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cielo.errors import TableError
 from cielo.tables.rows import Cell
@@ -28,6 +28,10 @@ class Role:
     usual: tuple[str, ...]
     named: str | None = None
     text: bool = True
+
+    def called(self, name: str | None) -> Role:
+        """Return the role with the name that a caller gave its column."""
+        return replace(self, named=name)
 
     def find(self, names: Sequence[str]) -> int | None:
         """Return the position of the role's column among `names`; of two columns of one name the first."""

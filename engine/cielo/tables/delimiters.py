@@ -60,7 +60,9 @@ def find_layout(lines: Sequence[str], roles: Sequence[Role], candidates: str, qu
                 break
     if best is not None and roles:
         return best[2]
-    likeliest = max(candidates, key=lambda mark: _regularity(read[mark]))
+    first_line = next((line for line in lines if line.strip()), "")
+    # Of two that are equally regular it is the one that stands first.
+    likeliest = max(candidates, key=lambda mark: (*_regularity(read[mark]), -(first_line + mark).index(mark)))
     if best is None:
         return Layout(likeliest)
     first = next(((line, cells) for line, cells, _ in read[likeliest] if any(map(str.strip, cells))), None)
@@ -73,4 +75,4 @@ def _regularity(records: Sequence[Record]) -> tuple[float, int]:
     if not widths:
         return 0.0, 0
     width, count = max(widths.items(), key=lambda item: (item[0] > 1, item[1], item[0]))
-    return (count / len(records), width) if width > 1 else (0.0, 1)
+    return (count / len(records), width) if width > 1 else (0.0, 0)

@@ -44,11 +44,15 @@ class Signs:
 
     def look(self, text: str) -> None:
         """Look at a line or a cell that is not ASCII."""
-        if self._left:
-            self._left -= 1
+        if not self._left:
+            return
+        self._left -= 1
+        # To look for a character is ten times as fast as the expressions.
+        if "Ã" in text or "Â" in text or "â" in text:
             self._counts["mojibake"] += _MOJIBAKE.search(text) is not None
+        if "¢" in text or "¤" in text or "£" in text or "¥" in text or "¡" in text or "‚" in text:
             self._counts["dos"] += _DOS.search(text) is not None
-            self._counts["lost"] += _LOST in text
+        self._counts["lost"] += _LOST in text
 
     def warnings(self) -> Iterator[str]:
         """Yield a sentence for each kind of sign that was seen."""

@@ -11,7 +11,7 @@ from cielo.tables.delimiters import DELIMITERS, HEAD_LINES, find_layout, separat
 from cielo.tables.encodings import UNDECODED, not_decoded, open_lines
 from cielo.tables.formats import TableFormat
 from cielo.tables.records import Lines, Record, split_records
-from cielo.tables.rows import Cell, RejectedRow, TableRow, is_decoded
+from cielo.tables.rows import Cell, RejectedRow, TableRow, is_blank, is_decoded
 from cielo.tables.table import Table
 
 
@@ -43,7 +43,7 @@ def open_flat(
     table.raw_columns = layout.columns
     table.columns = tuple(unique_names(layout.columns))
     if not layout.columns:
-        table.nearest = tuple(next((line.split(layout.delimiter) for line in head if line.strip()), ()))
+        table.nearest = tuple(next((line.strip().split(layout.delimiter) for line in head if line.strip()), ()))
     source = Lines(itertools.chain(head, lines))
     records = split_records(source, layout.delimiter, quoting, len(layout.columns) or None, _check(table))
     return _rows(source, table, records)
@@ -71,10 +71,10 @@ def _rows(lines: Lines, table: Table, records: Iterator[Record]) -> Iterator[Tab
         if line <= header:
             continue
         count = len(cells)
+        if fault is None and all(map(is_blank, cells)):
+            continue
         if fault is None and count != width:
-            if not any(map(str.strip, cells)):
-                continue
-            if not table.columns and (not width or table.format == "tsv"):  # without a header
+            if not table.columns and (width < 2 or table.format == "tsv"):  # without a header
                 width = count
                 names = tuple(str(place) for place in range(1, count + 1))
             elif count > width and any(map(str.strip, cells[width:])):
@@ -83,5 +83,5 @@ def _rows(lines: Lines, table: Table, records: Iterator[Record]) -> Iterator[Tab
         values: dict[str, Cell] = dict(zip(names, cells, strict=False))
         if fault is not None:
             yield RejectedRow(line, fault, {name: cell for name, cell in values.items() if is_decoded(str(cell))})
-        elif count != 1 or cells[0].strip():
+        else:
             yield TableRow(line, values)

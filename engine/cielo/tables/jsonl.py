@@ -82,18 +82,22 @@ def _rest_of_array(line: str, lines: Iterator[str]) -> str | None:
 
 def _row(number: int, text: str, what: str) -> TableRow | RejectedRow:
     try:
-        values = _DECODER.decode(text)
+        text = text.strip(" \t\r\n")
+        values, end = _DECODER.raw_decode(text)
+        if end != len(text):
+            raise ValueError("something follows the object")
     except _TwiceError:
         return RejectedRow(number, f"the {what} names a member twice; name each once")
     except (ValueError, RecursionError):
         return RejectedRow(number, f"the {what} is not JSON; expected one object{' on each line' * (what == 'line')}")
-    return _checked(number, values, what)
+    # Most rows hold neither a list nor an object in their object.
+    return _checked(number, values, what, flat="[" not in text and text.count("{") == 1)
 
 
-def _checked(number: int, values: Any, what: str) -> TableRow | RejectedRow:
+def _checked(number: int, values: Any, what: str, *, flat: bool = False) -> TableRow | RejectedRow:
     if not isinstance(values, dict):
         return RejectedRow(number, f"the {what} holds a JSON {_TYPES[type(values)]}; expected an object")
-    if _nested_deeper(values, _MAX_NESTING):
+    if not flat and _nested_deeper(values, _MAX_NESTING):
         return RejectedRow(
             number, f"the {what} nests values more than {_MAX_NESTING} deep; expected plain columns"
         )

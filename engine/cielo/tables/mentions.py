@@ -28,7 +28,7 @@ KIND = Role("kind", ("kind",))
 ID = Role("id", ("id",))
 _RESULT_COLUMNS = (
     "code", "codes", "description", "title", "kind", "method", "match", "confidence", "generated", "log_prob",
-    "probability", "distance", "candidates", "truncated", "bundle", "error",
+    "probability", "distance", "candidates", "truncated", "provenance", "error",
 )  # fmt: skip
 _finder = ColumnFinder(TEXT, SENTENCE, KIND, ID)
 
@@ -168,10 +168,12 @@ def _ordered(columns: Iterable[str]) -> list[str]:
 
 
 def _cell(name: str, value: Any) -> str | None:
-    """Write a value as a cell's text: codes with ``|`` between them, a bundle as name, hash and how it was asked."""
+    """Write a value as a cell's text: codes with ``|`` between them, the provenance as its bundle and how it was asked."""
     if name == "codes" and isinstance(value, (list, tuple)):
         return "|".join(value)
-    if name == "bundle" and isinstance(value, dict):
-        how = [value["decoding"], value["pipeline"], *(["reference"] if value["reference"] else [])]
-        return " ".join([f"{value['name']}@{value['sha256'][:12]}", *how])
+    if name == "provenance" and isinstance(value, dict):
+        bundle, how = value["bundle"], [value["decoding"], value["pipeline"]]
+        if value["matching"] == "published":
+            how.append("published matching")
+        return " ".join([f"{bundle['name']}@{bundle['sha256'][:12]}", *how])
     return cell_text(value)

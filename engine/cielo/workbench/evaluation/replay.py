@@ -14,7 +14,7 @@ from cielo.link.resolver import Resolver
 from cielo.machine import usable_cores
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import Index, IndexSettings
-from cielo.tables import CodeTable
+from cielo.knowledge.code_tables import CodeTable
 from cielo.text.tokenizer import Tokenizer
 from cielo.workbench.evaluation.run import Replay
 
