@@ -27,7 +27,8 @@ PREFERRED = Role("mark of preference", ("preferred", "preferente", "preferido"),
 _HEADER_CELLS = frozenset(
     {*CODE.usual, *DESCRIPTION.usual[:3], "id", "key", "clave", "label", "version", "type", "tipo", "text", "texto"}
 )
-_ICD = re.compile(r"[A-Z][0-9][0-9A-Z](?:\.?[0-9A-Z]{1,4})?[†*+]?|(?=.*[0-9])(?:[0-9A-HJ-NP-Z]{4}|[0-9A-HJ-NP-Z]{7})")
+_ICD = re.compile(r"[A-Z][0-9][0-9A-Z](?:\.?[0-9A-Z]{1,4})?|(?=.*[0-9])(?:[0-9A-HJ-NP-Z]{4}|[0-9A-HJ-NP-Z]{7})")
+_AROUND = " .-–†*+#¶"  # signs that tables set around codes
 _WORD = re.compile(r"[^\W\d_]{3}")
 _SAMPLE = 2000
 _TITLES = 50  # so many rows above the first code may be titles
@@ -162,6 +163,12 @@ def choose_columns(
     warnings: list[str] = []
     code = _code(columns, roles, warnings)
     description = _description(columns, roles, code, warnings)
+    if columns.above:
+        warnings.append(
+            f"no line names the columns of codes and descriptions as is usual; what stands above the first code is "
+            f"taken as the header, {columns.label(code)} as the codes and {columns.label(description)} as the "
+            "descriptions; name others with --code-column and --description-column"
+        )
     if code == description:
         raise TableError(f"{table.name}: one column cannot hold both codes and descriptions; name two")
     sharing, codes = (0, 0) if synonyms else columns.shared(code, description)
@@ -320,4 +327,4 @@ def _shown(cell: Cell) -> str:
 
 
 def _is_code(text: str) -> bool:
-    return _ICD.fullmatch(text.upper()) is not None and not text.isdecimal()
+    return _ICD.fullmatch(text.upper().strip(_AROUND)) is not None and not text.isdecimal()
