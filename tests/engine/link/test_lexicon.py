@@ -347,7 +347,7 @@ def test_it_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.M
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(TableError, match="cannot be written"):
-        write_lexicon(tmp_path / "none" / "lexicon.tsv", [])
+        write_lexicon(tmp_path / "none" / "lexicon.tsv", [LexiconEntry("a", "I10")])
 
 
 def test_a_lexicon_without_a_single_usable_text_is_an_error(tmp_path: Path) -> None:
