@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cielo.cli.options import LISTED
 from cielo.errors import CieloError, OptionError, ParityError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cielo.knowledge.code_list import CodeList
+    from cielo.knowledge.reading import KnowledgeBase
     from cielo.knowledge.subsets import Subset
     from cielo.link.lexicon import LexiconProblem
     from cielo.link.linker import Linker
@@ -113,11 +116,24 @@ def require_codes(linker: Linker, subset: Subset | None) -> None:
     Raises:
         UsageError: saying what was expected.
     """
+    report_unknown_codes(linker.knowledge_base)
     if subset is not None and not linker.knowledge_base.count(subset):
         raise click.UsageError(
             "no code of the knowledge base lies in the subset that was asked for; chapters are Roman numerals of "
             "ICD-10-CM or the first character of ICD-10-PCS, and --codes names codes of this edition"
         )
+
+
+def report_unknown_codes(base: KnowledgeBase) -> None:
+    """Report the lines of --codes that name no code of the knowledge base, on standard error."""
+    listed: CodeList | None = click.get_current_context().meta.get(LISTED)
+    if listed is None:
+        return
+    problems = listed.problems(lambda code: base.find(code) is not None)
+    for problem in problems[:_SHOWN]:
+        click.echo(f"  codes, line {problem.line}: {problem.reason}", err=True)
+    if problems:
+        click.echo(f"  codes: {len(problems):,} of {len(listed.lines):,} lines name no code that is known", err=True)
 
 
 def report_problems(problems: Sequence[LexiconProblem]) -> None:

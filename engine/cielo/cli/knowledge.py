@@ -116,6 +116,8 @@ def _show_built(output: Path, built: BuiltKnowledgeBase) -> None:
     click.echo(f"{click.format_filename(output)}: codes: {counts}; {built.summary.descriptions:,} descriptions")
     for source in built.sources:
         click.echo(f"  {source.name} ({source.kind}): {source.rows:,} rows, {source.rejected:,} rejected")
+    for warning in built.warnings:
+        click.echo(f"  warning: {warning}", err=True)
     for row in built.rejected[:_SHOWN]:
         click.echo(f"  rejected: {row.table}, line {row.line}: {row.reason}", err=True)
     if len(built.rejected) > _SHOWN:

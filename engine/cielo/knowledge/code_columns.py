@@ -180,9 +180,7 @@ def choose_columns(
     return _chosen(columns, roles, code, description, warnings)
 
 
-def _chosen(
-    columns: _Columns, roles: tuple[Role, Role], code: str, description: str, warnings: list[str]
-) -> Chosen:
+def _chosen(columns: _Columns, roles: tuple[Role, Role], code: str, description: str, warnings: list[str]) -> Chosen:
     told = tuple(f"{columns.table.name}: {warning}" for warning in warnings)
     if columns.table.format in ("json", "jsonl"):
         if columns.find(roles[0]) == code and columns.find(roles[1]) == description:
@@ -223,9 +221,11 @@ def _is_list(columns: _Columns, roles: tuple[Role, Role]) -> bool:
         return True
     first = [fold_name(_shown(cell)) for cell in columns.rows[0].values.values()]
     numbers = [_shown(row.values.get(columns.keys[0])) for row in columns.rows]
-    running = len(numbers) > 1 and all(number.isdecimal() for number in numbers) and [
-        int(number) for number in numbers
-    ] == list(range(int(numbers[0]), int(numbers[0]) + len(numbers)))
+    running = (
+        len(numbers) > 1
+        and all(number.isdecimal() for number in numbers)
+        and [int(number) for number in numbers] == list(range(int(numbers[0]), int(numbers[0]) + len(numbers)))
+    )
     return not running and not _HEADER_CELLS.intersection(first)
 
 
@@ -294,8 +294,8 @@ def _is_shared(columns: _Columns, code: str, description: str, share: float) -> 
 
 def _unclear(columns: _Columns, what: str, keys: Sequence[str], option: str) -> TableError:
     reasons = "; ".join(
-        f"{columns.label(key)} ({100 * facts.codes:.0f} % codes, {100 * facts.words:.0f} % text, {columns.distinct(key):,} "
-        "different cells)"
+        f"{columns.label(key)} ({100 * facts.codes:.0f} % codes, {100 * facts.words:.0f} % text, "
+        f"{columns.distinct(key):,} different cells)"
         for key in keys
         if (facts := columns.facts(key))
     )

@@ -67,7 +67,9 @@ def read_codes(path: Path) -> CodeList:
         except UnfitError as error:
             rejected.append(RejectedRow(row.number, str(error)))
     if not lines:
-        first = f" ({len(rejected)} lines; the first, line {rejected[0].line}: {rejected[0].reason})" if rejected else ""
+        first = (
+            f" ({len(rejected)} lines; the first, line {rejected[0].line}: {rejected[0].reason})" if rejected else ""
+        )
         raise TableError(f"{path}: names no code{first}; expected one on each line")
     return CodeList(tuple(lines), tuple(rejected))
 

@@ -97,9 +97,7 @@ def _check_regular(path: Path) -> None:
         return  # the reader says what is wrong
 
 
-def _row(
-    row: TableRow | RejectedRow, finder: ColumnFinder, chosen: Chosen, table: CodeTable
-) -> CodeRow | RejectedRow:
+def _row(row: TableRow | RejectedRow, finder: ColumnFinder, chosen: Chosen, table: CodeTable) -> CodeRow | RejectedRow:
     if isinstance(row, RejectedRow):
         return row
     values = row.values

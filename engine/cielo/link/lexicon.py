@@ -1,9 +1,10 @@
 """The lexicon: a table from mention to code that is asked before the model, made from annotated data or kept by hand.
 
 A file is a table in any format that `cielo.tables` reads, TSV where its name does not tell: a header with the columns
-``text`` and ``code`` and, if wanted, ``kind``, ``count`` and ``purity``. Other columns are passed over, and so are lines
-of a CSV or TSV that begin with ``#`` (a text that begins with it is written with a space before it). Codes are text. Texts are compared in normal
-form, codes by their letters and digits. What is reported holds places, counts and codes, never a text.
+``text`` and ``code`` and, if wanted, ``kind``, ``count`` and ``purity``. Other columns are passed over, and so are
+lines of a CSV or TSV that begin with ``#`` (a text that begins with it is written with a space before it). Codes are
+text. Texts are compared in normal form, codes by their letters and digits. What is reported holds places, counts and
+codes, never a text.
 """
 
 from __future__ import annotations

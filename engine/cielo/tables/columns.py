@@ -95,9 +95,7 @@ def refuse_twice(table: str, names: Iterable[str]) -> None:
     stripped = [name.strip() for name in names if name.strip()]
     twice = sum(stripped.count(name) > 1 for name in dict.fromkeys(stripped))
     if twice:
-        raise TableError(
-            f"{table}: {twice} column name(s) of the header occur more than once; name each column once"
-        )
+        raise TableError(f"{table}: {twice} column name(s) of the header occur more than once; name each column once")
 
 
 def show_names(names: Iterable[str]) -> str:

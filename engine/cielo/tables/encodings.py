@@ -162,9 +162,7 @@ def open_lines(stream: BinaryIO, name: str, encoding: str | None = None) -> tupl
         codecs.lookup(found)
         text = io.TextIOWrapper(stream, encoding=found, errors=_ERRORS, newline="\n")
     except (LookupError, ValueError) as error:
-        raise TableError(
-            f"{name}: the encoding {found!r} is not known; name utf-8, utf-16 or windows-1252"
-        ) from error
+        raise TableError(f"{name}: the encoding {found!r} is not known; name utf-8, utf-16 or windows-1252") from error
     return found, _unmarked(text)
 
 

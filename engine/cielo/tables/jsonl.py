@@ -98,9 +98,7 @@ def _checked(number: int, values: Any, what: str, *, flat: bool = False) -> Tabl
     if not isinstance(values, dict):
         return RejectedRow(number, f"the {what} holds a JSON {_TYPES[type(values)]}; expected an object")
     if not flat and _nested_deeper(values, _MAX_NESTING):
-        return RejectedRow(
-            number, f"the {what} nests values more than {_MAX_NESTING} deep; expected plain columns"
-        )
+        return RejectedRow(number, f"the {what} nests values more than {_MAX_NESTING} deep; expected plain columns")
     return TableRow(number, values)
 
 

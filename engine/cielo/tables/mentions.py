@@ -18,7 +18,7 @@ from cielo.records import Link, Mention
 from cielo.tables.columns import ColumnFinder, Role, refuse_twice
 from cielo.tables.formats import Format, TableFormat
 from cielo.tables.reading import open_bytes, read_table
-from cielo.tables.rows import Cell, NotText, RejectedRow, TableRow, UnfitError, shown, text_of
+from cielo.tables.rows import Cell, NotText, RejectedRow, UnfitError, shown, text_of
 from cielo.tables.table import Table
 from cielo.tables.writing import cell_text, write_table
 
@@ -35,7 +35,7 @@ _finder = ColumnFinder(TEXT, SENTENCE, KIND, ID)
 
 @dataclass(frozen=True, slots=True)
 class InputRow:
-    """One row of the input: its line, its values by the names of its columns, and what is wrong with it, if anything is."""
+    """One row of the input: its line, its values by the names of its columns, and its fault, if it has one."""
 
     number: int
     values: dict[str, Cell]
@@ -53,9 +53,10 @@ class InputRow:
         if text is None:
             raise MentionError("the row has no text; give a column `text`")
         try:
-            rest = (_text(cell, role) for cell, role in ((sentence or None, SENTENCE), (kind or None, KIND)))
-            # Mention itself refuses what is no text.
-            return Mention(_text(text, TEXT), *rest, id=None if name is None else str(shown(name)))  # type: ignore[arg-type]
+            named = None if name is None else str(shown(name))
+            # What is no text Mention refuses itself.
+            values: list[Any] = [_text(text, TEXT), _text(sentence or None, SENTENCE), _text(kind or None, KIND), named]
+            return Mention(*values)
         except UnfitError as error:
             raise MentionError(str(error)) from error
 
@@ -168,7 +169,7 @@ def _ordered(columns: Iterable[str]) -> list[str]:
 
 
 def _cell(name: str, value: Any) -> str | None:
-    """Write a value as a cell's text: codes with ``|`` between them, the provenance as its bundle and how it was asked."""
+    """Write a value as a cell's text: codes with ``|`` between them, the provenance as its bundle and options."""
     if name == "codes" and isinstance(value, (list, tuple)):
         return "|".join(value)
     if name == "provenance" and isinstance(value, dict):

@@ -21,7 +21,7 @@ from cielo.tables.workbook import open_workbook
 
 
 def read_table(
-    source: Path | BinaryIO, form: TableFormat = TableFormat(), roles: Sequence[Role] = (), *, name: str | None = None
+    source: Path | BinaryIO, form: TableFormat | None = None, roles: Sequence[Role] = (), *, name: str | None = None
 ) -> Table:
     """Open a table; its rows come one after the other, and in their places those that cannot be taken.
 
@@ -33,13 +33,14 @@ def read_table(
 
     Args:
         source: a file, or a stream of bytes, which stays open.
-        form: what is known of the format.
+        form: what is known of the format; None: nothing.
         roles: the columns that a header must have.
         name: of the source in errors; default: the file's.
 
     Raises:
         TableError: where the file as a whole cannot be read: here or, where it is damaged further on, from its rows.
     """
+    form = form or TableFormat()
     name = name or (str(source) if isinstance(source, Path) else "the input")
     stack = contextlib.ExitStack()
     table = Table(name, format_of(name, form.format), stack)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from cielo.records import has_content
 
 # The cells of text formats are strings; JSON, workbooks and Parquet have other types too.
-Cell: TypeAlias = "str | int | float | bool | None | NotText | list[Cell] | dict[str, Cell]"
+Cell: TypeAlias = "str | int | float | bool | NotText | list[Cell] | dict[str, Cell] | None"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

@@ -75,7 +75,7 @@ def _rows(sheet: Any, table: Table) -> Iterator[TableRow | RejectedRow]:
 
 
 def _whole(values: list[Cell], width: int) -> list[Cell]:
-    """Return the cells of a row, the blank ones beyond the header left out, those that a sheet does not store as None."""
+    """Return the cells of a row without the blank ones beyond the header, and None for those that are not stored."""
     while len(values) > width > 0 and (values[-1] is None or (isinstance(values[-1], str) and is_blank(values[-1]))):
         values.pop()
     return values + [None] * (width - len(values))

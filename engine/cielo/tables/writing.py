@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from cielo.errors import TableError
 from cielo.files import atomic_write
@@ -127,7 +127,7 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _text(stream: BinaryIO) -> IO[str]:
+def _text(stream: BinaryIO) -> io.TextIOWrapper:
     return io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", newline="")
 
 
@@ -143,7 +143,8 @@ def _write_csv(stream: BinaryIO, names: list[str], rows: Rows) -> None:
 
 
 def _write_tsv(stream: BinaryIO, names: list[str], rows: Rows) -> None:
-    for cells in itertools.chain([names], rows):
+    header: list[str | None] = [*names]
+    for cells in itertools.chain([header], rows):
         stream.write(_encoded("\t".join((cell or "").translate(_ONE_LINE) for cell in cells) + "\n"))
 
 
@@ -173,7 +174,8 @@ def _write_workbook(stream: BinaryIO, names: list[str], rows: Rows) -> None:
         cell.data_type, cell.number_format = "s", "@"
         return cell
 
-    for cells in itertools.chain([names], rows):
+    header: list[str | None] = [*names]
+    for cells in itertools.chain([header], rows):
         sheet.append([text(cell) for cell in cells])
     book.save(stream)
 

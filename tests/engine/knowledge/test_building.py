@@ -19,12 +19,12 @@ from cielo.errors import TableError
 from cielo.files import atomic_write
 from cielo.knowledge import building as module
 from cielo.knowledge.building import RejectedCode, build_knowledge_base, read_terminology
+from cielo.knowledge.code_tables import CodeTable
 from cielo.knowledge.codes import System, code_key
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.records import DescriptionRow, KnowledgeSummary, TableSource
 from cielo.knowledge.subsets import Subset
 from cielo.knowledge.writing import write_knowledge_base
-from cielo.knowledge.code_tables import CodeTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet

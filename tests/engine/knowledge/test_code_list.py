@@ -31,7 +31,9 @@ def test_codes_are_the_column_of_codes_or_the_first_words(
     assert read_codes(tmp_path / name).codes == codes
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "cannot be read"), (b"", "names no code"), (b" \n---\n", "names no code")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "cannot be read"), (b"", "names no code"), (b" \n---\n", "names no code")]
+)
 def test_a_file_without_codes_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "codes.txt"
     if content is not None:

@@ -11,13 +11,12 @@ from typing import BinaryIO
 
 import pytest
 from cielo.errors import TableError
-from cielo.link import lexicon as lexicon_module
 from cielo.knowledge.codes import code_key, comparison_key
+from cielo.link import lexicon as lexicon_module
 from cielo.link.lexicon import (
-    COLUMNS,
-    LexiconEntry,
     LeftOut,
     Lexicon,
+    LexiconEntry,
     LexiconProblem,
     build,
     check,
@@ -200,7 +199,9 @@ def test_what_is_written_is_read_unchanged(
 
 def test_a_file_looks_as_people_keep_it(tmp_path: Path) -> None:
     entries = [
-        LexiconEntry("TC\tabdominal", "BW20", "procedure", 3, 0.75), LexiconEntry("# de\r\ncadera", "S72.0"), LexiconEntry("a, b", "0210"),
+        LexiconEntry("TC\tabdominal", "BW20", "procedure", 3, 0.75),
+        LexiconEntry("# de\r\ncadera", "S72.0"),
+        LexiconEntry("a, b", "0210"),
     ]  # fmt: skip
     for name in NAMES:
         write_lexicon(tmp_path / name, entries)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cielo.knowledge.code_tables import CodeTable, CodeRow, read_code_table
+from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
 from cielo.tables import RejectedRow
 
 Outcome = list[tuple[Any, ...]]

@@ -18,7 +18,7 @@ import openpyxl
 import pyarrow as pa
 import pytest
 from cielo.errors import TableError
-from cielo.knowledge.code_tables import CodeTable, CodeRow, read_code_table
+from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
 from cielo.tables import FORMATS, RejectedRow
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,7 +88,8 @@ def as_parquet(rows: Pairs) -> bytes:
 
 
 WRITERS: dict[str, Callable[[Pairs], bytes]] = {
-    "t.tsv": as_tsv, "t.csv": as_csv, "t.jsonl": as_jsonl, "t.json": as_array, "t.xlsx": as_workbook, "t.parquet": as_parquet,
+    "t.tsv": as_tsv, "t.csv": as_csv, "t.jsonl": as_jsonl, "t.json": as_array,
+    "t.xlsx": as_workbook, "t.parquet": as_parquet,
 }  # fmt: skip
 
 

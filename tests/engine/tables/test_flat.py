@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cielo.errors import TableError
-from cielo.knowledge.code_tables import CodeTable, CodeRow, read_code_table
+from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
 from cielo.tables import RejectedRow
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -219,7 +219,10 @@ class TestPreferred:
     def test_a_row_that_ends_before_its_mark_is_not_preferred(self, tmp_path: Path) -> None:
         path = tmp_path / "t.tsv"
         path.write_text("codigo\tdescripcion\tpreferido\nQ1\tDedo\nQ1\tFalange\tx\n", "utf-8")
-        assert [row.preferred for row in read_code_table(CodeTable(path, "x")).rows if isinstance(row, CodeRow)] == [False, True]
+        assert [row.preferred for row in read_code_table(CodeTable(path, "x")).rows if isinstance(row, CodeRow)] == [
+            False,
+            True,
+        ]
 
     @pytest.mark.parametrize("text", ["Q1\tDedo\n", "codigo\tdescripcion\tpreferido\nQ1\tDedo\tx\n"])
     @pytest.mark.parametrize("synonyms", [False, True])

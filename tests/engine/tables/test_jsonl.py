@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cielo.errors import TableError
-from cielo.knowledge.code_tables import CodeTable, CodeRow, read_code_table
+from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
 
 Read = Callable[..., list[tuple[Any, ...]]]
 MARKER = "titulo-secreto"
@@ -128,9 +128,9 @@ def test_marks_of_preference_may_be_truth_values_numbers_or_text(tmp_path: Path)
         True, False, True, False, True, False, False, True,
     ]  # fmt: skip
     path.write_text(lines(*({"code": "Q1", "description": "Dedo", "preferred": mark} for mark in [2, [1], {}, "?"])))
-    assert ["mark of preference" in getattr(row, "reason", "") for row in read_code_table(CodeTable(path, "x")).rows] == [
-        True
-    ] * 4
+    assert [
+        "mark of preference" in getattr(row, "reason", "") for row in read_code_table(CodeTable(path, "x")).rows
+    ] == [True] * 4
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "\ufeff"])

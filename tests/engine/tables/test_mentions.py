@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from cielo.errors import MentionError, TableError
 from cielo.records import BundleIdentity, Candidate, Link, Mention, Provenance
-from cielo.tables import mentions as tables
 from cielo.tables import Format, TableFormat, format_of
+from cielo.tables import mentions as tables
 from cielo.tables.mentions import InputRow, output_row, read_mentions, write_rows
 from cielo.tables.writing import open_output
 from hypothesis import example, given, settings
@@ -407,7 +407,8 @@ class TestFormats:
     @pytest.mark.parametrize(
         ("path", "expected"),
         [
-            ("a.xlsx", "xlsx"), ("a.parquet", "parquet"), ("a.json", "json"), ("a.csv.gz", "csv"), ("a.jsonl", "jsonl"), ("a.NDJSON", "jsonl"), ("dir.tsv/a.csv", "csv"), ("a.tab", "tsv"), ("a.b.TSV", "tsv"),
+            ("a.xlsx", "xlsx"), ("a.parquet", "parquet"), ("a.json", "json"), ("a.csv.gz", "csv"),
+            ("a.jsonl", "jsonl"), ("a.NDJSON", "jsonl"), ("dir.tsv/a.csv", "csv"), ("a.tab", "tsv"), ("a.b.TSV", "tsv"),
         ],
     )  # fmt: skip
     def test_the_name_tells_the_format(self, path: str, expected: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import openpyxl
 import pytest
 from cielo.errors import TableError
-from cielo.knowledge.code_tables import CodeTable, CodeRow, read_code_table
+from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
 from cielo.tables import RejectedRow, read_table
 
 MARKER = "titulo-secreto"

@@ -61,9 +61,7 @@ def _add(gathering: Gathering, row: InputRow, place: str) -> None:
         return
     gathering.read += 1
     text = generated if generated is not None else stored
-    gathering.mentions.append(
-        Annotated(mention, given, description or None, document or None, generated=text)
-    )
+    gathering.mentions.append(Annotated(mention, given, description or None, document or None, generated=text))
 
 
 def _codes(given: Cell) -> tuple[str, ...]:
