@@ -21,6 +21,8 @@ _MOJIBAKE = re.compile("Ã[\x80-\xbf‘’“”‚„†‡ˆ‰Š‹ŒŽ˜™�
 # What the accented letters of the code pages of DOS become there: ``¢`` for ``ó``, ``¤`` for ``ñ``, ``‚`` for ``é``.
 _DOS = re.compile(r"[^\W\d_][¢¤£¥¡‚]|[¢¤£¥][^\W\d_]|‚[^\W\d_]")
 _LOST = "\ufffd"
+# What no text of western Europe holds: letters of Iceland apart, and what the code pages of DOS become.
+_ODD = re.compile("[ÿþðÞÐ¢¤¥¦¬¨¯¸‚ƒ†‡ˆ‰˜\ufffd]")
 # So many lines with other letters than ASCII's are looked at for such signs.
 _LOOKED_AT = 20_000
 
@@ -78,9 +80,10 @@ def not_decoded(encoding: str) -> str:
 def encoding_of(stream: BinaryIO) -> tuple[str, BinaryIO]:
     """Return the encoding of a text, and the stream to read it from, from its beginning.
 
-    A byte order mark decides (UTF-8, UTF-16 in either order). Without one it is UTF-8 if all of it is valid UTF-8; if
-    some is not, UTF-8 where at least as many lines hold valid letters of UTF-8 as hold invalid ones (the few are then
-    errors of their rows), else Windows-1252. Of what can be read only once the first part stands for all.
+    A byte order mark decides (UTF-8, UTF-16 in either order). Without one it is UTF-8 if all of it is valid UTF-8. If
+    some is not, it is Windows-1252 where more lines are text of western Europe so than are valid UTF-8, and no more
+    hold signs that such text has not; else UTF-8, and the other lines are errors of their rows. Of what can be read
+    only once the first part stands for all.
 
     Raises:
         OSError: where it cannot be read.
@@ -134,15 +137,19 @@ def _encoding(stream: BinaryIO) -> str:
 
 
 def _likelier(stream: BinaryIO) -> str:
-    valid = invalid = 0
+    valid = western = odd = 0
     for line in stream:
-        if not line.isascii():
-            try:
-                line.decode("utf-8")
-                valid += 1
-            except UnicodeDecodeError:
-                invalid += 1
-    return "utf-8" if valid >= max(invalid, 1) else "windows-1252"
+        if line.isascii():
+            continue
+        try:
+            line.decode("utf-8")
+            valid += 1
+        except UnicodeDecodeError:
+            if _ODD.search(line.decode("windows-1252", "replace")):
+                odd += 1
+            else:
+                western += 1
+    return "windows-1252" if western > valid and western >= odd else "utf-8"
 
 
 def open_lines(stream: BinaryIO, name: str, encoding: str | None = None) -> tuple[str, Iterator[str]]:

@@ -13,7 +13,7 @@ from cielo.knowledge.code_list import read_codes
         (b"A00\nr50.9\n", {"A00", "r50.9"}),
         (b"\xef\xbb\xbfA00\r\n\r\n  R50 Fiebre\tx\n", {"A00", "R50"}),
         (b"0210\n0210\nNA", {"0210", "NA"}),
-        (b"A00 \xff", {"A00"}),
+        (b"A00 c\xf3lera", {"A00"}),
         ("A00\n".encode("utf-16"), {"A00"}),
         ("J18.9;Neumonía\nR05\n".encode(), {"J18.9", "R05"}),
         ("J18.9;Neumonía, aguda\nR05;Tos, seca\n".encode("cp1252"), {"J18.9", "R05"}),
