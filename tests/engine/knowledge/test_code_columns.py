@@ -80,7 +80,7 @@ def test_columns_are_known_by_what_they_hold(
 
 
 def test_running_numbers_are_no_codes(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="no column of codes .* the columns are: 'id', 'name'"):
+    with pytest.raises(TableError, match=r"no column of codes .* the columns are: 'id', 'name'"):
         read(tmp_path, lines(["id", "1", "2", "3"], ["name", *ILLNESSES]))
     with pytest.raises(TableError, match="no column of codes"):
         read(tmp_path, lines(["1", "2", "3"], ILLNESSES))
