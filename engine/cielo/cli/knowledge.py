@@ -52,8 +52,8 @@ def kb() -> None:
 @click.option("--edition", default="", help="The name of the terminology's edition.")
 @click.option("--encoding", help="Of text files; default: detected (UTF-8, UTF-16 by its mark, else Windows-1252).")
 @click.option("--sheet", help="Of workbooks; default: the first with both columns.")
-@click.option("--code-column", help="Default: by the usual names, else the first column.")
-@click.option("--description-column", help="Default: by the usual names, else the second column.")
+@click.option("--code-column", help="By name; default: by the usual names and by what the columns hold.")
+@click.option("--description-column", help="Likewise.")
 @click.option(
     "--system",
     "systems",

@@ -191,12 +191,9 @@ def _chosen(columns: _Columns, roles: tuple[Role, Role], code: str, description:
 
 
 def _code(columns: _Columns, roles: tuple[Role, Role], warnings: list[str]) -> str:
-    role = roles[0]
-    named = columns.find(role)
-    if role.named is not None:
-        if named is None:
-            raise _no_columns(columns, roles)
-        return named
+    named = columns.find(roles[0])
+    if roles[0].named is not None:
+        return _asked(columns, roles, named)
     coded = [key for key in columns.keys if columns.facts(key).codes >= _MOST and columns.facts(key).filled >= _HALF]
     if named is not None:
         if columns.facts(named).codes >= _HALF or len(coded) != 1:
@@ -211,6 +208,17 @@ def _code(columns: _Columns, roles: tuple[Role, Role], warnings: list[str]) -> s
     if not _is_list(columns, roles):
         raise _no_columns(columns, roles)
     return columns.keys[0]
+
+
+def _asked(columns: _Columns, roles: tuple[Role, Role], found: str | None) -> str:
+    """Return the column that a caller named.
+
+    Raises:
+        TableError: where there is none of that name.
+    """
+    if found is None:
+        raise _no_columns(columns, roles)
+    return found
 
 
 def _is_list(columns: _Columns, roles: tuple[Role, Role]) -> bool:
@@ -246,12 +254,9 @@ def _finest(columns: _Columns, coded: list[str]) -> str:
 
 
 def _description(columns: _Columns, roles: tuple[Role, Role], code: str, warnings: list[str]) -> str:
-    role = roles[1]
-    named = columns.find(role)
-    if role.named is not None:
-        if named is None:
-            raise _no_columns(columns, roles)
-        return named
+    named = columns.find(roles[1])
+    if roles[1].named is not None:
+        return _asked(columns, roles, named)
     if named == code and roles[0].named is not None:
         return named  # refused below
     if named is None and not columns.above and not columns.table.columns and code == columns.keys[0]:
