@@ -23,9 +23,9 @@ from typing import Any
 import click
 from cielo.files import atomic_write
 from cielo.knowledge.building import build_knowledge_base
+from cielo.knowledge.code_tables import CodeTable
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.machine import bytes_in
-from cielo.tables import CodeTable
 from cielo.text.normal import normal_form
 from cielo.workbench.bench.system import describe_system, resident
 

@@ -24,10 +24,10 @@ from cielo.bundle.manifest import (
 )
 from cielo.bundle.writing import write_manifest, writing
 from cielo.knowledge.building import build_knowledge_base
+from cielo.knowledge.code_tables import CodeTable
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.records import KnowledgeSummary
 from cielo.retrieval.index import Index, IndexSettings, save_all
-from cielo.tables import CodeTable
 from cielo_convert.build import build
 from cielo_convert.encoder import convert_encoder
 from cielo_convert.generator import BACKEND, GeneratorFacts, convert_generator

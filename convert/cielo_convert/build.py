@@ -20,7 +20,7 @@ from cielo.bundle.manifest import (
     TableSource,
 )
 from cielo.bundle.writing import write_manifest, writing
-from cielo.knowledge.building import Built, RejectedRow, build_knowledge_base
+from cielo.knowledge.building import BuiltKnowledgeBase, RejectedCode, build_knowledge_base
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.linker import Linker
 from cielo.records import Decoding
@@ -51,7 +51,7 @@ class _Sources:
 class _Knowledge:
     """The knowledge base as it was built, and the distinct descriptions of each kind."""
 
-    built: Built
+    built: BuiltKnowledgeBase
     by_kind: dict[str, list[str]]
 
     @property
@@ -65,7 +65,7 @@ def build(
     output: Path,
     *,
     progress: Progress | None = None,
-    rejected: Callable[[Sequence[RejectedRow]], None] | None = None,
+    rejected: Callable[[Sequence[RejectedCode]], None] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Build the bundle of a recipe in the directory `output`.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import itertools
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
 
-from cielo.errors import TableError
-from cielo.records import has_content
+from cielo.errors import MentionError, TableError
+from cielo.tables import mentions as tables
 from cielo.text.prompt import build_prompt
 
 PACKAGED = Path(__file__).parent / "mentions.tsv"
@@ -42,35 +42,24 @@ _INSERTED = (
 
 
 def read_mentions(path: Path) -> list[tuple[str, str | None]]:
-    """Read pairs of mention and sentence from a TSV (or CSV) with the columns ``text`` and ``sentence``.
+    """Read pairs of mention and sentence from a table with the columns ``text`` and, if wanted, ``sentence``.
+
+    Rows without a text are passed over.
 
     Raises:
-        TableError: where the file cannot be read, or lacks the column ``text`` or any row.
+        TableError: where the file cannot be read, lacks the column ``text``, has a row that cannot be read, or none
+            with a text.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            quoted = path.suffix.lower() == ".csv"
-            reader = csv.reader(lines) if quoted else csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-            pairs = list(_pairs(reader, path))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TableError(
-            f"the mentions {path} cannot be read ({type(error).__name__}); give a table in UTF-8"
-        ) from error
+    pairs: list[tuple[str, str | None]] = []
+    for row in tables.read_mentions(path):
+        if row.error is not None:
+            raise TableError(f"the mentions {path} cannot be used; line {row.number}: {row.error}")
+        with contextlib.suppress(MentionError):
+            mention = row.mention()
+            pairs.append((mention.text, mention.sentence))
     if not pairs:
-        raise TableError(f"the mentions {path} hold no row; give at least one")
+        raise TableError(f"the mentions {path} hold no row with a text; give at least one")
     return pairs
-
-
-def _pairs(reader: Iterator[list[str]], path: Path) -> Iterator[tuple[str, str | None]]:
-    header = [name.strip() for name in next(reader, [])]
-    if "text" not in header:
-        raise TableError(
-            f"the mentions {path} have no column `text`; expected the columns text and sentence in the first row"
-        )
-    for cells in reader:
-        row = dict(zip(header, cells, strict=False))
-        if has_content(row.get("text", "")):
-            yield row["text"], row.get("sentence") or None
 
 
 def parity_prompts(mentions: Path | None, count: int, *, prepare: bool, window: int | None) -> list[str]:

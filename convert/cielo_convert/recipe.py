@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 from cielo import schema
 from cielo.bundle.manifest import Pooling, Precision, Vocabulary
 from cielo.errors import RecipeError
-from cielo.knowledge.building import read_codes
+from cielo.knowledge.code_list import read_codes
+from cielo.knowledge.code_tables import CodeTable
 from cielo.knowledge.codes import System
 from cielo.knowledge.subsets import Subset
 from cielo.parity.tolerances import CheckName
 from cielo.schema import Text
-from cielo.tables import CodeTable, TableFormat
+from cielo.tables import Format
 from msgspec import Meta
 
 # CTranslate2's compute types.
@@ -82,7 +83,7 @@ class PromptRecipe:
 
 @dataclass(frozen=True, slots=True)
 class TableRecipe:
-    """A table of the knowledge base, and the kind of all its rows; see `cielo.tables.CodeTable`.
+    """A table of the knowledge base, and the kind of all its rows; see `cielo.knowledge.code_tables.CodeTable`.
 
     Attributes:
         system: the code system of its kind, such as ``icd-10-cm``; None: the one that nearly all its codes belong to.
@@ -90,7 +91,7 @@ class TableRecipe:
 
     path: Path
     kind: Text
-    format: TableFormat | None = None
+    format: Format | None = None
     encoding: str | None = None
     sheet: str | None = None
     code_column: str | None = None
@@ -131,7 +132,7 @@ class KnowledgeBaseRecipe:
         return Subset(
             chapters=frozenset(self.chapters) if self.chapters else None,
             leaf=self.leaf,
-            codes=read_codes(self.codes) if self.codes else None,
+            codes=read_codes(self.codes).codes if self.codes else None,
         )
 
     def systems(self) -> dict[str, System]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cielo.bundle.layout import Bundle
 from cielo.errors import CieloError
-from cielo.knowledge.building import RejectedRow
+from cielo.knowledge.building import RejectedCode
 
 from cielo_convert.recipe import Recipe
 
@@ -58,7 +58,7 @@ class _Shown:
             self._tasks[step] = self._bars.add_task(step, total=total)
         self._bars.update(self._tasks[step], completed=done, total=total)
 
-    def tell(self, rows: Sequence[RejectedRow]) -> None:
+    def tell(self, rows: Sequence[RejectedCode]) -> None:
         """Name the first rows that were not taken."""
         for row in rows[:_REJECTED_SHOWN]:
             self._bars.console.print(f"rejected: {row.table}, line {row.line}: {row.reason}", markup=False)

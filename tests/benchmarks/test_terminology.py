@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from cielo.knowledge.building import build_knowledge_base, read_terminology
+from cielo.knowledge.code_tables import CodeTable
 from cielo.knowledge.records import DescriptionRow
-from cielo.tables import CodeTable
 from cielo.text.normal import normal_form
 from cielo_convert.recipe import Recipe
 from hypothesis import given, settings

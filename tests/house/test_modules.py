@@ -21,7 +21,6 @@ UNTYPED: set[str] = {
     "cielo.generation.plan.ThreadPlan.to_dict",
     "cielo.records.Link.to_dict",
     "cielo.retrieval.index.IndexSettings.to_dict",
-    "cielo.tables.mentions.InputRow.values",
     "cielo.tables.mentions.link_columns",
     "cielo.tables.mentions.output_row",
     "cielo.tables.mentions.write_rows",

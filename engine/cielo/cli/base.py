@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cielo.cli.options import LISTED
 from cielo.errors import CieloError, OptionError, ParityError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cielo.knowledge.code_list import CodeList
+    from cielo.knowledge.reading import KnowledgeBase
     from cielo.knowledge.subsets import Subset
-    from cielo.link.lexicon import Problem
+    from cielo.link.lexicon import LexiconProblem
     from cielo.link.linker import Linker
 
 EXIT_FAILED, EXIT_USAGE, EXIT_ROWS, EXIT_PARITY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
@@ -113,6 +116,7 @@ def require_codes(linker: Linker, subset: Subset | None) -> None:
     Raises:
         UsageError: saying what was expected.
     """
+    report_unknown_codes(linker.knowledge_base)
     if subset is not None and not linker.knowledge_base.count(subset):
         raise click.UsageError(
             "no code of the knowledge base lies in the subset that was asked for; chapters are Roman numerals of "
@@ -120,7 +124,19 @@ def require_codes(linker: Linker, subset: Subset | None) -> None:
         )
 
 
-def report_problems(problems: Sequence[Problem]) -> None:
+def report_unknown_codes(base: KnowledgeBase) -> None:
+    """Report the lines of --codes that name no code of the knowledge base, on standard error."""
+    listed: CodeList | None = click.get_current_context().meta.get(LISTED)
+    if listed is None:
+        return
+    problems = listed.problems(lambda code: base.find(code) is not None)
+    for problem in problems[:_SHOWN]:
+        click.echo(f"  codes, line {problem.line}: {problem.reason}", err=True)
+    if problems:
+        click.echo(f"  codes: {len(problems):,} of {len(listed.lines):,} lines name no code that is known", err=True)
+
+
+def report_problems(problems: Sequence[LexiconProblem]) -> None:
     """Report the lines of a lexicon that are not used, on standard error."""
     for problem in problems[:_SHOWN]:
         click.echo(f"  lexicon, line {problem.line}: {problem.reason}", err=True)

@@ -222,7 +222,7 @@ def _refuse_linking(given: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _replay(given: dict[str, Any], pipeline: str) -> Iterator[Replay]:
-    from cielo.tables import CodeTable
+    from cielo.knowledge.code_tables import CodeTable
     from cielo.workbench.evaluation.replay import open_replay
 
     tables = [CodeTable(Path(path), kind) for kind, path in given["tables"]]

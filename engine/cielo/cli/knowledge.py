@@ -19,7 +19,7 @@ from cielo.errors import TableError
 from cielo.files import atomic_write
 
 if TYPE_CHECKING:
-    from cielo.knowledge.building import Built, RejectedRow
+    from cielo.knowledge.building import BuiltKnowledgeBase, RejectedCode
     from cielo.knowledge.reading import KnowledgeBase
     from cielo.knowledge.records import ConceptDetails
     from cielo.records import Concept
@@ -52,8 +52,8 @@ def kb() -> None:
 @click.option("--edition", default="", help="The name of the terminology's edition.")
 @click.option("--encoding", help="Of text files; default: detected (UTF-8, UTF-16 by its mark, else Windows-1252).")
 @click.option("--sheet", help="Of workbooks; default: the first with both columns.")
-@click.option("--code-column", help="Default: by the usual names, else the first column.")
-@click.option("--description-column", help="Default: by the usual names, else the second column.")
+@click.option("--code-column", help="By name; default: by the usual names and by what the columns hold.")
+@click.option("--description-column", help="Likewise.")
 @click.option(
     "--system",
     "systems",
@@ -81,7 +81,7 @@ def build(
     Rows that cannot be taken are reported with their line and the reason, and the others go on (exit code 3).
     """
     from cielo.knowledge.building import build_knowledge_base
-    from cielo.tables import CodeTable
+    from cielo.knowledge.code_tables import CodeTable
 
     if not tables:
         raise click.UsageError("give at least one --table KIND=FILE")
@@ -109,20 +109,22 @@ def _check_rejected(path: Path | None, taken: Sequence[Path]) -> None:
         raise click.UsageError("--rejected names the output or a table; name another file")
 
 
-def _show_built(output: Path, built: Built) -> None:
+def _show_built(output: Path, built: BuiltKnowledgeBase) -> None:
     counts = ", ".join(
         f"{count:,} of kind {kind} ({built.systems[kind]})" for kind, count in built.summary.concepts.items()
     )
     click.echo(f"{click.format_filename(output)}: codes: {counts}; {built.summary.descriptions:,} descriptions")
     for source in built.sources:
         click.echo(f"  {source.name} ({source.kind}): {source.rows:,} rows, {source.rejected:,} rejected")
+    for warning in built.warnings:
+        click.echo(f"  warning: {warning}", err=True)
     for row in built.rejected[:_SHOWN]:
         click.echo(f"  rejected: {row.table}, line {row.line}: {row.reason}", err=True)
     if len(built.rejected) > _SHOWN:
         click.echo(f"  rejected: {len(built.rejected) - _SHOWN:,} more; --rejected FILE writes all", err=True)
 
 
-def _write_rejected(path: Path, rows: Sequence[RejectedRow]) -> None:
+def _write_rejected(path: Path, rows: Sequence[RejectedCode]) -> None:
     try:
         with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
             stream.write("table\tline\treason\n")

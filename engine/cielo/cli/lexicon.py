@@ -85,10 +85,10 @@ def _check(file: Path, bundle: Path | None) -> int:
     from cielo.knowledge.reading import KnowledgeBase
     from cielo.link import lexicon as module
 
-    read = module.read_lexicon(file)
     base = KnowledgeBase(Bundle.open(bundle or default_bundle()).knowledge_base)
     try:
-        problems = module.all_problems(read, lambda code, kind: base.find(code, kind) is not None)
+        read = module.read_lexicon(file, lambda code, kind: base.find(code, kind) is not None)
+        problems = read.problems
     finally:
         base.close()
     counts = f"{len(read.entries):,} entries, {len(problems):,} problems"

@@ -27,7 +27,10 @@ from cielo.cli.options import (
 )
 from cielo.errors import CieloError, MentionError
 from cielo.records import Candidate, Decoding, Link, Mention
+from cielo.tables import FORMATS, Format, Table, TableFormat, format_of
 from cielo.tables import mentions as tables
+from cielo.tables.formats import require_library
+from cielo.tables.writing import open_output
 
 if TYPE_CHECKING:
     from cielo.link.linker import Linker
@@ -38,11 +41,16 @@ if TYPE_CHECKING:
 @click.argument("text", required=False)
 @click.option("--sentence", help="The sentence that the mention stands in.")
 @click.option("--kind", help="Only codes of this kind (in the mini: diagnosis, procedure).")
-@click.option("--input", "source", metavar="FILE|-", help="Rows to link: JSONL, CSV or TSV with a column `text`.")
+@click.option("--input", "source", metavar="FILE|-", help="Rows to link, with a column `text`.")
 @click.option("--output", "target", metavar="FILE|-", default="-", show_default=True, help="Where the rows go.")
 @click.option(
-    "--format", "form", type=click.Choice(tables.FORMATS), help="Of --input and --output, where names don't tell."
+    "--format", "form", type=click.Choice(FORMATS), help="Of --output; default: by its name, else that of --input."
 )
+@click.option(
+    "--input-format", type=click.Choice(FORMATS), help="Of --input; default: by its name, else that of --output."
+)
+@click.option("--encoding", help="Of --input; default: detected (UTF-8, UTF-16 by its mark, else Windows-1252).")
+@click.option("--sheet", help="Of a workbook; default: the first with a column `text`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--decoding", type=click.Choice(DECODINGS), help="How outputs are searched for; default: the bundle's own."
@@ -64,7 +72,10 @@ def link(
     kind: str | None,
     source: str | None,
     target: str,
-    form: tables.Format | None,
+    form: Format | None,
+    input_format: Format | None,
+    encoding: str | None,
+    sheet: str | None,
     as_json: bool,
     decoding: Decoding | None,
     cache: Path | None,
@@ -80,7 +91,8 @@ def link(
     options = link_options(given, decoding=decoding, neighbours="misses" if source is not None else "always")
     opening = {**given, "cache": cache or True}
     if source is not None:
-        _link_rows(source, target, form, kind, options, opening)
+        reading = TableFormat(format=_format(source, input_format, target, form), encoding=encoding, sheet=sheet)
+        _link_rows(source, target, reading, _output_format(target, form, reading), kind, options, opening)
         return
     mention = Mention(text or "", sentence, kind)
     with open_linker(**opening) as linker:
@@ -96,13 +108,12 @@ def link(
 def _link_rows(
     source: str,
     target: str,
-    form: tables.Format | None,
+    reading: TableFormat,
+    form: Format,
     kind: str | None,
     options: LinkOptions,
     opening: dict[str, Any],
 ) -> None:
-    read_form = tables.format_of(source, form, None if target == "-" else tables.format_of(target, form))
-    write_form = tables.format_of(target, None if target != "-" and form is None else form, read_form)
     failed = 0
 
     def outcomes(linker: Linker, rows: Iterable[tables.InputRow]) -> Iterator[dict[str, Any]]:
@@ -114,14 +125,42 @@ def _link_rows(
             failed += isinstance(outcome, CieloError)
             yield tables.output_row(row, outcome if isinstance(outcome, Link) else str(outcome))
 
-    with tables.open_input(source) as stream, open_linker(**opening) as linker, tables.open_output(target) as output:
-        require_codes(linker, options.subset)
-        report_problems(linker.lexicon_problems())
-        rows = _with_progress(tables.read_rows(stream, read_form), source, stream)
-        tables.write_rows(output, write_form, outcomes(linker, rows))
+    with tables.open_input(source) as stream:
+        rows = tables.read_mentions(stream, reading, name="standard input" if source == "-" else source)
+        with open_linker(**opening) as linker, open_output(target) as output:
+            require_codes(linker, options.subset)
+            report_problems(linker.lexicon_problems())
+            tables.write_rows(output, form, outcomes(linker, _with_progress(rows, source, stream)))
+    _report_table(rows.table)
     if failed:
         click.echo(f"cielo: {failed} row(s) hold an error; see their column `error`", err=True)
         sys.exit(EXIT_ROWS)
+
+
+def _format(source: str, named: Format | None, target: str, other: Format | None) -> Format:
+    """Return the format of the input: as it is named or its name tells, else that of the output."""
+    if named is None and other is None and target != "-":
+        other = format_of(target, default="jsonl")
+    form = format_of(source, named, default=other)
+    require_library(source, form)
+    return form
+
+
+def _output_format(target: str, named: Format | None, reading: TableFormat) -> Format:
+    """Return the format of the output: as it is named or its name tells, else that of the input."""
+    form = format_of(target, named, default=reading.format)
+    if target == "-" and named is None and form in ("xlsx", "parquet"):
+        return "jsonl"  # for a terminal or a pipe
+    require_library(target, form)
+    return form
+
+
+def _report_table(table: Table) -> None:
+    """Report what is odd about the input as a whole, and that no row of it was lost, on standard error."""
+    for warning in table.warnings():
+        click.echo(f"cielo: {click.format_filename(table.name)}: {warning}", err=True)
+    if table.rejected:
+        click.echo(f"cielo: {table.lines:,} lines were read, {table.rows:,} rows given", err=True)
 
 
 def _mention_or_error(row: tables.InputRow, kind: str | None) -> Mention | MentionError:

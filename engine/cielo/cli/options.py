@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from cielo.knowledge.code_list import CodeList
     from cielo.knowledge.subsets import Subset
     from cielo.options import LinkOptions
 
@@ -20,6 +21,8 @@ LEXICON = click.option("--lexicon", type=click.Path(dir_okay=False, path_type=Pa
                        help="Mentions and their codes, asked before the model.")  # fmt: skip
 ALLOW_UNVERIFIED = click.option("--allow-unverified", is_flag=True, help=UNVERIFIED)
 
+# Where a command keeps what --codes named, for `cielo.cli.base.report_unknown_codes`.
+LISTED = "cielo.codes"
 _LINKING = ("top_k", "pipeline", "matching", "rerank", "min_confidence", "max_distance")
 
 
@@ -78,7 +81,7 @@ def subset_of(
     *, kinds: Sequence[str] = (), chapters: Sequence[str] = (), leaf: bool = False, codes: Path | None = None
 ) -> Subset | None:
     """Return the subset of the codes that is asked for; None: all of them."""
-    from cielo.knowledge.building import read_codes
+    from cielo.knowledge.code_list import read_codes
     from cielo.knowledge.subsets import Subset
 
     if not (kinds or chapters or leaf or codes):
@@ -87,8 +90,14 @@ def subset_of(
         kinds=frozenset(kinds) or None,
         chapters=frozenset(chapters) or None,
         leaf=leaf,
-        codes=read_codes(codes) if codes else None,
+        codes=_codes(read_codes(codes)) if codes else None,
     )
+
+
+def _codes(listed: CodeList) -> frozenset[str]:
+    """Return the codes of a list, which is kept so that its unknown ones can be reported."""
+    click.get_current_context().meta[LISTED] = listed
+    return listed.codes
 
 
 class Assignment(click.ParamType[tuple[str, str]]):

@@ -11,15 +11,16 @@ from pathlib import Path
 
 from cielo.errors import TableError
 from cielo.files import atomic_write, sha256_of
-from cielo.knowledge.codes import SYSTEMS, System, canonical_code, code_key, guess_system
+from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
+from cielo.knowledge.codes import SYSTEMS, System, canonical_code, guess_system
 from cielo.knowledge.records import DescriptionRow, KnowledgeSummary, TableSource
 from cielo.knowledge.subsets import Subset
 from cielo.knowledge.writing import write_knowledge_base
-from cielo.tables import CodeTable, Rejected, TableRow, read_table
+from cielo.tables import RejectedRow
 
 
 @dataclass(frozen=True, slots=True)
-class RejectedRow:
+class RejectedCode:
     """A row of a table that is not in the knowledge base, and why not."""
 
     table: str
@@ -36,22 +37,25 @@ class Terminology:
         systems: the code system of each kind.
         sources: the tables, with how many of their rows were taken and rejected.
         rejected: each row that was not taken.
+        warnings: what seems wrong with a table as a whole, with its path.
     """
 
     rows: list[DescriptionRow]
     systems: dict[str, System]
     sources: tuple[TableSource, ...]
-    rejected: tuple[RejectedRow, ...]
+    rejected: tuple[RejectedCode, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuiltKnowledgeBase:
     """A knowledge base that was built, and what it was built from; see `Terminology`."""
 
     summary: KnowledgeSummary
     systems: dict[str, System]
     sources: tuple[TableSource, ...]
-    rejected: tuple[RejectedRow, ...]
+    rejected: tuple[RejectedCode, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -59,8 +63,9 @@ class _Read:
     """A table that was read: its rows, and those that were not taken."""
 
     table: CodeTable
-    rows: list[TableRow]
-    rejected: list[Rejected]
+    rows: list[CodeRow]
+    rejected: list[RejectedRow]
+    warnings: tuple[str, ...]
 
 
 def read_terminology(tables: Sequence[CodeTable], systems: Mapping[str, System] | None = None) -> Terminology:
@@ -81,8 +86,9 @@ def read_terminology(tables: Sequence[CodeTable], systems: Mapping[str, System] 
     rows = [row for entry in read for row in _canonical(entry, chosen[entry.table.kind])]
     if not rows:
         raise TableError(_nothing(read))
-    rejected = tuple(RejectedRow(_name(entry), no.line, no.reason) for entry in read for no in entry.rejected)
-    return Terminology(rows, chosen, tuple(_source(entry) for entry in read), rejected)
+    rejected = tuple(RejectedCode(_name(entry), no.line, no.reason) for entry in read for no in entry.rejected)
+    warnings = tuple(warning for entry in read for warning in entry.warnings)
+    return Terminology(rows, chosen, tuple(_source(entry) for entry in read), rejected, warnings)
 
 
 def build_knowledge_base(
@@ -92,7 +98,7 @@ def build_knowledge_base(
     edition: str,
     systems: Mapping[str, System] | None = None,
     subset: Subset | None = None,
-) -> Built:
+) -> BuiltKnowledgeBase:
     """Build the knowledge base file `path` from tables; it appears whole or not at all.
 
     Args:
@@ -112,17 +118,13 @@ def build_knowledge_base(
         summary = write_knowledge_base(
             temporary, read.rows, systems=read.systems, edition=edition, sources=read.sources, subset=subset
         )
-    return Built(summary, read.systems, read.sources, read.rejected)
+    return BuiltKnowledgeBase(summary, read.systems, read.sources, read.rejected, read.warnings)
 
 
 def _read(table: CodeTable) -> _Read:
-    entry = _Read(table, [], [])
-    for row in read_table(table):
-        if isinstance(row, Rejected):
-            entry.rejected.append(row)
-        else:
-            entry.rows.append(row)
-    return entry
+    read = read_code_table(table)
+    rows = [row for row in read.rows if isinstance(row, CodeRow)]
+    return _Read(table, rows, [row for row in read.rows if isinstance(row, RejectedRow)], read.warnings)
 
 
 def _check_systems(tables: Sequence[CodeTable], named: Mapping[str, System]) -> None:
@@ -147,7 +149,7 @@ def _canonical(entry: _Read, system: System) -> list[DescriptionRow]:
         try:
             code = canonical_code(row.code, system)
         except ValueError as error:
-            entry.rejected.append(Rejected(row.line, str(error)))
+            entry.rejected.append(RejectedRow(row.line, str(error)))
             continue
         kept.append(row)
         rows.append(DescriptionRow(code, row.description, entry.table.kind, row.preferred))
@@ -186,21 +188,3 @@ def _writing(path: Path) -> Iterator[Path]:
     except (OSError, sqlite3.Error) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise TableError(f"{path}: cannot be written ({why}); make room for it or name another output") from error
-
-
-def read_codes(path: Path) -> frozenset[str]:
-    """Return the codes that a text file names: the first word of each line that is not empty.
-
-    Raises:
-        TableError: where it cannot be read or names none.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise TableError(f"{path}: cannot be read ({error.strerror}); name a file with a code on each line") from error
-    except UnicodeDecodeError as error:
-        raise TableError(f"{path}: is not UTF-8; save it as UTF-8") from error
-    codes = frozenset(line.split()[0] for line in lines if code_key(line))
-    if not codes:
-        raise TableError(f"{path}: names no code; expected one on each line")
-    return codes

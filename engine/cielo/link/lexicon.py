@@ -1,40 +1,45 @@
 """The lexicon: a table from mention to code that is asked before the model, made from annotated data or kept by hand.
 
-A file is TSV (UTF-8, no quoting), or CSV where its name ends in ``.csv``: a header with the columns ``text`` and
-``code`` and, if wanted, ``kind``, ``count`` and ``purity``. Other columns are passed over, and so are lines that begin
-with ``#`` (a text that begins with it is written with a space before it). Codes are text. Texts are compared in normal
-form, codes by their letters and digits. What is reported holds places, counts and codes, never a text.
+A file is a table in any format that `cielo.tables` reads, TSV where its name does not tell: a header with the columns
+``text`` and ``code`` and, if wanted, ``kind``, ``count`` and ``purity``. Other columns are passed over, and so are
+lines of a CSV or TSV that begin with ``#`` (a text that begins with it is written with a space before it). Codes are
+text. Texts are compared in normal form, codes by their letters and digits. What is reported holds places, counts and
+codes, never a text.
 """
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
-import io
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cielo.errors import TableError
-from cielo.files import atomic_write
 from cielo.knowledge.codes import code_key, comparison_key
+from cielo.tables import Cell, ColumnFinder, RejectedRow, Role, Table, TableFormat, TableRow, format_of, read_table
+from cielo.tables.columns import fold_name
+from cielo.tables.rows import UnfitError, is_decoded, text_of
+from cielo.tables.writing import open_output, write_table
 from cielo.text.normal import fold_spaces, normal_form
 
 Annotation = tuple[str, str | None, str]  # a mention's text and kind, and the right code
 COLUMNS = ("text", "code", "kind", "count", "purity")
-_CSV: dict[str, Any] = {"lineterminator": "\n"}
-_TSV: dict[str, Any] = {"lineterminator": "\n", "delimiter": "\t", "quoting": csv.QUOTE_NONE, "quotechar": None}
+_COMMENT = "#"
+_ROLES = (
+    Role("text", ("text", "texto", "mention", "mencion")), Role("code", ("code", "codigo")),
+    *(Role(name, (name,), text=False) for name in COLUMNS[2:]),
+)  # fmt: skip
+_UNKNOWN = "the knowledge base does not know the code in this kind; correct them, or remove the line"
 _DIGITS = 4  # of a purity
 _COUNT, _PURITY = re.compile(r"[0-9]{1,15}"), re.compile(r"0(\.[0-9]{1,20})?|1(\.0{1,20})?")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LexiconEntry:
     """A text and its code.
 
     Attributes:
@@ -52,7 +57,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class LexiconProblem:
     """Something wrong with a line of a lexicon; it holds nothing of what the line says."""
 
     line: int | None
@@ -70,10 +75,10 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuiltLexicon:
     """What `build` made, and what it left out."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[LexiconEntry, ...]
     too_rare: tuple[LeftOut, ...]  # no code was given often enough
     conflicts: tuple[LeftOut, ...]  # common enough, but no code has a large enough share
     unusable: int  # annotations whose text or code has neither letter nor digit
@@ -87,8 +92,8 @@ class Lexicon:
     `sha256` is that of its answers: comments, counts and the order of lines that do not conflict do not change it.
     """
 
-    entries: tuple[Entry, ...]
-    problems: tuple[Problem, ...] = ()  # of its file
+    entries: tuple[LexiconEntry, ...]
+    problems: tuple[LexiconProblem, ...] = ()  # of its file
     sha256: str = field(init=False)
     _codes: dict[tuple[str, str | None], str] = field(init=False, repr=False, compare=False)
     _without_kind: dict[str, str] = field(init=False, repr=False, compare=False)
@@ -123,7 +128,7 @@ class Lexicon:
 
 def build(
     annotations: Iterable[Annotation], *, minimum_count: int = 2, minimum_purity: float = 0.9, by_kind: bool = True
-) -> Built:
+) -> BuiltLexicon:
     """Make an entry of each text to which annotators have given the same code, often enough and nearly always.
 
     Args:
@@ -140,18 +145,18 @@ def build(
             groups[key].append((total, fold_spaces(text), fold_spaces(code)))
         else:
             unusable += 1
-    entries: list[Entry] = []
+    entries: list[LexiconEntry] = []
     too_rare, conflicts = list[LeftOut](), list[LeftOut]()
     for (_, kind), group in sorted(groups.items(), key=lambda item: item[0]):
         text, codes = _commonest(Counter(text for _, text, _ in group)), _ranked(code for *_, code in group)
         (code, count), purity = codes[0], codes[0][1] / len(group)
         pure = purity >= minimum_purity and [times for _, times in codes].count(count) == 1
         if pure and count >= minimum_count:
-            entries.append(Entry(text, code, kind or None, count, round(purity, _DIGITS)))
+            entries.append(LexiconEntry(text, code, kind or None, count, round(purity, _DIGITS)))
         else:
             rest = too_rare if pure or len(group) < minimum_count else conflicts
             rest.append(LeftOut(group[0][0], kind or None, tuple(codes), text))
-    return Built(tuple(entries), tuple(too_rare), tuple(conflicts), unusable, total)
+    return BuiltLexicon(tuple(entries), tuple(too_rare), tuple(conflicts), unusable, total)
 
 
 def _ranked(codes: Iterable[str]) -> list[tuple[str, int]]:
@@ -167,99 +172,108 @@ def _commonest(writings: Counter[str]) -> str:
     return min(writings, key=lambda writing: (-writings[writing], writing))
 
 
-def check(lexicon: Lexicon, resolve: Callable[[str, str | None], bool]) -> list[Problem]:
+def check(lexicon: Lexicon, resolve: Callable[[str, str | None], bool]) -> list[LexiconProblem]:
     """Return a problem for each entry whose code, in its kind, `resolve` does not know."""
-    reason = "the knowledge base does not know the code in this kind; correct them, or remove the line"
     known = functools.cache(resolve)  # many texts, few codes
-    return [Problem(entry.line, reason) for entry in lexicon.entries if not known(entry.code, entry.kind)]
+    return [LexiconProblem(entry.line, _UNKNOWN) for entry in lexicon.entries if not known(entry.code, entry.kind)]
 
 
-def all_problems(lexicon: Lexicon, resolve: Callable[[str, str | None], bool]) -> list[Problem]:
+def all_problems(lexicon: Lexicon, resolve: Callable[[str, str | None], bool]) -> list[LexiconProblem]:
     """Return the problems of the lexicon's file and those that `check` finds, in the order of their lines."""
     return sorted([*lexicon.problems, *check(lexicon, resolve)], key=lambda problem: problem.line or 0)
 
 
-def write_lexicon(path: Path, entries: Iterable[Entry]) -> None:
-    """Write entries in the order of their normal forms; the file appears whole, or not at all and with a TableError."""
-    rows = sorted((_row(entry) for entry in entries), key=lambda row: (normal_form(row[0]), row))
-    stream = io.StringIO(newline="")
-    csv.writer(stream, **_dialect(path)).writerows([COLUMNS, *rows])
-    try:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(stream.getvalue().encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise TableError(f"{path}: cannot be written ({error.strerror})") from error
+def write_lexicon(path: Path, entries: Iterable[LexiconEntry]) -> None:
+    """Write entries in the order of their normal forms; the file appears whole, or not at all.
+
+    Raises:
+        TableError: where there is no entry, or the file cannot be written.
+    """
+    rows = sorted((_cells(entry) for entry in entries), key=lambda row: (normal_form(row[0]), row))
+    if not rows:
+        raise TableError(f"{path}: not written, as there is no text for it; give annotations that agree more often")
+    with open_output(str(path)) as stream:
+        write_table(stream, format_of(path, default="tsv"), [dict(zip(COLUMNS, row, strict=True)) for row in rows])
 
 
-def _row(entry: Entry) -> list[str]:
+def _cells(entry: LexiconEntry) -> list[str]:
     text, code, kind = (fold_spaces(value or "") for value in (entry.text, entry.code, entry.kind))
     purity = None if entry.purity is None else round(entry.purity, _DIGITS)
     numbers = ("" if number is None else str(number) for number in (entry.count, purity))
-    return [f" {text}" if text.startswith("#") else text, code, kind, *numbers]
+    return [f" {text}" if text.startswith(_COMMENT) else text, code, kind, *numbers]
 
 
-def _dialect(path: Path) -> dict[str, Any]:
-    return _CSV if path.suffix.lower() == ".csv" else _TSV
-
-
-def read_lexicon(path: Path) -> Lexicon:
+def read_lexicon(path: Path, knows: Callable[[str, str | None], bool] | None = None) -> Lexicon:
     """Read a lexicon. A line that is of no use is passed over and reported in `Lexicon.problems`.
 
-    Where two lines give one text and kind different codes, the first stands and the second is reported.
+    Where two usable lines give one text and kind different codes, the first stands and the second is reported.
+
+    Args:
+        path: of a table in any format; a TSV where its name does not tell.
+        knows: tells whether the knowledge base has a code in a kind (None: in any); a line whose code it does not
+            have is of no use. None: every code is taken.
 
     Raises:
-        TableError: where the file cannot be read, or its header has not the columns ``text`` and ``code`` once each.
+        TableError: where the file cannot be read, its header has not the columns ``text`` and ``code`` once each, or
+            no line is of use.
     """
-    try:
-        # Bytes that are not UTF-8 come through as lone surrogates, and are found line by line.
-        lines = io.StringIO(path.read_bytes().decode("utf-8-sig", "surrogateescape"), newline="\n")
-    except OSError as error:
-        raise TableError(f"{path}: cannot be read ({error.strerror}); name a TSV or CSV file") from error
-    records = _records(lines, _dialect(path))
-    names = [name.strip() for name in next(records, (0, None))[1] or ()]
-    if any(names.count(name) > 1 or (name in COLUMNS[:2] and name not in names) for name in COLUMNS):
-        between = "tabs" if _dialect(path) is _TSV else "commas"
-        raise TableError(f"{path}: expected a header with text and code, each once, and {between} between them")
-    found: dict[tuple[str, str | None], Entry] = {}
-    problems: list[Problem] = []
-    for line, cells in records:
-        values = {name: fold_spaces(cell) for name, cell in zip(names, cells or (), strict=False)}
-        if reason := _fault(values, cells, len(names)):
-            problems.append(Problem(line, reason))
+    form = TableFormat(format=format_of(path, default="tsv"), comment=_COMMENT)
+    table = read_table(path, form, (_ROLES[0], _ROLES[1]))
+    _check_header(table)
+    known = functools.cache(knows) if knows is not None else None  # many texts, few codes
+    finder = ColumnFinder(*_ROLES)
+    found: dict[tuple[str, str | None], LexiconEntry] = {}
+    problems: list[LexiconProblem] = []
+    for row in table:
+        entry = _entry(row, finder)
+        if isinstance(entry, LexiconProblem):
+            problems.append(entry)
             continue
-        kind, count, purity = (values.get(name, "") for name in COLUMNS[2:])
-        known = int(count) if _COUNT.fullmatch(count) else None, float(purity) if _PURITY.fullmatch(purity) else None
-        entry = Entry(values["text"], values["code"], kind or None, *known, line)
+        if known is not None and not known(entry.code, entry.kind):
+            problems.append(LexiconProblem(entry.line, _UNKNOWN))
+            continue
         first = found.setdefault((normal_form(entry.text), entry.kind), entry)
         if comparison_key(first.code) != comparison_key(entry.code):
             reason = f"another code for the text and kind of line {first.line}, which stands; remove one of them"
-            problems.append(Problem(line, reason))
+            problems.append(LexiconProblem(entry.line, reason))
+    if not found:
+        why = f"; the first, line {problems[0].line}: {problems[0].reason}" if problems else ""
+        raise TableError(f"{path}: none of its lines can be used ({len(problems)} were passed over{why})")
     return Lexicon(tuple(found.values()), tuple(problems))
 
 
-def _records(lines: Iterable[str], dialect: dict[str, Any]) -> Iterator[tuple[int, list[str] | None]]:
-    # A comment becomes an empty line, so that lines keep their numbers. None stands for what is not well-formed.
-    reader = csv.reader(("\n" if line.startswith("#") else line for line in lines), strict=True, **dialect)
-    while True:
-        first = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield first, None
-            continue
-        if any(cell.strip() for cell in cells):
-            yield first, cells
+def _check_header(table: Table) -> None:
+    if table.format in ("json", "jsonl"):
+        return
+    folded = [fold_name(name) for name in table.raw_columns]
+    if table.header is None or any(folded.count(name) > 1 for name in COLUMNS):
+        between = {"csv": ", and commas or semicolons between them", "tsv": ", and tabs between them"}
+        raise TableError(
+            f"{table.name}: expected a header with text and code, each once{between.get(table.format, '')}"
+        )
 
 
-def _fault(values: dict[str, str], cells: list[str] | None, columns: int) -> str | None:
-    if cells is None:
-        return "not well-formed, perhaps up to a later line; look for a quotation mark without its other one"
-    if any(cell.strip() for cell in cells[columns:]):
-        return "more values than the header has columns; a separator may stand inside a value"
-    if any("\ud800" <= char <= "\udfff" for name in COLUMNS for char in values.get(name, "")):
-        return "not UTF-8; save the file as UTF-8"
-    if not normal_form(values.get("text", "")) or not code_key(values.get("code", "")):
-        return "no text or no code with a letter or a digit; give both, or remove the line"
-    return None
+def _entry(row: TableRow | RejectedRow, finder: ColumnFinder) -> LexiconEntry | LexiconProblem:
+    if isinstance(row, RejectedRow):
+        return LexiconProblem(row.line, row.reason)
+    names = finder.names(row.values)
+    try:
+        text, code, kind, count, purity = (
+            "" if name is None or (cell := row.values[name]) is None else _folded(cell, role)
+            for role, name in zip(_ROLES, names, strict=True)
+        )
+    except UnfitError as error:
+        return LexiconProblem(row.number, str(error))
+    if not normal_form(text) or not code_key(code):
+        return LexiconProblem(row.number, "no text or no code with a letter or a digit; give both, or remove the line")
+    known = int(count) if _COUNT.fullmatch(count) else None, float(purity) if _PURITY.fullmatch(purity) else None
+    return LexiconEntry(text, code, kind or None, *known, row.number)
+
+
+def _folded(cell: Cell, role: Role) -> str:
+    if role.name in ("count", "purity") and isinstance(cell, (int, float)):
+        return str(cell)
+    text = fold_spaces(text_of(cell, role.name, digits=True))
+    if not is_decoded(text):
+        raise UnfitError(f"the {role.name} is not valid Unicode")
+    return text

@@ -25,7 +25,7 @@ from cielo.link.candidates import LinkRequest
 from cielo.link.document_links import DocumentLink, document_link
 from cielo.link.documents import DocumentMention, Span, mentions_of
 from cielo.link.guard import Guard
-from cielo.link.lexicon import Lexicon, Problem, all_problems, read_lexicon
+from cielo.link.lexicon import Lexicon, LexiconProblem, all_problems, read_lexicon
 from cielo.link.resolver import Resolver, read_calibrations
 from cielo.link.steps import Steps
 from cielo.link.streams import chunks, many
@@ -119,7 +119,6 @@ class Linker:
             DeviceError: where the machine cannot run what was asked for, or not within `memory`.
             CacheError: where the file of the cache is something else.
         """
-        listed = None if lexicon is None else read_lexicon(lexicon)
         opened = open_bundle(
             bundle,
             backend=backend,
@@ -136,7 +135,9 @@ class Linker:
             provenance = opened.provenance(decoding)
             calibrations = read_calibrations(opened.bundle)
             file = cache if isinstance(cache, Path) else None
-            kept = open_cache(file, knowledge_base=stages.knowledge_base, provenance=provenance) if cache else None
+            base = stages.knowledge_base
+            kept = open_cache(file, knowledge_base=base, provenance=provenance) if cache else None
+            listed = None if lexicon is None else read_lexicon(lexicon, lambda *code: base.find(*code) is not None)
             return cls(
                 stages,
                 opened.plan,
@@ -181,7 +182,7 @@ class Linker:
         """The identity of the lexicon's answers; None where there is none."""
         return self._lexicon.sha256 if self._lexicon else None
 
-    def lexicon_problems(self) -> list[Problem]:
+    def lexicon_problems(self) -> list[LexiconProblem]:
         """Return what is wrong with lines of the lexicon: unusable, in conflict, or with a code that is not known."""
         if self._lexicon is None:
             return []

@@ -1,7 +1,21 @@
-"""Readers of code tables: TSV, CSV, JSON Lines, workbooks (XLSX) and Parquet, to rows of codes and descriptions."""
+"""One reader and one writer of tables: CSV, TSV, JSON, workbooks (XLSX) and Parquet, to rows of cells and back."""
 
-from cielo.tables.lines import encoding_of
-from cielo.tables.reading import FORMATS, read_table
-from cielo.tables.rows import CodeTable, Rejected, TableFormat, TableRow
+from cielo.tables.columns import ColumnFinder, Role
+from cielo.tables.formats import FORMATS, Format, TableFormat, format_of
+from cielo.tables.reading import read_table
+from cielo.tables.rows import Cell, RejectedRow, TableRow
+from cielo.tables.table import Table
 
-__all__ = ["FORMATS", "CodeTable", "Rejected", "TableFormat", "TableRow", "encoding_of", "read_table"]
+__all__ = [
+    "FORMATS",
+    "Cell",
+    "ColumnFinder",
+    "Format",
+    "RejectedRow",
+    "Role",
+    "Table",
+    "TableFormat",
+    "TableRow",
+    "format_of",
+    "read_table",
+]

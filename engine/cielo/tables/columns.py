@@ -1,35 +1,67 @@
-"""Which columns of a table hold the codes, the descriptions and the marks of preference: by name."""
+"""Columns by their roles: the usual names of each, compared without case, accents, spaces and punctuation."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cielo.errors import TableError
-from cielo.tables.rows import CodeTable
-
-# As `fold_name` leaves them, the first that is there wins; of two columns of one name the first.
-CODE_NAMES = ("code", "codigo", "cod", "cie10", "cie10es", "icd10", "codigocie10", "codigocie10es")
-DESCRIPTION_NAMES = ("description", "descripcion", "desc", "literal", "titulo", "title", "termino", "term")
-PREFERRED_NAMES = ("preferred", "preferente", "preferido")
+from cielo.tables.rows import Cell
 
 _SHOWN_NAMES = 24
 _SHOWN_CHARACTERS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
-    """The positions of a table's columns, from 0; `preferred` is None where there is none."""
+class Role:
+    """A column that is looked for.
 
-    code: int
-    description: int
-    preferred: int | None = None
+    Attributes:
+        name: what its cells are, as errors say it: ``code``.
+        usual: its usual names as `fold_name` leaves them, the first that is there wins.
+        named: the name that the caller gave it; None: one of the usual ones.
+        text: whether a Parquet column of another type than strings is refused.
+    """
 
-    @property
-    def needed(self) -> int:
-        """How many cells a row must have."""
-        return max(self.code, self.description) + 1
+    name: str
+    usual: tuple[str, ...]
+    named: str | None = None
+    text: bool = True
+
+    def called(self, name: str | None) -> Role:
+        """Return the role with the name that a caller gave its column."""
+        return replace(self, named=name)
+
+    def find(self, names: Sequence[str]) -> int | None:
+        """Return the position of the role's column among `names`; of two columns of one name the first."""
+        if self.named is not None and self.named in names:
+            return names.index(self.named)
+        folded = [fold_name(name) for name in names]
+        candidates = self.usual if self.named is None else (fold_name(self.named),)
+        return next((folded.index(name) for name in candidates if name and name in folded), None)
+
+
+class ColumnFinder:
+    """Finds cells by their roles; columns are looked for anew only where a row has other names than the one before."""
+
+    def __init__(self, *roles: Role) -> None:
+        self._roles = roles
+        self._last: tuple[tuple[str, ...], tuple[str | None, ...]] = (), (None,) * len(roles)  # one value: for threads
+
+    def names(self, values: dict[str, Cell]) -> tuple[str | None, ...]:
+        """Return the name that each role's column has in a row; None where the row has none."""
+        names = tuple(values)
+        last, found = self._last
+        if names != last:
+            places = [role.find(names) for role in self._roles]
+            found = tuple([None if place is None else names[place] for place in places])
+            self._last = names, found
+        return found
+
+    def cells(self, values: dict[str, Cell]) -> tuple[Cell, ...]:
+        """Return each role's cell of a row; None where the row has none."""
+        return tuple([None if name is None else values[name] for name in self.names(values)])
 
 
 def fold_name(name: str) -> str:
@@ -37,72 +69,37 @@ def fold_name(name: str) -> str:
     return "".join(char for char in unicodedata.normalize("NFKD", name.casefold()) if char.isalnum())
 
 
-def find_code(names: Sequence[str], table: CodeTable) -> int | None:
-    """Return the position of the column of codes among `names`, or None."""
-    return _position(names, table.code_column, CODE_NAMES)
+def has_all(names: Sequence[str], roles: Iterable[Role]) -> bool:
+    """Tell whether `names` is a header: whether each role's column is among them."""
+    return all(role.find(names) is not None for role in roles)
 
 
-def find_description(names: Sequence[str], table: CodeTable) -> int | None:
-    """Return the position of the column of descriptions among `names`, or None."""
-    return _position(names, table.description_column, DESCRIPTION_NAMES)
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Return the names of columns, stripped; the second of one name as ``name (2)``, so that no cell is lost."""
+    found: dict[str, None] = {}
+    for name in map(str.strip, names):
+        number, unique = 1, name
+        while unique in found:
+            number += 1
+            unique = f"{name} ({number})"
+        found[unique] = None
+    return list(found)
 
 
-def find_preferred(names: Sequence[str]) -> int | None:
-    """Return the position of the column of marks of preference among `names`, or None."""
-    return _position(names, None, PREFERRED_NAMES)
-
-
-def find_columns(names: Sequence[str], table: CodeTable) -> Columns | None:
-    """Return the columns where `names` is a header with both of them, else None.
+def refuse_twice(table: str, names: Iterable[str]) -> None:
+    """Refuse a header in which a name occurs more than once.
 
     Raises:
-        TableError: where one column would be both.
+        TableError: without the names, which in a file without a header are a patient's words.
     """
-    code, description = find_code(names, table), find_description(names, table)
-    if code is None or description is None:
-        return None
-    if code == description:
-        raise TableError(f"{table.path}: one column cannot hold both codes and descriptions; name two")
-    return Columns(code, description, find_preferred(names))
+    stripped = [name.strip() for name in names if name.strip()]
+    twice = sum(stripped.count(name) > 1 for name in dict.fromkeys(stripped))
+    if twice:
+        raise TableError(f"{table}: {twice} column name(s) of the header occur more than once; name each column once")
 
 
-def is_partial(names: Sequence[str], table: CodeTable) -> bool:
-    """Tell whether a row without both names is a header all the same, so that its rows must not be guessed at.
-
-    It is where a column was asked for by name, or where it names one of the two; of the descriptions' names only
-    those count that could not stand in a row of a table.
-    """
-    if table.code_column is not None or table.description_column is not None:
-        return True
-    return _position(names, None, CODE_NAMES) is not None or _position(names, None, DESCRIPTION_NAMES[:3]) is not None
-
-
-def no_columns(table: CodeTable, names: Iterable[str], where: str = "") -> TableError:
-    """Return the error of a table that lacks a column, with the names of the columns that there are."""
-    present = list(names)
-    lacking = [
-        f"{what} ({f'named {wanted!r}' if wanted is not None else 'such as ' + usual})"
-        for what, wanted, usual, found in (
-            ("of codes", table.code_column, "codigo", find_code(present, table)),
-            ("of descriptions", table.description_column, "descripcion", find_description(present, table)),
-        )
-        if found is None
-    ]
-    return TableError(
-        f"{table.path}{where}: there is no column {' and none '.join(lacking)}; the columns are: "
-        f"{_shown(present) or 'none'}; name those to read"
-    )
-
-
-def _shown(names: Sequence[str]) -> str:
+def show_names(names: Iterable[str]) -> str:
+    """Return the names of columns for an error, cut short where they are many or long."""
     shown = [repr(name[:_SHOWN_CHARACTERS]) for name in names if name.strip()]
     more = len(shown) - _SHOWN_NAMES
-    return ", ".join(shown[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _position(names: Sequence[str], wanted: str | None, usual: tuple[str, ...]) -> int | None:
-    if wanted is not None and wanted in names:
-        return names.index(wanted)
-    folded = [fold_name(name) for name in names]
-    candidates = usual if wanted is None else (fold_name(wanted),)
-    return next((folded.index(name) for name in candidates if name and name in folded), None)
+    return (", ".join(shown[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")) or "none"

@@ -1,65 +1,158 @@
-"""JSON Lines: one object on each line, its members by the names of the columns."""
+"""JSON: one object on each line, or one array of objects; members are cells by the names of their columns."""
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
-from cielo.tables.columns import find_code, find_columns, find_description, find_preferred, no_columns
-from cielo.tables.lines import open_lines
-from cielo.tables.rows import CodeTable, Rejected, TableRow, is_blank, is_decoded, row_of
+from cielo.tables.encodings import UNDECODED, not_decoded, open_lines
+from cielo.tables.formats import TableFormat
+from cielo.tables.rows import Cell, RejectedRow, TableRow
+from cielo.tables.table import Table
 
+_MAX_NESTING = 64
 _TYPES = {list: "list", str: "string", int: "number", float: "number", bool: "truth value", type(None): "null"}
+_SPACES = re.compile(r"[ \t\r\n]*")
+# Where a malformed element of an array ends, as nearly as can be told: before what may be the next element.
+_NEXT_OBJECT = re.compile(r"\}[ \t\r\n]*,[ \t\r\n]*(?=[^\s\"])")
 
 
-def read_jsonl(table: CodeTable) -> Iterator[TableRow | Rejected]:
-    """Read JSON Lines. A line that lacks a column is rejected; a table in which no line has it is an error."""
-    names: dict[str, None] = {}  # of all members of all lines
-    members = _Members(table)
-    with open_lines(table) as (encoding, lines):
-        for number, line in enumerate(lines, start=1):
-            if not is_decoded(line):
-                yield Rejected(number, f"the line is not {encoding}; save the file as UTF-8 or name its encoding")
-            elif not is_blank(line):
-                values = _object(line)
-                if isinstance(values, str):
-                    yield Rejected(number, values)
-                else:
-                    names.update(dict.fromkeys(values))
-                    yield row_of(number, *members.of(values), table)
-    if names and find_columns(list(names), table) is None:
-        raise no_columns(table, names)
+class _TwiceError(ValueError):
+    """An object names a member twice."""
 
 
-class _Members:
-    """Finds the members of an object; they are looked for anew only where its names are not those of the one before."""
-
-    def __init__(self, table: CodeTable) -> None:
-        self._table = table
-        self._names: tuple[str, ...] = ()
-        self._found: tuple[str | None, str | None, str | None] = (None, None, None)
-
-    def of(self, values: dict[str, Any]) -> tuple[object, object, object]:
-        """Return an object's code, description and mark of preference (True where it has none)."""
-        names = tuple(values)
-        if names != self._names:
-            places = find_code(names, self._table), find_description(names, self._table), find_preferred(names)
-            code, description, mark = (None if place is None else names[place] for place in places)
-            self._names, self._found = names, (code, description, mark)
-        code, description, mark = self._found
-        return (
-            None if code is None else values[code],
-            None if description is None else values[description],
-            True if mark is None else values[mark],
-        )
-
-
-def _object(line: str) -> dict[str, Any] | str:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        return "the line is not JSON; expected one object on each line"
-    if not isinstance(values, dict):
-        return f"the line holds a JSON {_TYPES[type(values)]}; expected an object"
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise _TwiceError
     return values
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):  # ``1e999``: what is read must be written again, and JSON has no infinity
+        raise ValueError("a number is too large")
+    return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite)
+_LENIENT = json.JSONDecoder()  # to find where an element ends that is refused
+
+
+def open_json(stream: BinaryIO, table: Table, form: TableFormat) -> Iterator[TableRow | RejectedRow]:
+    """Return the rows of JSON Lines, or of an array where the text begins with ``[`` and is no list on one line.
+
+    Raises:
+        TableError: where the encoding is not known.
+    """
+    table.encoding, lines = open_lines(stream, table.name, form.encoding)
+    return _array("".join(lines), table) if table.format == "json" else _lines(lines, table)
+
+
+def _lines(lines: Iterator[str], table: Table) -> Iterator[TableRow | RejectedRow]:
+    look, undecoded = table.signs.look, not_decoded(table.encoding or "")
+    for number, line in enumerate(lines, start=1):
+        table.lines = number
+        if not line.isascii():
+            look(line)
+            if UNDECODED in line:
+                yield RejectedRow(number, undecoded)
+                continue
+        elif not line.strip():
+            continue
+        if number == 1 and line.startswith("[") and (rest := _rest_of_array(line, lines)) is not None:
+            yield from _array(rest, table)
+            return
+        yield _row(number, line, "line")
+
+
+def _rest_of_array(line: str, lines: Iterator[str]) -> str | None:
+    """Return the whole text where it is one array of objects after all, else None."""
+    if re.match(r"\[\s*(\{|$)", line) is None:
+        return None
+    return line + "".join(lines)
+
+
+def _row(number: int, text: str, what: str) -> TableRow | RejectedRow:
+    try:
+        text = text.strip(" \t\r\n")
+        values, end = _DECODER.raw_decode(text)
+        if end != len(text):
+            raise ValueError("something follows the object")
+    except _TwiceError:
+        return RejectedRow(number, f"the {what} names a member twice; name each once")
+    except (ValueError, RecursionError):
+        return RejectedRow(number, f"the {what} is not JSON; expected one object{' on each line' * (what == 'line')}")
+    # Most rows hold neither a list nor an object in their object.
+    return _checked(number, values, what, flat="[" not in text and text.count("{") == 1)
+
+
+def _checked(number: int, values: Any, what: str, *, flat: bool = False) -> TableRow | RejectedRow:
+    if not isinstance(values, dict):
+        return RejectedRow(number, f"the {what} holds a JSON {_TYPES[type(values)]}; expected an object")
+    if not flat and _nested_deeper(values, _MAX_NESTING):
+        return RejectedRow(number, f"the {what} nests values more than {_MAX_NESTING} deep; expected plain columns")
+    return TableRow(number, values)
+
+
+def _nested_deeper(value: Cell, levels: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _nested_deeper(part, levels - 1) for part in parts if isinstance(part, (dict, list)))
+
+
+def _array(text: str, table: Table) -> Iterator[TableRow | RejectedRow]:
+    """Yield the elements of an array; one that is malformed ends where the next object seems to begin."""
+    row: TableRow | RejectedRow | None = None
+    table.lines = text.count("\n") + (not text.endswith("\n"))
+    undecoded = not_decoded(table.encoding or "")
+    place, number = _after_spaces(text, 0), 0
+    if text[place : place + 1] == "[":
+        place = _after_spaces(text, place + 1)
+    elif place < len(text):
+        yield RejectedRow(1, "the file is no JSON array; expected one array of objects")
+        return
+    while place < len(text) and text[place] != "]":
+        number += 1
+        start = place
+        row, place = _element(text, place, number)
+        part = text[start:place]
+        if not part.isascii():
+            table.signs.look(part)
+            row = RejectedRow(number, undecoded) if UNDECODED in part else row
+        yield row
+        place = _after_spaces(text, place)
+        if text[place : place + 1] == ",":
+            place = _after_spaces(text, place + 1)
+    if place >= len(text) and isinstance(row, TableRow):
+        yield RejectedRow(number + 1, "the array is not closed; the file may have been cut short")
+
+
+def _after_spaces(text: str, place: int) -> int:
+    found = _SPACES.match(text, place)
+    return place if found is None else found.end()
+
+
+def _element(text: str, place: int, number: int) -> tuple[TableRow | RejectedRow, int]:
+    """Return an element of an array, and where what follows it begins."""
+    reason = "the element is not JSON; expected one object"
+    try:
+        try:
+            values, end = _DECODER.raw_decode(text, place)
+            row = _checked(number, values, "element")
+        except _TwiceError:
+            _, end = _LENIENT.raw_decode(text, place)
+            row = RejectedRow(number, "the element names a member twice; name each once")
+        after = _after_spaces(text, end)
+        if text[after : after + 1] in (",", "]", ""):
+            return row, end
+    except (ValueError, RecursionError):
+        pass
+    found = _NEXT_OBJECT.search(text, place)
+    return RejectedRow(number, reason), len(text) if found is None else found.end()

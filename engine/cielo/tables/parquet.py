@@ -2,72 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
 
 from cielo.errors import TableError
-from cielo.tables.columns import Columns, find_columns, no_columns
-from cielo.tables.lines import open_bytes
-from cielo.tables.rows import CodeTable, Rejected, TableRow, row_of
+from cielo.tables.columns import Role, unique_names
+from cielo.tables.rows import Cell, NotText, RejectedRow, TableRow
+from cielo.tables.table import Table
 
 _BATCH = 8192
 _SHOWN = 60  # characters of the name of a type
 
 
-def read_parquet(table: CodeTable) -> Iterator[TableRow | Rejected]:
-    """Read a Parquet file; its columns of codes and descriptions must be strings."""
+def open_parquet(stream: BinaryIO, table: Table, roles: Sequence[Role]) -> Iterator[TableRow | RejectedRow]:
+    """Read the schema of a Parquet file, and return its rows.
+
+    Raises:
+        TableError: where it is no such file, or a role's column holds no strings.
+    """
+    from pyarrow import parquet
+
     try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise TableError(f"{table.path}: reading Parquet needs pyarrow; pip install 'cielo[tables]'") from error
-    try:
-        with open_bytes(table.path) as stream:
-            yield from _rows(parquet.ParquetFile(stream, page_checksum_verification=True), table)
-    except TableError:
+        file = parquet.ParquetFile(stream, page_checksum_verification=True)
+        schema = file.schema_arrow
+    except OSError:
         raise
-    except OSError as error:
-        raise TableError(f"{table.path}: cannot be read ({error.strerror or 'damaged Parquet'})") from error
     except Exception as error:  # the library has many, and damaged files bring out all of them
-        raise TableError(f"{table.path}: is no Parquet file, or is damaged ({type(error).__name__})") from error
-
-
-def _rows(file: Any, table: CodeTable) -> Iterator[TableRow | Rejected]:
-    schema = file.schema_arrow
-    columns = find_columns(schema.names, table)
-    if columns is None:
-        raise no_columns(table, schema.names)
-    for place in (columns.code, columns.description):
-        kind = schema.field(place).type
-        if not _is_text(kind):
+        raise _damaged(table, error) from error
+    found = [role.find(schema.names) for role in roles]
+    if None not in found:
+        table.raw_columns, table.header = tuple(schema.names), 0
+    else:
+        table.nearest = tuple(schema.names)
+    table.columns = tuple(unique_names(schema.names))
+    for role, place in zip(roles, found, strict=True):
+        kind = None if place is None else schema.field(place).type
+        if kind is not None and role.text and not _is_text(kind):
             raise TableError(
-                f"{table.path}: the column {schema.names[place]!r} is of type {str(kind)[:_SHOWN]}, expected strings; "
+                f"{table.name}: the column {schema.names[place]!r} is of type {str(kind)[:_SHOWN]}, expected strings; "
                 "in another type codes lose zeros and letters: write it as text from the source"
             )
-    places = {place for place in (columns.code, columns.description, columns.preferred) if place is not None}
-    line = 1
-    for batch in file.iter_batches(_BATCH, columns=sorted({schema.names[p] for p in places}), use_threads=False):
-        for row in _batch(batch, schema.names, columns):
-            yield row_of(line, *row, table)
-            line += 1
+    return _rows(file, table)
 
 
-def _batch(batch: Any, names: list[str], columns: Columns) -> Iterator[tuple[object, object, object]]:
-    def values(place: int) -> list[object]:
-        column = batch.column(batch.schema.names.index(names[place]))
-        try:
-            return column.to_pylist()  # type: ignore[no-any-return]
-        except UnicodeDecodeError:
-            return [_value(item) for item in column]
-
-    marks: list[object] = [True] * len(batch) if columns.preferred is None else values(columns.preferred)
-    return zip(values(columns.code), values(columns.description), marks, strict=True)
+def _damaged(table: Table, error: Exception) -> TableError:
+    return TableError(f"{table.name}: is no Parquet file, or is damaged ({type(error).__name__})")
 
 
-def _value(item: Any) -> object:
+def _rows(file: Any, table: Table) -> Iterator[TableRow | RejectedRow]:
+    names, number = table.columns, 0
     try:
-        return item.as_py()
+        for batch in file.iter_batches(_BATCH, use_threads=False):
+            for cells in zip(*(_values(column) for column in batch.columns), strict=True):
+                number += 1
+                table.lines = number
+                yield TableRow(number, dict(zip(names, cells, strict=True)))
+    except OSError as error:
+        raise TableError(f"{table.name}: cannot be read ({error.strerror or 'damaged Parquet'})") from error
+    except Exception as error:
+        raise _damaged(table, error) from error
+
+
+def _values(column: Any) -> list[Cell]:
+    try:
+        return [_plain(value) for value in column.to_pylist()]
+    except UnicodeDecodeError:
+        return [_value(item) for item in column]
+
+
+def _value(item: Any) -> Cell:
+    try:
+        return _plain(item.as_py())
     except UnicodeDecodeError:
         return "\udcff"  # no text: rejected as such
+
+
+def _plain(value: Any) -> Cell:
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    shown = value.isoformat() if hasattr(value, "isoformat") else "" if isinstance(value, bytes) else str(value)
+    return NotText("of another type", shown, "of another type")
 
 
 def _is_text(kind: Any) -> bool:

@@ -1,23 +1,25 @@
-"""Workbooks (XLSX): the header is looked for in each sheet, and a number is a code only where nothing was lost."""
+"""Workbooks (XLSX): the header is looked for in each sheet, and a number is text only where nothing was lost."""
 
 from __future__ import annotations
 
+import datetime
 import re
 import warnings
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
 
 from cielo.errors import TableError
-from cielo.tables.columns import Columns, find_code, find_columns, find_description, no_columns
-from cielo.tables.lines import open_bytes
-from cielo.tables.rows import CodeTable, Rejected, TableRow, UnfitError, is_blank, row_of
+from cielo.tables.columns import Role, has_all, unique_names
+from cielo.tables.formats import TableFormat
+from cielo.tables.rows import Cell, NotText, RejectedRow, TableRow, is_blank
+from cielo.tables.table import Table
 
 _HEADER_ROWS = 50
 # The format's own limit; a damaged row number must not ask for more rows than that.
-_MAX_ROWS = 1 << 20
+MAX_ROWS = 1 << 20
 _SHOWN_SHEETS = 24
-# How a workbook writes a carriage return inside a text.
-_RETURN = "_x000D_"
+# How a workbook writes characters that XML does not hold: ``_x000D_`` for a carriage return.
+_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 _CHANGED = "Excel has changed it; format the column as text and enter the code anew"
 _SCIENTIFIC = re.compile(r"[Ee][+-]")
 _ZEROS = re.compile("0+")
@@ -26,57 +28,84 @@ _MAX_GENERAL = 10**11
 _MAX_EXACT = 10**15
 
 
-def read_workbook(table: CodeTable) -> Iterator[TableRow | Rejected]:
-    """Read a sheet of a workbook; formulas count with the values that were last computed."""
+def open_workbook(
+    stream: BinaryIO, table: Table, form: TableFormat, roles: Sequence[Role]
+) -> Iterator[TableRow | RejectedRow]:
+    """Find the sheet and the header, and return the rows; formulas count with the values that were last computed.
+
+    Raises:
+        TableError: where it is no workbook, or has no such sheet.
+    """
+    import openpyxl
+
     try:
-        import openpyxl
-    except ImportError as error:
-        raise TableError(f"{table.path}: reading workbooks needs openpyxl; pip install 'cielo[tables]'") from error
-    try:
-        with open_bytes(table.path) as stream:
-            with warnings.catch_warnings():  # of styles and of checks that no table needs
-                warnings.simplefilter("ignore")
-                book = openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
-            yield from _rows(book, table)
+        with warnings.catch_warnings():  # of styles and of checks that no table needs
+            warnings.simplefilter("ignore")
+            book = openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
+        sheet = _find_header(book, table, form.sheet, roles)
     except TableError:
         raise
     except Exception as error:  # the library has none of its own: damaged files bring out every kind
-        raise TableError(
-            f"{table.path}: is no XLSX workbook, or is damaged or encrypted ({type(error).__name__}); save it anew"
-        ) from error
+        raise _damaged(table, error) from error
+    return _rows(sheet, table)
 
 
-def _rows(book: Any, table: CodeTable) -> Iterator[TableRow | Rejected]:
-    sheet, header, columns = _find_header(book, table)
-    for line, cells in enumerate(sheet.iter_rows(min_row=header + 1, max_row=_MAX_ROWS), start=header + 1):
-        if not all(_is_blank(cell.value) for cell in cells):
-            yield _row(line, cells, columns, table)
+def _damaged(table: Table, error: Exception) -> TableError:
+    return TableError(
+        f"{table.name}: is no XLSX workbook, or is damaged or encrypted ({type(error).__name__}); save it anew"
+    )
 
 
-def _find_header(book: Any, table: CodeTable) -> tuple[Any, int, Columns]:
+def _rows(sheet: Any, table: Table) -> Iterator[TableRow | RejectedRow]:
+    if sheet is None:
+        return
+    names, first = table.columns, (table.header or 0) + 1
+    try:
+        for number, cells in enumerate(sheet.iter_rows(min_row=first, max_row=MAX_ROWS), start=first):
+            table.lines = number
+            values = [_value(cell) for cell in cells]
+            if all(value is None or (isinstance(value, str) and is_blank(value)) for value in values):
+                continue
+            if len(values) > len(names):
+                names = (*names, *(str(place) for place in range(len(names) + 1, len(values) + 1)))
+                names = tuple(unique_names(names))
+            yield TableRow(number, dict(zip(names, _whole(values, len(table.columns)), strict=False)))
+    except Exception as error:
+        raise _damaged(table, error) from error
+
+
+def _whole(values: list[Cell], width: int) -> list[Cell]:
+    """Return the cells of a row without the blank ones beyond the header, and None for those that are not stored."""
+    while len(values) > width > 0 and (values[-1] is None or (isinstance(values[-1], str) and is_blank(values[-1]))):
+        values.pop()
+    return values + [None] * (width - len(values))
+
+
+def _find_header(book: Any, table: Table, named: str | None, roles: Sequence[Role]) -> Any:
     sheets = book.worksheets
-    if table.sheet is not None:
-        sheets = [sheet for sheet in sheets if sheet.title == table.sheet]
+    if named is not None:
+        sheets = [sheet for sheet in sheets if sheet.title == named]
         if not sheets:
-            raise TableError(
-                f"{table.path}: there is no sheet {table.sheet!r}; the sheets are: {_titles(book.worksheets)}"
-            )
-    nearest: list[str] = []  # the names to show where no row is a header
+            raise TableError(f"{table.name}: there is no sheet {named!r}; the sheets are: {_titles(book.worksheets)}")
+    filled = None
+    nearest: tuple[str, ...] = ()  # the names to show where no row is a header
     for sheet in sheets:
         sheet.reset_dimensions()  # what a sheet says of its own size is often wrong
         for row, cells in enumerate(sheet.iter_rows(max_row=_HEADER_ROWS), start=1):
-            names = [cell.value if isinstance(cell.value, str) else "" for cell in cells]
-            columns = find_columns(names, table)
-            if columns is not None:
-                return sheet, row, columns
-            nearest = max(nearest, names, key=lambda found: _likeness(found, table))
-    where = f" (the first {_HEADER_ROWS} rows of {_titles(sheets) or 'no sheet'})"
-    raise no_columns(table, nearest, where)
+            names = tuple(cell.value if isinstance(cell.value, str) else "" for cell in cells)
+            filled = sheet if filled is None and any(cell.value is not None for cell in cells) else filled
+            if any(map(str.strip, names)) and has_all(names, roles):
+                table.header, table.raw_columns = row, names
+                table.columns = tuple(unique_names(names))
+                return sheet
+            nearest = max(nearest, names, key=lambda found: _likeness(found, roles))
+    table.nearest = nearest
+    table.where = f" (the first {_HEADER_ROWS} rows of {_titles(sheets) or 'no sheet'})"
+    return filled
 
 
-def _likeness(names: list[str], table: CodeTable) -> tuple[bool, bool]:
-    named = find_code(names, table) is not None or find_description(names, table) is not None
-    return named, sum(bool(name.strip()) for name in names) > 1
+def _likeness(names: Sequence[str], roles: Sequence[Role]) -> tuple[bool, bool]:
+    return any(role.find(names) is not None for role in roles), sum(bool(name.strip()) for name in names) > 1
 
 
 def _titles(sheets: list[Any]) -> str:
@@ -84,62 +113,43 @@ def _titles(sheets: list[Any]) -> str:
     return ", ".join(repr(sheet.title) for sheet in sheets[:_SHOWN_SHEETS]) + more
 
 
-class _Nothing:
-    """A cell beyond the last one of its row."""
-
-    value = None
-    data_type = "n"
-
-
-def _cell(cells: tuple[Any, ...], place: int) -> Any:
-    return cells[place] if place < len(cells) else _Nothing
-
-
-def _is_blank(value: object) -> bool:
-    return value is None or (isinstance(value, str) and is_blank(value))
-
-
-def _row(line: int, cells: tuple[Any, ...], columns: Columns, table: CodeTable) -> TableRow | Rejected:
-    try:
-        code = _code(_cell(cells, columns.code))
-        description = _cell(cells, columns.description)
-        if description.data_type == "e":
-            raise UnfitError("the description is an error value")
-    except UnfitError as error:
-        return Rejected(line, str(error))
-    text = description.value
-    if isinstance(text, str):
-        text = text.replace(_RETURN, "\r")
-    mark = True if columns.preferred is None else _cell(cells, columns.preferred).value
-    return row_of(line, code, text, mark, table)
-
-
-def _code(cell: Any) -> str | None:
-    """Return the text of a code's cell.
-
-    Raises:
-        UnfitError: where the cell holds something else, and what was entered cannot be told from it.
-    """
+def _value(cell: Any) -> Cell:
+    """Return what a cell holds: its text, or what else it is and how it is shown."""
     value = cell.value
     if cell.data_type == "e":
-        raise UnfitError(f"the code is an error value: {_CHANGED}")
-    if value is None or isinstance(value, str):
-        return value
+        return NotText("an error value", str(value), f"an error value: {_CHANGED}")
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _unescaped(value)
     if isinstance(value, bool):
-        raise UnfitError(f"the code is a truth value: {_CHANGED}")
+        return NotText("a truth value", str(value).upper(), f"a truth value: {_CHANGED}")
     if isinstance(value, (int, float)):
-        return _digits(value, cell.number_format)
-    raise UnfitError(f"the code is a date or a time: {_CHANGED}")
+        return _number(value, cell.number_format)
+    shown = value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else str(value)
+    return NotText("of another type", shown, f"a date or a time: {_CHANGED}")
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) if "_x" in text else text
+
+
+def _number(value: int | float, number_format: str) -> NotText:
+    shown = str(int(value)) if value == value and abs(value) < _MAX_EXACT and value == int(value) else str(value)
+    try:
+        return NotText("a number", _digits(value, number_format))
+    except ValueError as error:
+        return NotText("a number", shown, f"a number {error}: {_CHANGED}")
 
 
 def _digits(value: int | float, number_format: str) -> str:
     if _SCIENTIFIC.search(number_format):
-        raise UnfitError(f"the code is a number in scientific notation: {_CHANGED}")
+        raise ValueError("in scientific notation")
     if value != value or value in (float("inf"), float("-inf")) or value != int(value):
-        raise UnfitError(f"the code is a number with a fraction: {_CHANGED}")
+        raise ValueError("with a fraction")
     whole = int(value)
     if 0 <= whole < _MAX_GENERAL and number_format.casefold() in ("general", "@"):
         return str(whole)
     if 0 <= whole < _MAX_EXACT and _ZEROS.fullmatch(number_format):
         return str(whole).zfill(len(number_format))
-    raise UnfitError(f"the code is a number whose format does not show its digits alone: {_CHANGED}")
+    raise ValueError("whose format does not show its digits alone")

@@ -422,7 +422,7 @@ def test_what_is_passed_over_in_the_other_files_is_told_too(tmp_path: Path) -> N
         "--lexicon", tmp_path / "lexicon.tsv",
     )  # fmt: skip
     assert result.exit_code == 3, result.output
-    for place in ("map.csv, line 6", "train.csv, row 3", "1 mentions whose CUI no table maps"):
+    for place in ("map.csv, line 6", "train.csv, line 3", "1 mentions whose CUI no table maps"):
         assert place in result.stderr, place
     assert SECRET not in result.output
 
@@ -463,7 +463,7 @@ def test_a_bundle_is_calibrated_in_a_copy_and_then_in_place(annotated: Path, tmp
     before = Bundle.open(default_bundle()).sha256
     result = run("calibrate", default_bundle(), annotated, "--output", output, "--decoding", "probable")
     assert result.exit_code == 3, result.output
-    assert "some.tsv, row 122" in result.stderr
+    assert "some.tsv, line 122" in result.stderr
     assert "probable: confidence of" in result.stdout and "calibration error" in result.stdout
     made = Bundle.open(output)
     assert f"{made.name}@{made.sha256[:12]}" in result.stdout

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from cielo.bundle.layout import MANIFEST, default_bundle
 from cielo.cli import main
+from cielo.tables import TableRow, format_of, read_table
+from cielo.tables.writing import write_table
 from click.testing import CliRunner, Result
 
 SECRET = "Zutanito"
@@ -155,7 +157,7 @@ def test_bad_rows_keep_their_place_and_their_neighbours(tmp_path: Path) -> None:
 
 def test_csv_with_a_row_that_is_not_utf8(tmp_path: Path) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
-    source.write_bytes(b"text,id\nfiebre,1\nfi\xe9vre,2\nfiebre,3\n")
+    source.write_bytes(b"text,id\nfiebre,1\nfi\xffbre,2\nfiebre,3\n")
     assert run("link", "--input", source, "--output", target).exit_code == 3
     rows = rows_of(target)
     assert [row["id"] for row in rows] == ["1", "2", "3"]
@@ -274,3 +276,25 @@ def test_a_part_without_a_single_code_is_refused(chapter: str) -> None:
     result = CliRunner().invoke(main, ["link", "TC abdominal", "--chapter", chapter, "--json"])
     assert (result.exit_code, result.stdout) == (2, "")
     assert "no code of the knowledge base" in result.stderr
+
+
+@pytest.mark.parametrize("source", ["in.xlsx", "in.parquet", "in.csv"])
+@pytest.mark.parametrize("target", ["out.xlsx", "out.parquet", "out.json", "out.csv"])
+def test_each_file_has_the_format_of_its_own_name(tmp_path: Path, source: str, target: str) -> None:
+    rows = [{"texto": "fiebre", "ward": code} for code in CODES]
+    with (tmp_path / source).open("wb") as stream:
+        write_table(stream, format_of(source), rows)
+    result = run("link", "--input", tmp_path / source, "--output", tmp_path / target)
+    assert result.exit_code == 0, result.output
+    written = [row.values for row in read_table(tmp_path / target) if isinstance(row, TableRow)]
+    assert [row["ward"] for row in written] == CODES
+    assert {type(row["code"]) for row in written} == {str}
+
+
+def test_a_spanish_spreadsheet_s_rows_are_linked_and_counted(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes('sep=;\r\nText;Sentence\r\nfiebre;"Ingresó\r\ntos;Niña con tos\r\n'.encode("cp1252"))
+    result = run("link", "--input", source, "--output", target)
+    assert result.exit_code == 3
+    assert "4 lines were read, 2 rows given" in result.stderr
+    assert [bool(row["error"]) for row in rows_of(target)] == [True, False]

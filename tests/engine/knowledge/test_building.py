@@ -18,13 +18,13 @@ import pytest
 from cielo.errors import TableError
 from cielo.files import atomic_write
 from cielo.knowledge import building as module
-from cielo.knowledge.building import RejectedRow, build_knowledge_base, read_codes, read_terminology
+from cielo.knowledge.building import RejectedCode, build_knowledge_base, read_terminology
+from cielo.knowledge.code_tables import CodeTable
 from cielo.knowledge.codes import System, code_key
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.records import DescriptionRow, KnowledgeSummary, TableSource
 from cielo.knowledge.subsets import Subset
 from cielo.knowledge.writing import write_knowledge_base
-from cielo.tables import CodeTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -171,7 +171,7 @@ class TestTerminology:
             TableSource("diag.tsv", "diagnosis", hashlib.sha256(text.encode()).hexdigest(), 2, 1),
             TableSource("índice.tsv", "diagnosis", hashlib.sha256(b"A00\tmorbo\n").hexdigest(), 1, 0),
         )  # fmt: skip
-        assert built.rejected == (RejectedRow("diag.tsv", 3, built.rejected[0].reason),)
+        assert built.rejected == (RejectedCode("diag.tsv", 3, built.rejected[0].reason),)
 
     def test_synonyms_match_and_the_result_says_which(self, tmp_path: Path) -> None:
         tables = [
@@ -333,38 +333,3 @@ class TestWriting:
         assert built.summary == KnowledgeSummary({"diagnosis": 2}, 2)
         assert built.sources[0].rows == 3
         assert KnowledgeBase(tmp_path / "b").codes("diagnosis") == ["A00.0", "R50"]
-
-
-class TestReadCodes:
-    @pytest.mark.parametrize(
-        ("content", "codes"),
-        [
-            (b"A00\nr50.9\n", {"A00", "r50.9"}),
-            (b"\xef\xbb\xbfA00\r\n\r\n  R50 Fiebre\tx\n", {"A00", "R50"}),
-            (b"0210\n0210\nNA", {"0210", "NA"}),
-        ],
-    )
-    def test_the_first_word_of_each_line_is_a_code(self, tmp_path: Path, content: bytes, codes: set[str]) -> None:
-        (tmp_path / "codes.txt").write_bytes(content)
-        assert read_codes(tmp_path / "codes.txt") == codes
-
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [
-            (None, "cannot be read"),
-            (b"", "names no code"),
-            (b" \n---\n", "names no code"),
-            (b"A00 \xff", "is not UTF-8"),
-            ("A00\n".encode("utf-16"), "is not UTF-8"),
-        ],
-    )
-    def test_a_file_without_codes_is_refused(self, tmp_path: Path, content: bytes | None, message: str) -> None:
-        path = tmp_path / "codes.txt"
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(TableError, match=message):
-            read_codes(path)
-
-    def test_a_folder_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(TableError, match="cannot be read"):
-            read_codes(tmp_path)

@@ -7,11 +7,22 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from cielo.errors import TableError
 from cielo.knowledge.codes import code_key, comparison_key
-from cielo.link.lexicon import COLUMNS, Entry, LeftOut, Lexicon, Problem, build, check, read_lexicon, write_lexicon
+from cielo.link import lexicon as lexicon_module
+from cielo.link.lexicon import (
+    LeftOut,
+    Lexicon,
+    LexiconEntry,
+    LexiconProblem,
+    build,
+    check,
+    read_lexicon,
+    write_lexicon,
+)
 from cielo.text.normal import fold_spaces, normal_form
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -22,7 +33,7 @@ NAMES = ["lexicon.tsv", "lexicon.csv"]
 TRICKY = st.text("a1,;\"'#\t\r\n\\|\x00\u2028\x85\ufeff ñÑ(=", max_size=12)
 TEXTS = (TRICKY | st.text(st.characters(exclude_categories=["Cs"]), max_size=30)).filter(normal_form).map(fold_spaces)
 ENTRIES = st.builds(
-    Entry,
+    LexiconEntry,
     TEXTS,
     st.sampled_from(CODES) | TEXTS.filter(code_key),
     st.sampled_from([None, "diagnosis", "procedure"]) | TEXTS,
@@ -53,7 +64,7 @@ def lines_of(lexicon: Lexicon) -> list[int | None]:
 
 def test_build_takes_what_is_common_and_pure() -> None:
     annotations = [("Hipotermia", "diagnosis", "t68")] * 9 + [("hipotermia.", "diagnosis", "6A4Z")]
-    assert build(annotations).entries == (Entry("Hipotermia", "t68", "diagnosis", 9, 0.9),)
+    assert build(annotations).entries == (LexiconEntry("Hipotermia", "t68", "diagnosis", 9, 0.9),)
     assert build(annotations, minimum_purity=0.91).entries == ()
     assert build(annotations, minimum_count=9).entries
     assert build(annotations, minimum_count=10).entries == ()
@@ -66,14 +77,16 @@ def test_build_by_kind_or_not() -> None:
     ]  # fmt: skip
     both = build(annotations, by_kind=False)
     assert (both.entries, len(both.conflicts)) == ((), 1)
-    assert build(annotations, by_kind=False, minimum_purity=0.6).entries == (Entry("TC", "BW20", None, 4, 0.6667),)
+    assert build(annotations, by_kind=False, minimum_purity=0.6).entries == (
+        LexiconEntry("TC", "BW20", None, 4, 0.6667),
+    )
 
 
 def test_codes_are_compared_by_letters_and_digits_and_kept_in_their_commonest_writing() -> None:
     built = build([("a", None, "t68.x"), ("A", None, "T68X"), ("á", None, "T68X")])
-    assert built.entries == (Entry("A", "T68X", None, 3, 1.0),)
+    assert built.entries == (LexiconEntry("A", "T68X", None, 3, 1.0),)
     padded = build([("tos", None, "R05"), ("tos", None, "R05X"), ("tos", None, "R05")])
-    assert padded.entries == (Entry("tos", "R05", None, 3, 1.0),)
+    assert padded.entries == (LexiconEntry("tos", "R05", None, 3, 1.0),)
 
 
 def test_ties_are_conflicts_whatever_the_bound() -> None:
@@ -159,11 +172,17 @@ def test_a_built_lexicon_finds_what_it_was_built_from(annotations: list[tuple[st
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(deadline=None, max_examples=200)
-@given(entries=st.lists(ENTRIES, max_size=8))
-@example([Entry(text, code) for text, code in zip("abcdefghijk", CODES, strict=True)])
-@example([Entry("# de cadera, derecha", "S72"), Entry('"TC" de', "BW20", "#"), Entry("text", "code", "kind", 0, 0.0)])
+@given(entries=st.lists(ENTRIES, min_size=1, max_size=8))
+@example([LexiconEntry(text, code) for text, code in zip("abcdefghijk", CODES, strict=True)])
+@example(
+    [
+        LexiconEntry("# de cadera, derecha", "S72"),
+        LexiconEntry('"TC" de', "BW20", "#"),
+        LexiconEntry("text", "code", "kind", 0, 0.0),
+    ]
+)
 def test_what_is_written_is_read_unchanged(
-    tmp_path_factory: pytest.TempPathFactory, name: str, entries: list[Entry]
+    tmp_path_factory: pytest.TempPathFactory, name: str, entries: list[LexiconEntry]
 ) -> None:
     path = tmp_path_factory.mktemp("round") / name
     unique = list({(normal_form(entry.text), entry.kind): entry for entry in entries}.values())
@@ -180,7 +199,9 @@ def test_what_is_written_is_read_unchanged(
 
 def test_a_file_looks_as_people_keep_it(tmp_path: Path) -> None:
     entries = [
-        Entry("TC\tabdominal", "BW20", "procedure", 3, 0.75), Entry("# de\r\ncadera", "S72.0"), Entry("a, b", "0210"),
+        LexiconEntry("TC\tabdominal", "BW20", "procedure", 3, 0.75),
+        LexiconEntry("# de\r\ncadera", "S72.0"),
+        LexiconEntry("a, b", "0210"),
     ]  # fmt: skip
     for name in NAMES:
         write_lexicon(tmp_path / name, entries)
@@ -191,7 +212,8 @@ def test_a_file_looks_as_people_keep_it(tmp_path: Path) -> None:
         "TC abdominal\tBW20\tprocedure\t3\t0.75\n"
     )
     assert (tmp_path / NAMES[1]).read_bytes().decode() == (
-        'text,code,kind,count,purity\n"a, b",0210,,,\n # de cadera,S72.0,,,\nTC abdominal,BW20,procedure,3,0.75\n'
+        'text,code,kind,count,purity\r\n"a, b",0210,,,\r\n # de cadera,S72.0,,,\r\n'
+        "TC abdominal,BW20,procedure,3,0.75\r\n"
     )
 
 
@@ -203,9 +225,9 @@ def test_a_table_kept_by_hand(tmp_path: Path) -> None:
     found = read(tmp_path / "hand.txt", content)
     assert found.problems == ()
     assert found.entries == (
-        Entry("Hipotermia leve", "T68", "diagnosis"),
-        Entry("derivación", "0210"),
-        Entry("nada", "NA"),
+        LexiconEntry("Hipotermia leve", "T68", "diagnosis"),
+        LexiconEntry("derivación", "0210"),
+        LexiconEntry("nada", "NA"),
     )
     assert [entry.line for entry in found.entries] == [4, 6, 8]
 
@@ -214,7 +236,11 @@ def test_a_csv_kept_by_hand(tmp_path: Path) -> None:
     content = 'text,code,note\n#,,\n"dolor, agudo",R52\n"dos\nlíneas",I10,"uno\ndos"\nHTA,I10\n'
     found = read(tmp_path / "hand.CSV", content)
     assert found.problems == ()
-    assert found.entries == (Entry("dolor, agudo", "R52"), Entry("dos líneas", "I10"), Entry("HTA", "I10"))
+    assert found.entries == (
+        LexiconEntry("dolor, agudo", "R52"),
+        LexiconEntry("dos líneas", "I10"),
+        LexiconEntry("HTA", "I10"),
+    )
     assert [entry.line for entry in found.entries] == [3, 4, 7]
 
 
@@ -242,32 +268,32 @@ def test_problems_are_reported_by_line_and_without_text(tmp_path: Path) -> None:
     assert "line 2" in conflict.reason
     assert "I1" not in conflict.reason
     assert "UTF-8" in found.problems[7].reason
-    assert found.entries == (Entry(MARKER, "I10", "d"), Entry(MARKER, "I11", "e"))
+    assert found.entries == (LexiconEntry(MARKER, "I10", "d"), LexiconEntry(MARKER, "I11", "e"))
     assert found.find(MARKER, "d") == "I10"
 
 
 def test_a_column_that_is_passed_over_need_not_be_utf8(tmp_path: Path) -> None:
     found = read(tmp_path / "note.tsv", "text\tcode\tseña\nTC\tBW20\tañadido\n".encode("latin-1"))
-    assert (found.entries, found.problems) == ((Entry("TC", "BW20"),), ())
+    assert (found.entries, found.problems) == ((LexiconEntry("TC", "BW20"),), ())
 
 
 def test_a_quotation_mark_without_its_other_one(tmp_path: Path) -> None:
     found = read(tmp_path / "open.csv", f'text,code\na,I10\n"b"c,I10\nd,I10\n"{MARKER},I10\ne,I10\n')
-    assert [entry.text for entry in found.entries] == ["a", "d"]
+    assert [entry.text for entry in found.entries] == ["a", "d", "e"]
     assert lines_of(found) == [3, 5]
     assert MARKER not in repr(found.problems)
 
 
 def test_a_carriage_return_begins_no_line(tmp_path: Path) -> None:
     found = read(tmp_path / "return.tsv", "text\tcode\ndolor\rfuerte\tR52\nHTA\tI10\n")
-    assert (found.entries, lines_of(found)) == ((Entry("HTA", "I10"),), [2])
+    assert (found.entries, lines_of(found)) == ((LexiconEntry("HTA", "I10"),), [2])
 
 
 @pytest.mark.parametrize(
     "content",
     [
         b"", b"\n\n# text\tcode\n", b"text\n", b"code\tkind\nI10\td\n", b"text,code\nHTA,I10\n", b"text\tcode\ttext\n",
-        b"text\tcode\tkind\tkind\n", "text\tcode\nHTA\tI10\n".encode("utf-16"), b"\xff\xfe\x00",
+        b"text\tcode\tkind\tkind\n", b"\xff\xfe\x00",
     ],
 )  # fmt: skip
 def test_a_header_that_is_none_is_an_error(tmp_path: Path, content: bytes) -> None:
@@ -275,7 +301,7 @@ def test_a_header_that_is_none_is_an_error(tmp_path: Path, content: bytes) -> No
         read(tmp_path / "bad.tsv", content)
 
 
-@pytest.mark.parametrize("content", ["text\tcode\nHTA\tI10\n", "text;code\nHTA;I10\n", '"text,code\nHTA,I10\n'])
+@pytest.mark.parametrize("content", ["text code\nHTA I10\n", '"text,code\nHTA,I10\n'])
 def test_a_csv_header_that_is_none_is_an_error(tmp_path: Path, content: str) -> None:
     with pytest.raises(TableError, match="commas"):
         read(tmp_path / "bad.csv", content)
@@ -308,30 +334,57 @@ def test_no_bytes_crash_it(tmp_path_factory: pytest.TempPathFactory, name: str, 
 
 def test_it_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "lexicon.tsv"
-    write_lexicon(path, [Entry("a", "I10")])
+    write_lexicon(path, [LexiconEntry("a", "I10")])
     before = path.read_bytes()
 
-    def fail(self: Path, content: bytes) -> int:
-        with self.open("wb") as stream:
-            stream.write(content[:3])
+    def fail(stream: BinaryIO, *_: object) -> None:
+        stream.write(b"tex")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", fail)
+    monkeypatch.setattr(lexicon_module, "write_table", fail)
     with pytest.raises(TableError, match="No space left"):
-        write_lexicon(path, [Entry("b", "I11")])
+        write_lexicon(path, [LexiconEntry("b", "I11")])
     monkeypatch.undo()
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(TableError, match="cannot be written"):
-        write_lexicon(tmp_path / "none" / "lexicon.tsv", [])
+        write_lexicon(tmp_path / "none" / "lexicon.tsv", [LexiconEntry("a", "I10")])
 
 
-def test_an_empty_lexicon_is_one(tmp_path: Path) -> None:
-    write_lexicon(tmp_path / "lexicon.csv", [])
-    found = read_lexicon(tmp_path / "lexicon.csv")
-    assert (found.entries, found.problems) == ((), ())
-    assert found.find("HTA") is None
-    assert (tmp_path / "lexicon.csv").read_text() == ",".join(COLUMNS) + "\n"
+def test_a_lexicon_without_a_single_usable_text_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="there is no text for it"):
+        write_lexicon(tmp_path / "lexicon.csv", [])
+    assert list(tmp_path.iterdir()) == []
+    for content, says in (("text,code\n", "0 were passed over"), ("text,code\n¿?,I10\n", "line 2: no text or no code")):
+        with pytest.raises(TableError, match=says):
+            read(tmp_path / "lexicon.csv", content)
+
+
+def test_an_unusable_line_never_wins_over_a_good_one(tmp_path: Path) -> None:
+    content = "text\tcode\nsíndrome inventado\tI10;I11\nSíndrome inventado\tI10\nsíndrome inventado\tI11\n"
+    (tmp_path / "lexicon.tsv").write_text(content, encoding="utf-8")
+    found = read_lexicon(tmp_path / "lexicon.tsv", lambda code, kind: code in ("I10", "I11"))
+    assert found.find("síndrome inventado") == "I10"
+    assert [(problem.line, problem.reason.partition(";")[0]) for problem in found.problems] == [
+        (2, "the knowledge base does not know the code in this kind"),
+        (4, "another code for the text and kind of line 3, which stands"),
+    ]
+    with pytest.raises(TableError, match="none of its lines can be used"):
+        read_lexicon(tmp_path / "lexicon.tsv", lambda code, kind: False)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "Texto;Código\r\nHTA;I10\r\nañadido;0210\r\n".encode("cp1252")),
+        ("a.csv", b"sep=;\r\ntext;code\r\nHTA;I10\r\na\xf1adido;0210\r\n"),
+        ("a.tsv", "text\tcode\nHTA\tI10\nañadido\t0210\n".encode("utf-16")),
+        ("a.jsonl", '{"text": "HTA", "code": "I10"}\n{"code": "0210", "text": "añadido"}\n'.encode()),
+    ],
+)
+def test_a_lexicon_is_read_as_every_table_is(tmp_path: Path, name: str, content: bytes) -> None:
+    found = read(tmp_path / name, content)
+    assert (found.entries, found.problems) == ((LexiconEntry("HTA", "I10"), LexiconEntry("añadido", "0210")), ())
 
 
 # -- look-up
@@ -352,12 +405,14 @@ def test_an_empty_lexicon_is_one(tmp_path: Path) -> None:
     ],
 )
 def test_kinds(entries: list[tuple[str, str | None]], answers: dict[str | None, str | None]) -> None:
-    lexicon = Lexicon(tuple(Entry("Tos", code, kind) for code, kind in entries))
+    lexicon = Lexicon(tuple(LexiconEntry("Tos", code, kind) for code, kind in entries))
     assert {kind: lexicon.find("tos", kind) for kind in answers} == answers
 
 
 def test_look_up_is_by_normal_form() -> None:
-    lexicon = Lexicon((Entry("Tomografía (TC) de  abdomen", "BW20"), Entry("¡!", "I10"), Entry("", "I10")))
+    lexicon = Lexicon(
+        (LexiconEntry("Tomografía (TC) de  abdomen", "BW20"), LexiconEntry("¡!", "I10"), LexiconEntry("", "I10"))
+    )
     assert lexicon.find("tomografia TC de abdomen.") == "BW20"
     for text in ("tomografia", "", " ", "¿?", "¡!"):
         assert lexicon.find(text) is None
@@ -365,7 +420,9 @@ def test_look_up_is_by_normal_form() -> None:
 
 
 @given(st.lists(ENTRIES, max_size=6), TEXTS, st.sampled_from([None, "diagnosis", "procedure", "other"]))
-def test_find_answers_with_codes_that_serve_the_mention(entries: list[Entry], text: str, kind: str | None) -> None:
+def test_find_answers_with_codes_that_serve_the_mention(
+    entries: list[LexiconEntry], text: str, kind: str | None
+) -> None:
     lexicon = Lexicon(tuple(entries))
     for asked in [text, *(entry.text for entry in entries)]:
         serving = [entry for entry in entries if normal_form(entry.text) == normal_form(asked)]
@@ -377,10 +434,10 @@ def test_find_answers_with_codes_that_serve_the_mention(entries: list[Entry], te
 
 
 def test_its_identity_is_that_of_its_answers() -> None:
-    one = (Entry("HTA", "I10", "d", 3, 1.0, 2), Entry("TC", "BW20"))
-    same = Lexicon((Entry("tc.", "BW20"), Entry("hta", "I10", "d"), Entry("HTA", "I10", "d", 9)))
+    one = (LexiconEntry("HTA", "I10", "d", 3, 1.0, 2), LexiconEntry("TC", "BW20"))
+    same = Lexicon((LexiconEntry("tc.", "BW20"), LexiconEntry("hta", "I10", "d"), LexiconEntry("HTA", "I10", "d", 9)))
     assert Lexicon(one).sha256 == same.sha256
-    others: Iterable[tuple[Entry, ...]] = (
+    others: Iterable[tuple[LexiconEntry, ...]] = (
         (), one[:1], (replace(one[0], code="I11"), one[1]), (replace(one[0], code="i10"), one[1]),
         (replace(one[0], kind=None), one[1]), (replace(one[0], text="HT A"), one[1]),
     )  # fmt: skip
@@ -391,7 +448,7 @@ def test_its_identity_is_that_of_its_answers() -> None:
 
 
 def test_it_cannot_be_changed_and_is_shared_by_threads() -> None:
-    lexicon = Lexicon(tuple(Entry(f"texto {number}", f"A{number}") for number in range(200)))
+    lexicon = Lexicon(tuple(LexiconEntry(f"texto {number}", f"A{number}") for number in range(200)))
     with pytest.raises(AttributeError):
         lexicon.entries = ()  # type: ignore[misc]
     wrong: list[int] = []
@@ -416,14 +473,14 @@ def test_codes_that_the_knowledge_base_does_not_know_are_reported(tmp_path: Path
     known = {("I10", "d"), ("BW20", None)}
     problems = check(lexicon, lambda code, kind: (code, kind) in known)
     assert [problem.line for problem in problems] == [3, 4]
-    assert all(isinstance(problem, Problem) and "ZZZ" not in problem.reason for problem in problems)
+    assert all(isinstance(problem, LexiconProblem) and "ZZZ" not in problem.reason for problem in problems)
     assert check(lexicon, lambda code, kind: True) == []
 
 
 def test_the_columns_are_those_of_the_csv_module_too(tmp_path: Path) -> None:
     """A CSV of ours is read by others as it is by us."""
     path = tmp_path / "lexicon.csv"
-    write_lexicon(path, [Entry('a "b", c', "0210", "p", 2, 1.0)])
+    write_lexicon(path, [LexiconEntry('a "b", c', "0210", "p", 2, 1.0)])
     with path.open(encoding="utf-8", newline="") as stream:
         assert list(csv.DictReader(stream)) == [
             {"text": 'a "b", c', "code": "0210", "kind": "p", "count": "2", "purity": "1.0"}

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cielo.tables import CodeTable, Rejected, TableRow, read_table
+from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
+from cielo.tables import RejectedRow
 
 Outcome = list[tuple[Any, ...]]
 
 
-def flat(rows: list[TableRow | Rejected]) -> Outcome:
+def flat(rows: list[CodeRow | RejectedRow]) -> Outcome:
     """Rows as (line, code, description), rejected ones as (line, reason)."""
-    return [(r.line, r.code, r.description) if isinstance(r, TableRow) else (r.line, r.reason) for r in rows]
+    return [(r.line, r.code, r.description) if isinstance(r, CodeRow) else (r.line, r.reason) for r in rows]
 
 
 @pytest.fixture
@@ -24,6 +25,6 @@ def read(tmp_path: Path) -> Callable[..., Outcome]:
     def written(content: bytes | str, name: str = "tabla.tsv", **options: Any) -> Outcome:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return flat(list(read_table(CodeTable(path, "diagnosis", **options))))
+        return flat(list(read_code_table(CodeTable(path, "diagnosis", **options)).rows))
 
     return written

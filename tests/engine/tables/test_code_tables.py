@@ -18,7 +18,8 @@ import openpyxl
 import pyarrow as pa
 import pytest
 from cielo.errors import TableError
-from cielo.tables import FORMATS, CodeTable, Rejected, TableRow, read_table
+from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
+from cielo.tables import FORMATS, RejectedRow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -64,6 +65,10 @@ def as_jsonl(rows: Pairs) -> bytes:
     return "".join(json.dumps(dict(zip(HEADER, row, strict=True)), ensure_ascii=False) + "\n" for row in rows).encode()
 
 
+def as_array(rows: Pairs) -> bytes:
+    return json.dumps([dict(zip(HEADER, row, strict=True)) for row in rows]).encode()
+
+
 def as_workbook(rows: Pairs) -> bytes:
     book = openpyxl.Workbook()
     for line, row in enumerate([HEADER, *rows], start=1):
@@ -83,7 +88,8 @@ def as_parquet(rows: Pairs) -> bytes:
 
 
 WRITERS: dict[str, Callable[[Pairs], bytes]] = {
-    "t.tsv": as_tsv, "t.csv": as_csv, "t.jsonl": as_jsonl, "t.xlsx": as_workbook, "t.parquet": as_parquet,
+    "t.tsv": as_tsv, "t.csv": as_csv, "t.jsonl": as_jsonl, "t.json": as_array,
+    "t.xlsx": as_workbook, "t.parquet": as_parquet,
 }  # fmt: skip
 
 
@@ -94,7 +100,7 @@ WRITERS: dict[str, Callable[[Pairs], bytes]] = {
 def test_two_thousand_codes_survive(tmp_path: Path, name: str, write: Callable[[Pairs], bytes]) -> None:
     codes = random_codes()
     (tmp_path / name).write_bytes(write([(code, f"título {i}") for i, code in enumerate(codes)]))
-    rows = [row for row in read_table(CodeTable(tmp_path / name, "x")) if isinstance(row, TableRow)]
+    rows = [row for row in read_code_table(CodeTable(tmp_path / name, "x")).rows if isinstance(row, CodeRow)]
     assert len(codes) == 2000
     assert [row.code for row in rows] == codes
     assert [row.description for row in rows] == [f"título {i}" for i in range(2000)]
@@ -106,7 +112,7 @@ def test_they_survive_in_every_encoding(tmp_path: Path, name: str, encoding: str
     codes = [code for code in random_codes() if "٣" not in code]
     text = WRITERS[name]([(code, "título") for code in codes]).decode()
     (tmp_path / name).write_bytes(text.encode(encoding))
-    assert [getattr(row, "code", None) for row in read_table(CodeTable(tmp_path / name, "x"))] == codes
+    assert [getattr(row, "code", None) for row in read_code_table(CodeTable(tmp_path / name, "x")).rows] == codes
 
 
 class TestFormat:
@@ -117,30 +123,30 @@ class TestFormat:
     )  # fmt: skip
     def test_it_is_known_by_the_name(self, tmp_path: Path, name: str, form: str) -> None:
         (tmp_path / name).write_bytes(WRITERS[f"t.{form}"]([("0016", "Dedo")]))
-        (row,) = read_table(CodeTable(tmp_path / name, "x"))
-        assert isinstance(row, TableRow)
+        (row,) = read_code_table(CodeTable(tmp_path / name, "x")).rows
+        assert isinstance(row, CodeRow)
         assert row.code == "0016"
 
     @pytest.mark.parametrize("form", FORMATS)
     def test_it_may_be_named(self, tmp_path: Path, form: str) -> None:
         (tmp_path / "t.dat").write_bytes(WRITERS[f"t.{form}"]([("0016", "Dedo")]))
-        (row,) = read_table(CodeTable(tmp_path / "t.dat", "x", format=form))  # type: ignore[arg-type]
-        assert isinstance(row, TableRow)
+        (row,) = read_code_table(CodeTable(tmp_path / "t.dat", "x", format=form)).rows  # type: ignore[arg-type]
+        assert isinstance(row, CodeRow)
         assert row.code == "0016"
 
-    @pytest.mark.parametrize("name", ["t", "t.xls", "t.dat", "t.tsv.gz"])
+    @pytest.mark.parametrize("name", ["t", "t.xls", "t.dat", "t.gz"])
     def test_an_unknown_ending_is_an_error(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(TableError, match="name it: tsv, csv, jsonl, xlsx, parquet"):
-            list(read_table(CodeTable(tmp_path / name, "x")))
+        with pytest.raises(TableError, match="name it: csv, tsv, jsonl, json, xlsx, parquet"):
+            list(read_code_table(CodeTable(tmp_path / name, "x")).rows)
 
     def test_an_unknown_format_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(TableError, match="format 'ods' is not known"):
-            list(read_table(CodeTable(tmp_path / "t.tsv", "x", format="ods")))  # type: ignore[arg-type]
+            list(read_code_table(CodeTable(tmp_path / "t.tsv", "x", format="ods")).rows)  # type: ignore[arg-type]
 
 
 SECRET = "titulo-secreto"
 SAMPLE = [(code, f'{SECRET} {i}, con «ñ» y "comillas"') for i, code in enumerate(FIXED)]
-TEXT_NAMES = ["t.tsv", "t.csv", "t.jsonl"]
+TEXT_NAMES = ["t.tsv", "t.csv", "t.jsonl", "t.json"]
 OPTIONS = st.fixed_dictionaries(
     {},
     optional={
@@ -163,16 +169,16 @@ def check(name: str, content: bytes, options: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_bytes(content)
-        rows: list[TableRow | Rejected] = []
+        rows: list[CodeRow | RejectedRow] = []
         try:
-            for row in read_table(CodeTable(path, "x", **options)):  # type: ignore[arg-type]
+            for row in read_code_table(CodeTable(path, "x", **options)).rows:  # type: ignore[arg-type]
                 rows.append(row)
         except TableError as error:
             assert str(error)
     lines = [row.line for row in rows]
     assert lines == sorted(set(lines))
     for row in rows:
-        if isinstance(row, TableRow):
+        if isinstance(row, CodeRow):
             assert row.code.strip() == row.code != ""
             assert " ".join(row.description.split()) == row.description != ""
         else:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from cielo.errors import TableError
-from cielo.tables import CodeTable, Rejected, TableRow, read_table
+from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
+from cielo.tables import RejectedRow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,7 +121,7 @@ class TestTsv:
         rows = read("codigo\tdescripcion\nQ1\tDedo\t\t \nQ2\tDedo\tazul\nQ3\tDedo\n")
         assert [row[:2] for row in rows if len(row) == 3] == [(2, "Q1"), (4, "Q3")]
         assert rows[1][0] == 3
-        assert "the row has 3 columns, the first row 2" in rows[1][1]
+        assert "the row has 3 columns; the header has 2 (a delimiter inside a value cuts it)" in rows[1][1]
 
     def test_a_row_may_lack_columns_that_are_not_read(self, read: Read) -> None:
         assert read("codigo\tdescripcion\tnodo\nQ1\tDedo\nQ2\n")[0] == (2, "Q1", "Dedo")
@@ -176,7 +177,7 @@ class TestCsv:
             rows = read(f"{first}\nQ1,Dedo, azul\nQ2,Codo\n", "t.csv")
             assert rows[-1] == (3, "Q2", "Codo")
             assert rows[-2][0] == 2
-            assert "a separator inside a value would cut it short" in rows[-2][1]
+            assert "a delimiter inside a value cuts it" in rows[-2][1]
 
     def test_a_first_row_that_cannot_be_read_is_reported(self, read: Read) -> None:
         rows = read('Q1,"Dedo\nQ2,Codo\n', "t.csv")
@@ -192,9 +193,9 @@ class TestCsv:
             path = Path(folder, "t.csv")
             with path.open("w", encoding="utf-8", newline="") as stream:
                 csv.writer(stream, delimiter=mark).writerows([("code", "description"), *written])
-            found = list(read_table(CodeTable(path, "x")))
+            found = list(read_code_table(CodeTable(path, "x")).rows)
         expected = [(code.strip(), " ".join(text.split())) for code, text in written]
-        assert [(row.code, row.description) for row in found if isinstance(row, TableRow)] == expected
+        assert [(row.code, row.description) for row in found if isinstance(row, CodeRow)] == expected
 
 
 class TestPreferred:
@@ -204,9 +205,9 @@ class TestPreferred:
         path = tmp_path / "t.tsv"
         marks = [*true, *false]
         path.write_text(f"codigo\tdescripcion\t{name}\n" + "".join(f"Q1\tDedo {m}\t{m}\n" for m in marks), "utf-8")
-        rows = list(read_table(CodeTable(path, "x")))
-        assert [row.preferred for row in rows if isinstance(row, TableRow)] == [True] * len(true) + [False] * len(false)
-        assert not any(isinstance(row, Rejected) for row in rows)
+        rows = list(read_code_table(CodeTable(path, "x")).rows)
+        assert [row.preferred for row in rows if isinstance(row, CodeRow)] == [True] * len(true) + [False] * len(false)
+        assert not any(isinstance(row, RejectedRow) for row in rows)
 
     def test_an_unknown_mark_is_rejected(self, read: Read) -> None:
         rows = read("codigo\tdescripcion\tpreferido\nQ1\tDedo\tquizá\nQ2\tCodo\tx\n")
@@ -218,13 +219,16 @@ class TestPreferred:
     def test_a_row_that_ends_before_its_mark_is_not_preferred(self, tmp_path: Path) -> None:
         path = tmp_path / "t.tsv"
         path.write_text("codigo\tdescripcion\tpreferido\nQ1\tDedo\nQ1\tFalange\tx\n", "utf-8")
-        assert [row.preferred for row in read_table(CodeTable(path, "x")) if isinstance(row, TableRow)] == [False, True]
+        assert [row.preferred for row in read_code_table(CodeTable(path, "x")).rows if isinstance(row, CodeRow)] == [
+            False,
+            True,
+        ]
 
     @pytest.mark.parametrize("text", ["Q1\tDedo\n", "codigo\tdescripcion\tpreferido\nQ1\tDedo\tx\n"])
     @pytest.mark.parametrize("synonyms", [False, True])
     def test_synonyms_are_never_preferred(self, tmp_path: Path, text: str, synonyms: bool) -> None:
         path = tmp_path / "t.tsv"
         path.write_text(text, "utf-8")
-        (row,) = read_table(CodeTable(path, "x", synonyms=synonyms))
-        assert isinstance(row, TableRow)
+        (row,) = read_code_table(CodeTable(path, "x", synonyms=synonyms)).rows
+        assert isinstance(row, CodeRow)
         assert row.preferred is not synonyms

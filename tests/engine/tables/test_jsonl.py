@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cielo.errors import TableError
-from cielo.tables import CodeTable, TableRow, read_table
+from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
 
 Read = Callable[..., list[tuple[Any, ...]]]
 MARKER = "titulo-secreto"
@@ -83,7 +83,8 @@ def test_a_description_that_is_no_text_is_rejected(read: Read) -> None:
         ("9" * 5000, "the line is not JSON; expected one object on each line"),
         ('["Q1", "Dedo"]', "the line holds a JSON list; expected an object"),
         ('"Q1"', "the line holds a JSON string; expected an object"),
-        ("1e999", "the line holds a JSON number; expected an object"),
+        ("1e999", "the line is not JSON; expected one object on each line"),
+        ("7.5", "the line holds a JSON number; expected an object"),
         ("null", "the line holds a JSON null; expected an object"),
         ("true", "the line holds a JSON truth value; expected an object"),
         ("{}", "the code is empty"),
@@ -97,7 +98,7 @@ def test_a_line_that_is_no_object_is_rejected(read: Read, line: str, reason: str
 def test_a_line_that_is_no_text_is_rejected(read: Read) -> None:
     text = b'{"code":"Q1","description":"O\xeddo"}\n{"code":"Q2","description":"Codo"}\n'
     assert read(text, "t.jsonl", encoding="utf-8") == [
-        (1, "the line is not utf-8; save the file as UTF-8 or name its encoding"), (2, "Q2", "Codo"),
+        (1, "the row is not UTF-8; save the file as UTF-8 or name its encoding"), (2, "Q2", "Codo"),
     ]  # fmt: skip
     assert read(text, "t.jsonl") == [(1, "Q1", "Oído"), (2, "Q2", "Codo")]
 
@@ -122,14 +123,14 @@ def test_marks_of_preference_may_be_truth_values_numbers_or_text(tmp_path: Path)
     marks = [True, False, 1, 0, "sí", "no", None, 1.0]
     path = tmp_path / "t.jsonl"
     path.write_text(lines(*({"code": "Q1", "description": "Dedo", "preferred": mark} for mark in marks)), "utf-8")
-    rows = list(read_table(CodeTable(path, "x")))
-    assert [row.preferred for row in rows if isinstance(row, TableRow)] == [
+    rows = list(read_code_table(CodeTable(path, "x")).rows)
+    assert [row.preferred for row in rows if isinstance(row, CodeRow)] == [
         True, False, True, False, True, False, False, True,
     ]  # fmt: skip
     path.write_text(lines(*({"code": "Q1", "description": "Dedo", "preferred": mark} for mark in [2, [1], {}, "?"])))
-    assert ["mark of preference" in getattr(row, "reason", "") for row in read_table(CodeTable(path, "x"))] == [
-        True
-    ] * 4
+    assert [
+        "mark of preference" in getattr(row, "reason", "") for row in read_code_table(CodeTable(path, "x")).rows
+    ] == [True] * 4
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "\ufeff"])

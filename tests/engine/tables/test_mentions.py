@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from cielo.errors import MentionError, TableError
 from cielo.records import BundleIdentity, Candidate, Link, Mention, Provenance
+from cielo.tables import Format, TableFormat, format_of
 from cielo.tables import mentions as tables
-from cielo.tables.mentions import FORMATS, InputRow, output_row, read_rows, write_rows
+from cielo.tables.mentions import InputRow, output_row, read_mentions, write_rows
+from cielo.tables.writing import open_output
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -31,17 +33,21 @@ ROWS = st.lists(
 )
 
 
-def read(content: bytes | str, form: tables.Format) -> list[InputRow]:
-    return list(read_rows(io.BytesIO(content.encode() if isinstance(content, str) else content), form))
+FORMATS: tuple[Format, ...] = ("jsonl", "csv", "tsv")  # those of which a test can write the text
 
 
-def write(form: tables.Format, rows: Any) -> str:
-    stream = io.StringIO(newline="")
+def read(content: bytes | str, form: Format) -> list[InputRow]:
+    data = content.encode() if isinstance(content, str) else content
+    return list(read_mentions(io.BytesIO(data), TableFormat(format=form)))
+
+
+def write(form: Format, rows: Any) -> str:
+    stream = io.BytesIO()
     write_rows(stream, form, rows)
-    return stream.getvalue()
+    return stream.getvalue().decode()
 
 
-def table(form: tables.Format, rows: list[dict[str, str]]) -> str:
+def table(form: Format, rows: list[dict[str, str]]) -> str:
     """Rows as a caller would write them, by nothing of ours."""
     if form == "jsonl":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -58,9 +64,7 @@ def make_link(**changes: Any) -> Link:
         "code": "0210", "codes": ("0210", "3E03"), "description": "derivación coronaria", "kind": "procedure",
         "method": "exact", "generated": "derivación coronaria", "log_prob": -0.5, "distance": None,
         "candidates": (Candidate("0210", "derivación coronaria", "procedure", "hypothesis", log_prob=-0.5),),
-        "provenance": Provenance(
-            BundleIdentity("mini", "ab" * 32, "2024"), "ctranslate2", "int8", "cpu", "probable"
-        ),
+        "provenance": Provenance(BundleIdentity("mini", "ab" * 32, "2024"), "ctranslate2", "int8", "cpu", "probable"),
     }  # fmt: skip
     return Link(**{**fields, **changes})
 
@@ -97,7 +101,7 @@ class TestRoundTrip:
 
     @pytest.mark.parametrize("code", TRICKY_CODES)
     @pytest.mark.parametrize("form", FORMATS)
-    def test_codes_are_text_on_the_way_in_and_out(self, form: tables.Format, code: str) -> None:
+    def test_codes_are_text_on_the_way_in_and_out(self, form: Format, code: str) -> None:
         (row,) = read(table(form, [{"id": code, "text": code, "sentence": code, "code": code}]), form)
         assert row.values == {"id": code, "text": code, "sentence": code, "code": code}
         assert row.mention() == Mention(code, code, id=code)
@@ -107,7 +111,7 @@ class TestRoundTrip:
         assert again.values["codes"] == ([code, "B"] if form == "jsonl" else f"{code}|B")
 
     @pytest.mark.parametrize("form", FORMATS)
-    def test_a_row_of_a_megabyte_is_kept(self, form: tables.Format) -> None:
+    def test_a_row_of_a_megabyte_is_kept(self, form: Format) -> None:
         text = "fiebre alta " * 90_000
         rows = read(table(form, [{"text": text}, {"text": "b"}]), form)
         assert [row.values["text"] for row in rows] == [text, "b"]
@@ -127,7 +131,7 @@ class TestRoundTrip:
     def test_json_values_of_other_columns_come_back_as_they_were(self, values: dict[str, Any]) -> None:
         (row,) = read(json.dumps(values) + "\n", "jsonl")
         assert row.values == values
-        encoded = write("jsonl", [row.values]).encode("utf-8", "backslashreplace")
+        encoded = write("jsonl", [row.values]).encode()
         assert json.loads(encoded) == values
 
 
@@ -135,7 +139,7 @@ class TestReading:
     @pytest.mark.parametrize("form", FORMATS)
     @pytest.mark.parametrize("end", ["\n", "\r\n"])
     @pytest.mark.parametrize("mark", ["", "\ufeff"])
-    def test_byte_order_marks_and_line_ends_do_not_matter(self, form: tables.Format, end: str, mark: str) -> None:
+    def test_byte_order_marks_and_line_ends_do_not_matter(self, form: Format, end: str, mark: str) -> None:
         rows = [{"text": "fiebre", "sentence": "Tiene fiebre."}, {"text": "tos", "sentence": "x"}]
         content = mark + table(form, rows).replace("\r\n", "\n").replace("\n", end)
         assert [row.values for row in read(content, form)] == rows
@@ -147,7 +151,7 @@ class TestReading:
 
     @pytest.mark.parametrize("form", ["csv", "tsv"])
     @pytest.mark.parametrize("content", ["", "\ufeff", "\n", "\r\n"])
-    def test_an_empty_table_has_no_column_text(self, form: tables.Format, content: str) -> None:
+    def test_an_empty_table_has_no_column_text(self, form: Format, content: str) -> None:
         with pytest.raises(TableError, match="no column `text`"):
             read(content, form)
 
@@ -155,10 +159,10 @@ class TestReading:
         assert read("", "jsonl") == read("\n \n\t\r\n", "jsonl") == []
 
     @pytest.mark.parametrize("form", ["csv", "tsv"])
-    def test_a_header_alone_has_no_rows(self, form: tables.Format) -> None:
+    def test_a_header_alone_has_no_rows(self, form: Format) -> None:
         assert read("text", form) == read("text\n", form) == []
 
-    @pytest.mark.parametrize("header", [MARKER, f"Text,{MARKER}", f"texto,{MARKER}", f"text;{MARKER}"])
+    @pytest.mark.parametrize("header", [MARKER, f"tex,{MARKER}", f"textos,{MARKER}", f"texto {MARKER}"])
     def test_without_a_column_text_the_table_is_refused(self, header: str) -> None:
         for form, mark in (("csv", ","), ("tsv", "\t")):
             with pytest.raises(TableError, match="no column `text`") as caught:
@@ -180,19 +184,19 @@ class TestReading:
     @pytest.mark.parametrize("form", ["csv", "tsv"])
     @pytest.mark.parametrize(("cells", "count"), [([MARKER], 1), ([MARKER, "1", "2"], 3), (["", "", "", MARKER], 4)])
     def test_a_row_of_another_width_gets_an_error_and_its_neighbours_are_kept(
-        self, form: tables.Format, cells: list[str], count: int
+        self, form: Format, cells: list[str], count: int
     ) -> None:
         mark = "," if form == "csv" else "\t"
         first, bad, last = read(f"text{mark}id\na{mark}1\n{mark.join(cells)}\nb{mark}2\n", form)
         assert (first.values, last.values) == ({"text": "a", "id": "1"}, {"text": "b", "id": "2"})
         assert (first.error, last.error) == (None, None)
-        assert bad.error == f"the row has {count} columns; the header has 2"
+        assert str(bad.error).startswith(f"the row has {count} columns; the header has 2")
         with pytest.raises(MentionError) as caught:
             bad.mention()
         assert MARKER not in str(caught.value)
 
     @pytest.mark.parametrize("form", FORMATS)
-    def test_a_row_that_is_not_utf_8_gets_an_error_and_its_neighbours_are_kept(self, form: tables.Format) -> None:
+    def test_a_row_that_is_not_utf_8_gets_an_error_and_its_neighbours_are_kept(self, form: Format) -> None:
         content = table(form, [{"text": "niño"}, {"text": f"{MARKER} @"}, {"text": "ñ"}]).encode()
         first, bad, last = read(content.replace(b"@", b"\xf1\xff"), form)
         assert (first.values, last.values) == ({"text": "niño"}, {"text": "ñ"})
@@ -201,13 +205,13 @@ class TestReading:
         assert write(form, [output_row(bad, str(bad.error))]).encode("utf-8")
 
     @pytest.mark.parametrize("form", ["csv", "tsv"])
-    def test_a_file_of_another_encoding_does_not_pass(self, form: tables.Format) -> None:
-        with pytest.raises(TableError, match="no column `text`"):
-            read("text\nniño\n".encode("utf-16"), form)
+    @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1252"])
+    def test_a_file_of_another_encoding_is_read(self, form: Format, encoding: str) -> None:
+        assert read("text\nniño\n".encode(encoding), form)[0].values == {"text": "niño"}
 
     @pytest.mark.parametrize("form", FORMATS)
     @pytest.mark.parametrize("sign", ["\x00", "\x01", "\x08", "\x1b[31m", "\x7f", "\x9b", "\u202e", "\ufffe"])
-    def test_control_characters_are_kept_as_text(self, form: tables.Format, sign: str) -> None:
+    def test_control_characters_are_kept_as_text(self, form: Format, sign: str) -> None:
         rows = read(table(form, [{"text": f"a{sign}b", "id": "1"}, {"text": "c", "id": "2"}]), form)
         assert [row.values["text"] for row in rows] == [f"a{sign}b", "c"]
         assert read(write(form, [row.values for row in rows]), form)[0].values["text"] == f"a{sign}b"
@@ -217,9 +221,9 @@ class TestReading:
         [
             (f'["{MARKER}"]', "holds a JSON list"),
             (f'"{MARKER}"', "holds a JSON str"),
-            ("5", "holds a JSON int"),
-            ("null", "holds a JSON NoneType"),
-            ("true", "holds a JSON bool"),
+            ("5", "holds a JSON number"),
+            ("null", "holds a JSON null"),
+            ("true", "holds a JSON truth value"),
             ("NaN", "is not JSON"),
             (f'{{"text": "{MARKER}", "n": NaN}}', "is not JSON"),
             (f'{{"text": "{MARKER}", "n": -Infinity}}', "is not JSON"),
@@ -256,17 +260,18 @@ class TestReading:
             row.mention()
         assert MARKER not in str(caught.value)
         for form in FORMATS:
-            output = write(form, [output_row(row, str(caught.value))]).encode("utf-8", "backslashreplace")
+            output = write(form, [output_row(row, str(caught.value))]).encode()
             if form == "jsonl":
                 assert json.loads(output)["nota"] == json.loads(f'"{half}"')
 
     def test_a_whole_surrogate_pair_in_json_is_one_character(self) -> None:
         assert read('{"text": "\\ud83e\\udd12"}', "jsonl")[0].mention().text == "🤒"
 
-    def test_a_quote_that_is_never_closed_gives_an_error_and_not_a_row(self) -> None:
+    def test_a_quote_that_is_never_closed_is_a_fault_of_its_own_row(self) -> None:
         rows = read(f'id,text\n1,a\n2,"{MARKER}\n3,b\n4,c\n', "csv")
-        assert rows[0] == InputRow(2, {"id": "1", "text": "a"})
-        assert len(rows) == 2
+        assert [(row.number, row.values.get("text"), row.error is None) for row in rows] == [
+            (2, "a", True), (3, None, False), (4, "b", True), (5, "c", True),
+        ]  # fmt: skip
         assert "not well-formed CSV" in str(rows[1].error)
         assert MARKER not in str(rows[1].error)
 
@@ -277,7 +282,7 @@ class TestReading:
         assert MARKER not in str(bad.error)
 
     def test_a_header_that_is_no_csv_is_refused(self) -> None:
-        with pytest.raises(TableError, match="header is not well-formed") as caught:
+        with pytest.raises(TableError, match="no column `text`") as caught:
             read(f'text,"{MARKER}\n', "csv")
         assert MARKER not in str(caught.value)
 
@@ -297,7 +302,7 @@ class TestReading:
                 return len(part)
 
         for form, line in (("jsonl", b'{"text": "fiebre"}\n'), ("csv", b"fiebre\n"), ("tsv", b"fiebre\n")):
-            rows = read_rows(io.BufferedReader(Endless(line)), form)  # type: ignore[arg-type]
+            rows = iter(read_mentions(io.BufferedReader(Endless(line)), TableFormat(format=form)))  # type: ignore[arg-type]
             assert [next(rows).values["text"] for _ in range(3)] == ["fiebre"] * 3
 
 
@@ -375,7 +380,7 @@ class TestOutputRows:
         assert row["provenance"]["bundle"]["name"] == "mini"
 
     @pytest.mark.parametrize("form", ["csv", "tsv"])
-    def test_cells_show_lists_and_numbers_as_text(self, form: tables.Format) -> None:
+    def test_cells_show_lists_and_numbers_as_text(self, form: Format) -> None:
         (row,) = read(write(form, [output_row(InputRow(1, {"text": "a"}), make_link())]), form)
         assert row.values["codes"] == "0210|3E03"
         assert row.values["provenance"] == "mini@abababababab probable II"
@@ -384,7 +389,7 @@ class TestOutputRows:
         assert json.loads(row.values["candidates"])[0]["code"] == "0210"
 
     @pytest.mark.parametrize("form", ["csv", "tsv"])
-    def test_a_flat_table_has_the_columns_of_all_its_rows(self, form: tables.Format) -> None:
+    def test_a_flat_table_has_the_columns_of_all_its_rows(self, form: Format) -> None:
         rows = [{"text": "a", "error": "bad"}, {"text": "b", "later": "x", "code": "R50"}]
         first, second = read(write(form, rows), form)
         assert list(first.values)[:2] == ["text", "later"]
@@ -392,7 +397,7 @@ class TestOutputRows:
         assert (first.values["later"], first.values["error"], second.values["code"]) == ("", "bad", "R50")
 
     @pytest.mark.parametrize("form", ["csv", "tsv"])
-    def test_without_rows_a_flat_table_has_its_header(self, form: tables.Format) -> None:
+    def test_without_rows_a_flat_table_has_its_header(self, form: Format) -> None:
         assert "error" in write(form, [])
         assert len(write(form, []).splitlines()) == 1
         assert write("jsonl", []) == ""
@@ -402,20 +407,21 @@ class TestFormats:
     @pytest.mark.parametrize(
         ("path", "expected"),
         [
+            ("a.xlsx", "xlsx"), ("a.parquet", "parquet"), ("a.json", "json"), ("a.csv.gz", "csv"),
             ("a.jsonl", "jsonl"), ("a.NDJSON", "jsonl"), ("dir.tsv/a.csv", "csv"), ("a.tab", "tsv"), ("a.b.TSV", "tsv"),
         ],
     )  # fmt: skip
     def test_the_name_tells_the_format(self, path: str, expected: str) -> None:
-        assert tables.format_of(path, None) == expected
+        assert format_of(path, None) == expected
 
     def test_a_named_format_wins_and_another_file_s_fills_in(self) -> None:
-        assert tables.format_of("a.csv", "tsv", "jsonl") == "tsv"
-        assert tables.format_of("-", None, "jsonl") == "jsonl"
+        assert format_of("a.csv", "tsv", default="jsonl") == "tsv"
+        assert format_of("-", default="jsonl") == "jsonl"
 
-    @pytest.mark.parametrize("path", ["-", "a", "a.xlsx", "csv", ".csv"])
+    @pytest.mark.parametrize("path", ["-", "a", "a.xls", "csv", ".csv"])
     def test_an_unknown_format_is_refused(self, path: str) -> None:
-        with pytest.raises(TableError, match="jsonl, csv, tsv"):
-            tables.format_of(path, None)
+        with pytest.raises(TableError, match="csv, tsv, jsonl, json, xlsx, parquet"):
+            format_of(path, None)
 
 
 class BrokenRowError(Exception):
@@ -429,31 +435,31 @@ def rows_that_fail() -> Iterator[dict[str, Any]]:
 
 class TestFiles:
     @pytest.mark.parametrize("form", FORMATS)
-    def test_output_appears_whole(self, tmp_path: Path, form: tables.Format) -> None:
+    def test_output_appears_whole(self, tmp_path: Path, form: Format) -> None:
         path = tmp_path / f"salida con ñ.{form}"
-        with tables.open_output(str(path)) as stream:
+        with open_output(str(path)) as stream:
             write_rows(stream, form, [{"text": "niño\r\n"}])
             assert not path.exists()
         assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
         with tables.open_input(str(path)) as source:
-            (row,) = read_rows(source, form)
+            (row,) = read_mentions(source, TableFormat(format=form))
         assert row.values["text"] == ("niño  " if form == "tsv" else "niño\r\n")
 
     @pytest.mark.parametrize("form", FORMATS)
-    def test_output_disappears_where_a_row_fails(self, tmp_path: Path, form: tables.Format) -> None:
-        with pytest.raises(BrokenRowError), tables.open_output(str(tmp_path / "out")) as stream:
+    def test_output_disappears_where_a_row_fails(self, tmp_path: Path, form: Format) -> None:
+        with pytest.raises(BrokenRowError), open_output(str(tmp_path / "out")) as stream:
             write_rows(stream, form, rows_that_fail())
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("form", FORMATS)
-    def test_an_older_file_stays_where_a_row_fails(self, tmp_path: Path, form: tables.Format) -> None:
+    def test_an_older_file_stays_where_a_row_fails(self, tmp_path: Path, form: Format) -> None:
         path = tmp_path / "out"
         path.write_text("older")
-        with pytest.raises(BrokenRowError), tables.open_output(str(path)) as stream:
+        with pytest.raises(BrokenRowError), open_output(str(path)) as stream:
             write_rows(stream, form, rows_that_fail())
         assert path.read_text() == "older"
-        with tables.open_output(str(path)) as stream:
-            stream.write("newer")
+        with open_output(str(path)) as stream:
+            stream.write(b"newer")
         assert path.read_text() == "newer"
         assert list(tmp_path.iterdir()) == [path]
 
@@ -463,16 +469,16 @@ class TestFiles:
         (tmp_path / "directory").mkdir()
         with (
             pytest.raises(TableError, match="cannot be written") as caught,
-            tables.open_output(str(tmp_path / where)) as stream,
+            open_output(str(tmp_path / where)) as stream,
         ):
-            stream.write(MARKER)
+            stream.write(MARKER.encode())
         assert where in str(caught.value)
         assert MARKER not in str(caught.value)
         assert {entry.name for entry in tmp_path.rglob("*")} == {"file", "directory"}
 
     def test_a_full_disk_is_an_error_of_the_table(self, tmp_path: Path) -> None:
-        with pytest.raises(TableError, match="No space left"), tables.open_output(str(tmp_path / "out")) as stream:
-            stream.write("a")
+        with pytest.raises(TableError, match="No space left"), open_output(str(tmp_path / "out")) as stream:
+            stream.write(b"a")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         assert list(tmp_path.iterdir()) == []
 
@@ -481,8 +487,8 @@ class TestFiles:
         os.mkfifo(path)
         reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            with tables.open_output(str(path)) as stream:
-                stream.write("niño\n")
+            with open_output(str(path)) as stream:
+                stream.write("niño\n".encode())
             assert os.read(reader, 100) == "niño\n".encode()
         finally:
             os.close(reader)
@@ -509,38 +515,38 @@ class TestStandardStreams:
     def test_standard_output_gets_everything_at_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
         buffer = io.BytesIO()
         monkeypatch.setattr(sys, "stdout", Output(buffer))
-        with tables.open_output("-") as stream:
+        with open_output("-") as stream:
             write_rows(stream, "csv", [{"text": "niño\r\n\ud83e"}])
             assert buffer.getvalue() == b""
         assert '"niño\r\n\\ud83e"'.encode() in buffer.getvalue()
 
     @pytest.mark.parametrize("form", FORMATS)
     def test_standard_output_gets_nothing_where_a_row_fails(
-        self, monkeypatch: pytest.MonkeyPatch, form: tables.Format
+        self, monkeypatch: pytest.MonkeyPatch, form: Format
     ) -> None:
         buffer = io.BytesIO()
         monkeypatch.setattr(sys, "stdout", Output(buffer))
-        with pytest.raises(BrokenRowError), tables.open_output("-") as stream:
+        with pytest.raises(BrokenRowError), open_output("-") as stream:
             write_rows(stream, form, rows_that_fail())
         assert buffer.getvalue() == b""
 
     def test_large_output_is_copied_whole(self, monkeypatch: pytest.MonkeyPatch) -> None:
         buffer = io.BytesIO()
         monkeypatch.setattr(sys, "stdout", Output(buffer))
-        text = "ñ€🤒" * 500_000
-        with tables.open_output("-") as stream:
+        text = ("ñ€🤒" * 500_000).encode()
+        with open_output("-") as stream:
             stream.write(text)
-        assert buffer.getvalue() == text.encode()
+        assert buffer.getvalue() == text
 
     def test_a_reader_that_has_gone_is_no_error_of_the_table(self, monkeypatch: pytest.MonkeyPatch) -> None:
         reading, writing = os.pipe()
         os.close(reading)
         with open(writing, "wb", buffering=0) as closed:  # noqa: PTH123  a file descriptor
             monkeypatch.setattr(sys, "stdout", Output(closed))
-            with pytest.raises(BrokenPipeError), tables.open_output("-") as stream:
-                stream.write("a")
+            with pytest.raises(BrokenPipeError), open_output("-") as stream:
+                stream.write(b"a")
 
     def test_standard_input_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", Output(io.BytesIO(b"text\nfiebre\n")))
         with tables.open_input("-") as stream:
-            assert [row.values for row in read_rows(stream, "csv")] == [{"text": "fiebre"}]
+            assert [row.values for row in read_mentions(stream, TableFormat(format="csv"))] == [{"text": "fiebre"}]

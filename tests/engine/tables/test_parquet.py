@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from cielo.errors import TableError
-from cielo.tables import CodeTable, Rejected, TableRow, read_table
+from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
+from cielo.tables import RejectedRow
 from pyarrow import parquet
 
 MARKER = "titulo-secreto"
@@ -20,8 +21,8 @@ def write(path: Path, **columns: Any) -> Path:
     return path
 
 
-def rows(path: Path, **options: Any) -> list[TableRow | Rejected]:
-    return list(read_table(CodeTable(path, "x", **options)))
+def rows(path: Path, **options: Any) -> list[CodeRow | RejectedRow]:
+    return list(read_code_table(CodeTable(path, "x", **options)).rows)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_columns_of_text_are_read_whichever_type_they_have(tmp_path: Path, kind:
     path = tmp_path / "t.parquet"
     path = write(path, nodo=[1] * 8, Descripción=pa.array(TEXTS).cast(kind), Código=pa.array(CODES).cast(kind))
     found = rows(path)
-    assert [(row.line, row.code, row.description, row.preferred) for row in found if isinstance(row, TableRow)] == [
+    assert [(row.line, row.code, row.description, row.preferred) for row in found if isinstance(row, CodeRow)] == [
         (number, code.strip(), f"Dedo {number - 1}", True) for number, code in enumerate(CODES, start=1)
     ]
     assert len(found) == len(CODES)
@@ -60,14 +61,14 @@ def test_a_row_that_cannot_be_taken_is_rejected(tmp_path: Path) -> None:
 
 def test_a_column_of_nothing_is_rejected_row_by_row(tmp_path: Path) -> None:
     path = write(tmp_path / "t.parquet", code=pa.nulls(2), description=["a", "b"])
-    assert rows(path) == [Rejected(1, "the code is empty"), Rejected(2, "the code is empty")]
+    assert rows(path) == [RejectedRow(1, "the code is empty"), RejectedRow(2, "the code is empty")]
 
 
 def test_a_value_that_is_no_text_is_rejected_alone(tmp_path: Path) -> None:
     codes = pa.array([b"Q1", b"Q\xff", b"Q3"]).view(pa.string())
     path = write(tmp_path / "t.parquet", code=codes, description=["a", "b", "c"])
     assert rows(path) == [
-        TableRow(1, "Q1", "a", True), Rejected(2, "the code is not valid Unicode"), TableRow(3, "Q3", "c", True),
+        CodeRow(1, "Q1", "a", True), RejectedRow(2, "the code is not valid Unicode"), CodeRow(3, "Q3", "c", True),
     ]  # fmt: skip
 
 
@@ -76,20 +77,20 @@ def test_a_value_that_is_no_text_is_rejected_alone(tmp_path: Path) -> None:
 )
 def test_a_column_marks_the_preferred_descriptions(tmp_path: Path, marks: Any) -> None:
     path = write(tmp_path / "t.parquet", code=["Q1"] * 3, description=["a", "b", "c"], preferente=marks)
-    assert [row.preferred for row in rows(path) if isinstance(row, TableRow)] == [True, False, False]
+    assert [row.preferred for row in rows(path) if isinstance(row, CodeRow)] == [True, False, False]
 
 
 def test_columns_may_be_named_and_may_have_dots(tmp_path: Path) -> None:
     columns = {"a.b": ["Q1"], "a": ["Q2"], "c d": ["Dedo"]}
     path = write(tmp_path / "t.parquet", **columns)
-    assert rows(path, code_column="a.b", description_column="c d") == [TableRow(1, "Q1", "Dedo", True)]
-    assert rows(path, code_column="a", description_column="C.D.") == [TableRow(1, "Q2", "Dedo", True)]
+    assert rows(path, code_column="a.b", description_column="c d") == [CodeRow(1, "Q1", "Dedo", True)]
+    assert rows(path, code_column="a", description_column="C.D.") == [CodeRow(1, "Q2", "Dedo", True)]
 
 
 def test_of_two_columns_of_one_name_the_first_is_read(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array([v]) for v in ("Q1", "Q2", "Dedo")], names=["code", "code", "description"])
     parquet.write_table(table, tmp_path / "t.parquet")
-    assert rows(tmp_path / "t.parquet") == [TableRow(1, "Q1", "Dedo", True)]
+    assert rows(tmp_path / "t.parquet") == [CodeRow(1, "Q1", "Dedo", True)]
 
 
 @pytest.mark.parametrize("options", [{}, {"code_column": "clave"}])

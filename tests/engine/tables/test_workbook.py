@@ -11,7 +11,8 @@ from typing import Any
 import openpyxl
 import pytest
 from cielo.errors import TableError
-from cielo.tables import CodeTable, Rejected, TableRow, read_table
+from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
+from cielo.tables import RejectedRow, read_table
 
 MARKER = "titulo-secreto"
 CHANGED = "Excel has changed it"
@@ -49,11 +50,11 @@ def patch(path: Path, old: str, new: str, part: str = "xl/worksheets/sheet1.xml"
     return path
 
 
-def rows(path: Path, **options: Any) -> list[TableRow | Rejected]:
-    return list(read_table(CodeTable(path, "x", **options)))
+def rows(path: Path, **options: Any) -> list[CodeRow | RejectedRow]:
+    return list(read_code_table(CodeTable(path, "x", **options)).rows)
 
 
-def one_code(tmp_path: Path, value: object, number_format: str | None = None) -> TableRow | Rejected:
+def one_code(tmp_path: Path, value: object, number_format: str | None = None) -> CodeRow | RejectedRow:
     path = save(tmp_path / "t.xlsx", A=[["Código", "Descripción"], [value, "Dedo"]])
     if number_format is not None:
 
@@ -72,7 +73,7 @@ class TestHeader:
             tmp_path / "t.xlsx", A=[*titles, HEADER, ["1", "q1", "Dedo  azul", "S"], ["1", "0016", "Codo", "S"]]
         )
         edit(path, lambda book: book["A"].merge_cells("A1:D2"))
-        assert rows(path) == [TableRow(5, "q1", "Dedo azul", True), TableRow(6, "0016", "Codo", True)]
+        assert rows(path) == [CodeRow(5, "q1", "Dedo azul", True), CodeRow(6, "0016", "Codo", True)]
 
     def test_the_first_sheet_with_both_columns_is_read(self, tmp_path: Path) -> None:
         path = save(
@@ -81,18 +82,18 @@ class TestHeader:
             Lista=[HEADER, ["1", "Q1", "Dedo"]],
             Otra=[HEADER, ["1", "Q2", "Codo"]],
         )
-        assert rows(path) == [TableRow(2, "Q1", "Dedo", True)]
-        assert rows(path, sheet="Otra") == [TableRow(2, "Q2", "Codo", True)]
+        assert rows(path) == [CodeRow(2, "Q1", "Dedo", True)]
+        assert rows(path, sheet="Otra") == [CodeRow(2, "Q2", "Codo", True)]
 
     def test_columns_may_be_named(self, tmp_path: Path) -> None:
         header = ["Código", "Descripción", "Clave", "Texto\nlargo"]
         path = save(tmp_path / "t.xlsm", A=[header, ["Q1", "Dedo", "Q2", "Codo"]])
-        assert rows(path, code_column="clave") == [TableRow(2, "Q2", "Dedo", True)]
-        assert rows(path, code_column="CLAVE", description_column="texto largo") == [TableRow(2, "Q2", "Codo", True)]
+        assert rows(path, code_column="clave") == [CodeRow(2, "Q2", "Dedo", True)]
+        assert rows(path, code_column="CLAVE", description_column="texto largo") == [CodeRow(2, "Q2", "Codo", True)]
 
     def test_it_stands_in_the_first_fifty_rows(self, tmp_path: Path) -> None:
         row = ["1", "Q1", "Dedo"]
-        assert rows(save(tmp_path / "t.xlsx", A=[["x"]] * 49 + [HEADER, row])) == [TableRow(51, "Q1", "Dedo", True)]
+        assert rows(save(tmp_path / "t.xlsx", A=[["x"]] * 49 + [HEADER, row])) == [CodeRow(51, "Q1", "Dedo", True)]
         with pytest.raises(TableError, match="the first 50 rows"):
             rows(save(tmp_path / "t.xlsx", A=[["x"]] * 50 + [HEADER, row]))
 
@@ -124,7 +125,7 @@ class TestHeader:
         path = save(tmp_path / "t.xlsx", A=[HEADER, ["1", "Q1", "Dedo"]])
         for size in ("A1", "A1:XFD1048576"):
             patch(path, '<dimension ref="[^"]*"', f'<dimension ref="{size}"')
-            assert rows(path) == [TableRow(2, "Q1", "Dedo", True)]
+            assert rows(path) == [CodeRow(2, "Q1", "Dedo", True)]
 
 
 class TestCodes:
@@ -138,7 +139,7 @@ class TestCodes:
             book["A"]["A2"].value = f" {text}\u00a0"
             book["A"]["A2"].data_type = "s"
 
-        assert rows(edit(path, change)) == [TableRow(2, text, "Dedo", True)]
+        assert rows(edit(path, change)) == [CodeRow(2, text, "Dedo", True)]
 
     @pytest.mark.parametrize(
         ("value", "number_format", "code"),
@@ -158,7 +159,7 @@ class TestCodes:
     def test_a_number_is_taken_where_its_format_shows_the_text(
         self, tmp_path: Path, value: float, number_format: str | None, code: str
     ) -> None:
-        assert one_code(tmp_path, value, number_format) == TableRow(2, code, "Dedo", True)
+        assert one_code(tmp_path, value, number_format) == CodeRow(2, code, "Dedo", True)
 
     @pytest.mark.parametrize(
         ("value", "number_format", "what"),
@@ -187,7 +188,7 @@ class TestCodes:
         self, tmp_path: Path, value: object, number_format: str | None, what: str
     ) -> None:
         row = one_code(tmp_path, value, number_format)
-        assert isinstance(row, Rejected)
+        assert isinstance(row, RejectedRow)
         assert row.line == 2
         assert what in row.reason
         assert CHANGED in row.reason
@@ -196,19 +197,19 @@ class TestCodes:
     def test_numbers_as_other_programs_write_them(self, tmp_path: Path, raw: str) -> None:
         path = save(tmp_path / "t.xlsx", A=[["Código", "Descripción"], [77, "Dedo"]])
         (row,) = rows(patch(path, "<v>77</v>", f"<v>{raw}</v>"))
-        assert row == TableRow(2, "300000", "Dedo", True) if raw == "3E5" else CHANGED in getattr(row, "reason", "")
+        assert row == CodeRow(2, "300000", "Dedo", True) if raw == "3E5" else CHANGED in getattr(row, "reason", "")
 
     def test_a_formula_counts_with_the_value_that_was_computed(self, tmp_path: Path) -> None:
         path = save(tmp_path / "t.xlsx", A=[["Código", "Descripción"], ['=TEXT(16,"0000")', "Dedo"], ["=1", "Codo"]])
-        assert rows(path) == [Rejected(2, "the code is empty"), Rejected(3, "the code is empty")]
+        assert rows(path) == [RejectedRow(2, "the code is empty"), RejectedRow(3, "the code is empty")]
         patch(path, r'<c r="A2"><f>([^<]*)</f><v ?/?>(</v>)?</c>', r'<c r="A2" t="str"><f>\1</f><v>0016</v></c>')
-        assert rows(path) == [TableRow(2, "0016", "Dedo", True), Rejected(3, "the code is empty")]
+        assert rows(path) == [CodeRow(2, "0016", "Dedo", True), RejectedRow(3, "the code is empty")]
 
     def test_shared_strings_are_read(self, tmp_path: Path) -> None:
         path = save(tmp_path / "t.xlsx", A=[["Código", "Descripción"], ["0016", "Dedo"]])
         inline = r'<c r="(A2|B2)" t="inlineStr"><is><t>([^<]*)</t></is></c>'
         patch(path, inline, r'<c r="\1" t="str"><v>\2</v></c>')
-        assert rows(path) == [TableRow(2, "0016", "Dedo", True)]
+        assert rows(path) == [CodeRow(2, "0016", "Dedo", True)]
 
 
 class TestRows:
@@ -219,16 +220,16 @@ class TestRows:
             [None, "Q7", "#REF!"], [None, "Q8", "Codo\nverde_x000D_"],
         ]  # fmt: skip
         assert rows(save(tmp_path / "t.xlsx", A=table)) == [
-            TableRow(3, "Q1", "Dedo", True),
-            Rejected(5, "the code is empty"),
-            Rejected(6, "the description is empty"),
-            Rejected(7, "the code is empty"),
-            Rejected(9, "the code holds a control character"),
-            Rejected(10, "the description is a number, expected text; write it as text"),
-            Rejected(11, "the description is of another type, expected text; write it as text"),
-            Rejected(12, "the description is a truth value, expected text; write it as text"),
-            Rejected(13, "the description is an error value"),
-            TableRow(14, "Q8", "Codo verde", True),
+            CodeRow(3, "Q1", "Dedo", True),
+            RejectedRow(5, "the code is empty"),
+            RejectedRow(6, "the description is empty"),
+            RejectedRow(7, "the code is empty"),
+            RejectedRow(9, "the code holds a control character"),
+            RejectedRow(10, "the description is a number, expected text; write it as text"),
+            RejectedRow(11, "the description is of another type, expected text; write it as text"),
+            RejectedRow(12, "the description is a truth value, expected text; write it as text"),
+            RejectedRow(13, "the description is an error value"),
+            CodeRow(14, "Q8", "Codo verde", True),
         ]
 
     def test_a_column_marks_the_preferred_descriptions(self, tmp_path: Path) -> None:
@@ -244,7 +245,7 @@ class TestRows:
     def test_a_row_with_anything_in_any_column_is_reported(self, tmp_path: Path, place: int) -> None:
         table = [["Código", "Descripción"], [None] * place + ["capítulo"], [None] * place + [" "]]
         (row,) = rows(save(tmp_path / "t.xlsx", A=table))
-        assert row == Rejected(2, "the code is empty")
+        assert row == RejectedRow(2, "the code is empty")
 
     def test_rows_that_are_not_there_count(self, tmp_path: Path) -> None:
         path = save(tmp_path / "t.xlsx", A=[["Código", "Descripción"]])
@@ -252,12 +253,12 @@ class TestRows:
         def change(book: Any) -> None:
             book["A"]["A9"], book["A"]["B9"] = "Q1", "Dedo"
 
-        assert rows(edit(path, change)) == [TableRow(9, "Q1", "Dedo", True)]
+        assert rows(edit(path, change)) == [CodeRow(9, "Q1", "Dedo", True)]
 
     def test_a_row_number_beyond_every_sheet_does_not_hang(self, tmp_path: Path) -> None:
         path = save(tmp_path / "t.xlsx", A=[["Código", "Descripción"], ["Q1", "Dedo"], ["Q2", "Codo"]])
         patch(path, '<row r="3"', '<row r="99999999999999"')
-        assert rows(path) == [TableRow(2, "Q1", "Dedo", True)]
+        assert rows(path) == [CodeRow(2, "Q1", "Dedo", True)]
 
 
 class TestFile:
@@ -280,9 +281,11 @@ class TestFile:
         patch(path, '<row r="4000"', "<row r=4000")
         found = []
         with pytest.raises(TableError, match="damaged"):
-            for row in read_table(CodeTable(path, "x")):
+            for row in read_table(path):
                 found.append(row)
         assert 0 < len(found) < 4000
+        with pytest.raises(TableError, match="damaged"):
+            read_code_table(CodeTable(path, "x"))
 
     def test_without_the_library_the_extra_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = save(tmp_path / "t.xlsx", A=[HEADER])

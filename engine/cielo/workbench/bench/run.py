@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from cielo.cache.protocol import CacheStats
     from cielo.generation.plan import ThreadPlan
-    from cielo.tables.mentions import Format
+    from cielo.tables import Format
 
 SCENARIOS: tuple[Scenario, ...] = ("single-stream", "multi-stream", "offline", "server")
 _SERVER_SHARE = 0.5  # of the offline throughput: busy, and still able to keep up

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cielo.errors import MentionError, TableError
 from cielo.records import Mention
+from cielo.tables import Format, TableFormat
 from cielo.tables import mentions as tables
 from cielo.text.prompt import build_prompt
 
@@ -41,7 +42,7 @@ class Workload:
 
 def load_workload(
     path: str | Path | None = None,
-    form: tables.Format | None = None,
+    form: Format | None = None,
     *,
     check: Callable[[Mention], None] | None = None,
 ) -> Workload:
@@ -56,10 +57,10 @@ def load_workload(
         TableError: where the file cannot be read, or holds no mention at all.
     """
     file = DEFAULT_WORKLOAD if path is None else Path(path)
-    read_form = tables.format_of(str(file), form)
     with tables.open_input(str(file)) as stream:
         content = stream.read()
-    found = [_mention(row, check) for row in tables.read_rows(io.BytesIO(content), read_form)]
+    read = tables.read_mentions(io.BytesIO(content), TableFormat(format=form), name=str(file))
+    found = [_mention(row, check) for row in read]
     mentions = tuple(mention for mention in found if mention is not None)
     if not mentions:
         raise TableError(

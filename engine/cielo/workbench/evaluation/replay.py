@@ -8,13 +8,13 @@ from pathlib import Path
 
 from cielo.bundle.layout import KNOWLEDGE_BASE, Bundle
 from cielo.knowledge.building import build_knowledge_base
+from cielo.knowledge.code_tables import CodeTable
 from cielo.knowledge.codes import System, guess_system
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.resolver import Resolver
 from cielo.machine import usable_cores
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import Index, IndexSettings
-from cielo.tables import CodeTable
 from cielo.text.tokenizer import Tokenizer
 from cielo.workbench.evaluation.run import Replay
 

@@ -135,7 +135,7 @@ def test_a_stray_quote_costs_no_other_line(tmp_path: Path) -> None:
 
 
 def test_lines_of_sentence_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    bad = b"a\tb\nc\td\t\t\n\t\tR05\tDIAGNOSTICO\nx\ty\tR05\tTOS\n\xff\ty\tR05\t\nx\ty\tR05\t\n"
+    bad = b"a\tb\nc\td\t\t\n\t\tR05\tDIAGNOSTICO\nx\ty\tR05\tTOS\n\xff\ty\tR05\t\nx\t\xc3\xb1\tR05\t\n"
     write(tmp_path, {"a.tsv": b"words\tsentence\tlabel\tlabel_type\n" + bad})
     corpus = read_sentences(tmp_path / "a.tsv")
     assert [one.mention.text for one in corpus.mentions] == ["x"]
@@ -176,7 +176,7 @@ def test_rows_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     corpus = read_rows(tmp_path / "a.jsonl")
     assert len(corpus.mentions) == 1
     assert [skipped.place for skipped in corpus.skipped] == [f"a.jsonl, line {number}" for number in range(1, 6)]
-    assert [skipped.place for skipped in read_rows(tmp_path / "b.tsv").skipped] == ["b.tsv, row 2"]
+    assert [skipped.place for skipped in read_rows(tmp_path / "b.tsv").skipped] == ["b.tsv, line 2"]
 
 
 def test_the_mini_s_held_out_mentions_are_rows() -> None:

@@ -89,12 +89,12 @@ def test_other_columns_may_be_named(tmp_path: Path) -> None:
 
 
 def test_lines_of_a_map_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    found = read_map(tmp_path, b"cui,code\nC0000001,R05\nC0000002\nC2,R05\n\xff,R05\n\nC0000003,\n")
+    found = read_map(tmp_path, b"cui,code\nC0000001,R05\nC0000002\nC2,R05\n\xff,R05\n\nC0000003,\nC0000004, \xc2\xa0\n")
     assert dict(found) == {"C0000001": (CodeOfCui("R05"),)}
     assert [(skipped.place, skipped.reason.partition(";")[0]) for skipped in found.skipped] == [
-        ("map.tsv, line 3", "the line has 1 columns"),
+        ("map.tsv, line 3", "the row has 1 columns"),
         ("map.tsv, line 4", "the line's CUI is none"),
-        ("map.tsv, line 5", "the line is not UTF-8"),
+        ("map.tsv, line 5", "the row is not UTF-8"),
     ]
 
 

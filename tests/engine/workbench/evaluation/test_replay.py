@@ -24,11 +24,11 @@ import numpy as np
 import pytest
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.errors import BundleError, TableError
+from cielo.knowledge.code_tables import CodeTable
 from cielo.options import LinkOptions
 from cielo.records import Mention
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import Index
-from cielo.tables import CodeTable
 from cielo.workbench.evaluation.corpora import read_corpus
 from cielo.workbench.evaluation.records import Annotated, Corpus
 from cielo.workbench.evaluation.replay import open_replay

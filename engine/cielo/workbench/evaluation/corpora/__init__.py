@@ -14,7 +14,7 @@ from cielo.workbench.evaluation.corpora.cui_map import CodeOfCui, CuiMap, read_c
 from cielo.workbench.evaluation.corpora.e3c import SUFFIXES, read_e3c
 from cielo.workbench.evaluation.corpora.lines import unreadable
 from cielo.workbench.evaluation.corpora.rows import read_rows
-from cielo.workbench.evaluation.corpora.sentences import header_of, read_sentences
+from cielo.workbench.evaluation.corpora.sentences import is_header, read_sentences
 from cielo.workbench.evaluation.records import Corpus
 
 CorpusFormat = Literal["codiesp", "sentences", "e3c", "brat", "rows"]
@@ -103,7 +103,7 @@ def _format_of_file(path: Path) -> CorpusFormat | None:
         return "brat"
     if first.startswith("<"):
         return "e3c"
-    if header_of(first):
+    if is_header(first):
         return "sentences"
     if path.name.endswith("X.tsv") and first.count("\t") == 4:
         return "codiesp"

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from cielo.errors import TableError
 from cielo.knowledge.codes import System, canonical_code
-from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, in_order, read_lines, split_records, twice
+from cielo.tables import RejectedRow, Role, Table, TableFormat, TableRow, format_of, read_table
+from cielo.tables.columns import refuse_twice
+from cielo.workbench.evaluation.corpora.lines import in_order
 from cielo.workbench.evaluation.records import Skipped
 
 CUI = re.compile(r"C\d{7}")
@@ -18,7 +20,8 @@ _EXPECTED = (
     "two columns `cui` and `code` (and `kind`, if wanted), or columns CUI and ICD10CM…, ICD10PCS… or SAB and CODE, "
     "with tabs, commas, semicolons or `|` between them"
 )
-_DELIMITERS = "\t,;|"
+_CUI = Role("CUI", ("cui",))
+_ROLES = (_CUI, Role("code", ("code",)), Role("kind", ("kind",)), Role("vocabulary", ("sab",)))
 # The vocabularies of UMLS and of ClinIDMap that hold ICD-10 codes, by the beginnings of their names.
 _VOCABULARIES: dict[str, tuple[str, System]] = {
     "ICD10CM": ("diagnosis", "icd-10-cm"),
@@ -55,24 +58,24 @@ class CuiMap(Mapping[str, tuple[CodeOfCui, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
-    """Where codes stand: which cell, of which kind, and the system that its codes belong to (None: any text is one)."""
+class _CodeColumn:
+    """Where codes stand: the column's name, their kind, and the system that they belong to (None: any text is one)."""
 
-    cell: int
+    name: str
     kind: str | None
     system: System | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where a table's CUIs, codes and kinds stand; `vocabulary` and `code` are the cells of SAB and CODE."""
+    """Where a table's CUIs, codes and kinds stand; `vocabulary` and `code` are the columns SAB and CODE."""
 
     width: int
-    cui: int
-    columns: tuple[_Column, ...]
-    kind: int | None = None
-    vocabulary: int | None = None
-    code: int | None = None
+    cui: str
+    columns: tuple[_CodeColumn, ...]
+    kind: str | None = None
+    vocabulary: str | None = None
+    code: str | None = None
 
 
 def read_cui_map(path: Path, columns: Mapping[str, str | None] | None = None) -> CuiMap:
@@ -91,84 +94,93 @@ def read_cui_map(path: Path, columns: Mapping[str, str | None] | None = None) ->
     Raises:
         TableError: where the table cannot be read, or maps nothing.
     """
-    numbered = read_lines(path)
-    first = next(((number, line) for number, line in numbered if line is None or line.strip()), None)
-    if first is None:
+    form = format_of(path, default="csv")
+    flat = TableFormat(format="csv", quoting="lenient")
+    table = read_table(path, flat if form in ("csv", "tsv") else TableFormat(format=form), (_CUI,))
+    rows = iter(table)
+    first = next(rows, None)
+    if first is None and table.header is None:
         raise TableError(f"{path}: the table is empty; expected {_EXPECTED}")
-    delimiter, header = _first_line(path, first[1])
-    if columns is not None and header is None:
-        raise TableError(f"{path}: the table has no header that names the columns; expected {', '.join(columns)}")
-    layout = _layout(path, header, columns)
-    lines = numbered if header else chain([first], numbered)
-    return _mapped(path, layout, split_records(lines, delimiter))
+    layout = _layout(path, table, first, columns)
+    return _mapped(path, layout, rows if first is None else chain([first], rows))
 
 
-def _mapped(path: Path, layout: _Layout, records: Iterable[tuple[int, str, list[str] | None]]) -> CuiMap:
+def _mapped(path: Path, layout: _Layout, rows: Iterable[TableRow | RejectedRow]) -> CuiMap:
     found: dict[str, dict[CodeOfCui, None]] = {}
     skipped: list[Skipped] = []
-    for number, line, cells in records:
-        reason = _reason(cells, layout) if cells is None or line.strip() else None
-        if reason is not None:
-            skipped.append(Skipped(f"{path.name}, line {number}", reason))
-        elif cells is not None and line.strip() and (codes := dict.fromkeys(_codes(cells, layout))):
+    for row in rows:
+        reason = _reason(row, layout)
+        if isinstance(row, RejectedRow) or reason is not None:
+            number = row.line if isinstance(row, RejectedRow) else row.number
+            skipped.append(Skipped(f"{path.name}, line {number}", reason or ""))
+            continue
+        cells = {name: cell if isinstance(cell, str) else "" for name, cell in row.values.items()}
+        if codes := dict.fromkeys(_codes(cells, layout)):
             found.setdefault(cells[layout.cui].strip(), {}).update(codes)
     if not found:
         raise TableError(f"{path}: no code of any CUI could be read of it; expected {_EXPECTED}")
     return CuiMap({cui: tuple(codes) for cui, codes in found.items()}, tuple(skipped))
 
 
-def _reason(cells: list[str] | None, layout: _Layout) -> str | None:
-    if cells is None:
-        return NOT_UTF8
-    if not layout.width <= len(cells) <= max(layout.width, (layout.kind or 0) + 1):
-        return f"the line has {len(cells)} columns; expected {layout.width}"
-    if not CUI.fullmatch(cells[layout.cui].strip()):
+def _reason(row: TableRow | RejectedRow, layout: _Layout) -> str | None:
+    if isinstance(row, RejectedRow):
+        return row.reason
+    count = len(row.values)
+    if count < layout.width or (count > layout.width and layout.kind is None):
+        return f"the row has {count} columns; expected {layout.width}"
+    cui = row.values.get(layout.cui)
+    if not isinstance(cui, str) or not CUI.fullmatch(cui.strip()):
         return "the line's CUI is none; expected `C` and seven digits"
     return None
 
 
-def _first_line(path: Path, line: str | None) -> tuple[str, list[str] | None]:
-    """Return what stands between the columns, and their names where the first line holds such."""
-    for delimiter in _DELIMITERS if line is not None else "":
-        _, _, cells = next(split_records([(1, line)], delimiter))
-        names = [cell.strip() for cell in cells or ()]
-        if any(name.casefold() == "cui" for name in names):
-            return delimiter, names
-        if len(names) > 1 and CUI.fullmatch(names[0]):
-            return delimiter, None
-    raise TableError(f"{path}: the first line names no column `cui` and begins with no CUI; expected {_EXPECTED}")
+def _layout(
+    path: Path, table: Table, first: TableRow | RejectedRow | None, columns: Mapping[str, str | None] | None
+) -> _Layout:
+    headless = table.header is None
+    json = headless and table.format in ("json", "jsonl")
+    names = list(first.values) if json and isinstance(first, TableRow) else list(table.columns)
+    if headless and not json:
+        cell = first.values.get("1") if isinstance(first, TableRow) else None
+        if columns is not None:
+            raise TableError(f"{path}: the table has no header that names the columns; expected {', '.join(columns)}")
+        if not isinstance(cell, str) or not CUI.fullmatch(cell.strip()):
+            raise TableError(
+                f"{path}: the first line names no column `cui` and begins with no CUI; expected {_EXPECTED}"
+            )
+        return _Layout(2, "1", (_CodeColumn("2", None),), kind="3")
+    refuse_twice(str(path), table.raw_columns)
+    return _named(path, names, columns)
 
 
-def _layout(path: Path, header: list[str] | None, columns: Mapping[str, str | None] | None) -> _Layout:
-    if header is None:
-        return _Layout(2, 0, (_Column(1, None),), kind=2)
-    if twice(header):
-        raise TableError(f"{path}: a column's name occurs more than once; name each column once")
-    folded = [name.casefold() for name in header]
-    width, cui = len(header), folded.index("cui")
+def _named(path: Path, names: list[str], columns: Mapping[str, str | None] | None) -> _Layout:
+    width = len(names)
+    found = {role: names[place] for role in _ROLES if (place := role.find(names)) is not None}
+    cui, code, kind, vocabulary = (found.get(role) for role in _ROLES)
+    if cui is None:
+        raise TableError(f"{path}: the table has no column `cui`; expected {_EXPECTED}")
     if columns is not None:
-        if missing := [name for name in columns if name not in header]:
+        if missing := [name for name in columns if name not in names]:
             raise TableError(f"{path}: the table has no column {', '.join(missing)}")
-        return _Layout(width, cui, tuple(_Column(header.index(name), kind) for name, kind in columns.items()))
-    named = tuple(_Column(at, *found) for at, name in enumerate(header) if (found := _vocabulary(name)))
-    if "sab" in folded and "code" in folded:
-        return _Layout(width, cui, named, vocabulary=folded.index("sab"), code=folded.index("code"))
-    if not named and "code" in folded:
-        kind = folded.index("kind") if "kind" in folded else None
-        return _Layout(width, cui, (_Column(folded.index("code"), None),), kind=kind)
-    if not named:
+        return _Layout(width, cui, tuple(_CodeColumn(name, kind) for name, kind in columns.items()))
+    titled = tuple(_CodeColumn(name, *known) for name in names if (known := _vocabulary(name)))
+    if vocabulary is not None and code is not None:
+        return _Layout(width, cui, titled, vocabulary=vocabulary, code=code)
+    if not titled and code is not None:
+        return _Layout(width, cui, (_CodeColumn(code, None),), kind=kind)
+    if not titled:
         raise TableError(f"{path}: the table has no column of codes; expected {_EXPECTED}")
-    return _Layout(width, cui, named)
+    return _Layout(width, cui, titled)
 
 
 def _vocabulary(name: str) -> tuple[str, System] | None:
     return next((found for prefix, found in _VOCABULARIES.items() if name.upper().startswith(prefix)), None)
 
 
-def _codes(cells: list[str], layout: _Layout) -> Iterator[CodeOfCui]:
-    own = cells[layout.kind].strip() if layout.kind is not None and layout.kind < len(cells) else ""
+def _codes(cells: Mapping[str, str], layout: _Layout) -> Iterator[CodeOfCui]:
+    own = cells.get(layout.kind, "").strip() if layout.kind is not None else ""
     for column in layout.columns:
-        for code in _codes_of(cells[column.cell], column.system):
+        for code in _codes_of(cells[column.name], column.system):
             yield CodeOfCui(code, own or column.kind)
     if layout.vocabulary is None or layout.code is None:
         return

@@ -1,22 +1,16 @@
-"""What the readers of corpora share: lines and records of text files, and what is gathered from them."""
+"""What the readers of corpora share: the lines of text files, and what is gathered from them."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from cielo.errors import TableError
 from cielo.workbench.evaluation.records import Annotated, Corpus, Skipped
 
 NOT_UTF8 = "the line is not UTF-8; save the file as UTF-8"
-_QUOTED = re.compile(r'"((?:[^"]+|"")*+)"')
-# Where commas part the columns a quoted cell may hold line ends; a stray quote must not swallow the rest of the file.
-_JOINED = ",;"
-_MOST_LINES = 16
 
 
 @dataclass(slots=True)
@@ -103,76 +97,6 @@ def _decoded(content: bytes) -> str | None:
         return content.decode("utf-8")
     except UnicodeDecodeError:
         return None
-
-
-def split_records(
-    lines: Iterable[tuple[int, str | None]], delimiter: str
-) -> Iterator[tuple[int, str, list[str] | None]]:
-    """Yield each record: the number of its first line, that line, and the cells; None for cells that are not UTF-8.
-
-    A cell is quoted where it begins with a quote and all of the record is well-formed so (RFC 4180, as pandas writes
-    cells that hold a quote); in any other line quotes are text, as in files that know no quoting. With tabs or ``|``
-    between the columns a line end ends the record.
-    """
-    source = iter(lines)
-    waiting: deque[tuple[int, str | None]] = deque()
-    while True:
-        number, line = waiting.popleft() if waiting else next(source, (0, None))
-        if not number:
-            return
-        if line is None:
-            yield number, "", None
-        elif '"' not in line:
-            yield number, line, line.split(delimiter)
-        else:
-            if line.count('"') % 2 and delimiter in _JOINED:
-                waiting.extend(islice(source, max(0, _MOST_LINES - len(waiting))))
-            cells, used = _joined(line, waiting, delimiter)
-            yield number, line, cells
-            for _ in range(used):
-                waiting.popleft()
-
-
-def _joined(line: str, following: Iterable[tuple[int, str | None]], delimiter: str) -> tuple[list[str], int]:
-    """Return the cells of the record that begins with `line`, and how many of the following lines belong to it."""
-    text = line
-    cells, is_open = _cells(text, delimiter)
-    for used, (_, more) in enumerate(following, start=1):
-        if not is_open or more is None:
-            break
-        text = f"{text}\n{more}"
-        cells, is_open = _cells(text, delimiter)
-        if cells is not None:
-            return cells, used
-    return (line.split(delimiter) if cells is None else cells), 0
-
-
-def _cells(text: str, delimiter: str) -> tuple[list[str] | None, bool]:
-    """Return the cells of a well-formed record, else None, and whether a quoted cell is still open at its end."""
-    cells: list[str] = []
-    start = 0
-    while True:
-        if text.startswith('"', start):
-            found = _QUOTED.match(text, start)
-            if found is None:
-                return None, True
-            cells.append(found[1].replace('""', '"'))
-            end = found.end()
-            if end < len(text) and text[end] != delimiter:
-                return None, False
-        else:
-            end = text.find(delimiter, start)
-            end = len(text) if end < 0 else end
-            cells.append(text[start:end])
-        if end == len(text):
-            return cells, False
-        start = end + 1
-
-
-def twice(names: Iterable[str]) -> bool:
-    """Tell whether a name occurs more than once."""
-    seen = [name for name in names if name]
-    return len(seen) != len(set(seen))
 
 
 def in_order(values: Iterable[str | None]) -> tuple[str, ...]:

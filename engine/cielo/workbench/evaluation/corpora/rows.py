@@ -1,18 +1,26 @@
-"""Rows of cielo's own: a mention and its code in each, as JSON Lines, CSV or TSV."""
+"""Rows of cielo's own: a mention and its code in each, in any format of tables."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from cielo.errors import MentionError, TableError
-from cielo.tables.mentions import Format, InputRow, format_of, open_input
-from cielo.tables.mentions import read_rows as read_table
+from cielo.errors import MentionError
+from cielo.tables import Cell, ColumnFinder, Format, Role, TableFormat
+from cielo.tables.mentions import InputRow, read_mentions
+from cielo.tables.rows import UnfitError, text_of
 from cielo.workbench.evaluation.corpora.lines import Gathering, in_order
 from cielo.workbench.evaluation.records import Annotated, Corpus
 
 EXPECTED = "rows with the columns text and code (several codes with `|` between them), and, if wanted, sentence, kind"
+
+_OTHERS = (
+    Role("document", ("document",)),
+    Role("description", ("description",)),
+    Role("generated text", ("generated",)),
+    Role("stored output", ("pred",)),
+)
+_finder = ColumnFinder(Role("codes", ("codes", "codigos")), Role("code", ("code", "codigo")), *_OTHERS)
 
 
 def read_rows(path: Path, form: Format | None = None) -> Corpus:
@@ -28,16 +36,11 @@ def read_rows(path: Path, form: Format | None = None) -> Corpus:
     Raises:
         TableError: where none of it can be read.
     """
-    form = format_of(str(path), form)
     gathering = Gathering()
-    try:
-        with open_input(str(path)) as stream:
-            for row in read_table(stream, form):
-                _add(gathering, row, f"{path.name}, {'line' if form == 'jsonl' else 'row'} {row.number}")
-    except ValueError as error:  # a zero byte in the name
-        raise TableError(f"{path}: there is no such file") from error
-    except TableError as error:
-        raise TableError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+    mentions = read_mentions(path, TableFormat(format=form))
+    unit = "line" if mentions.table.format in ("csv", "tsv", "jsonl") else "row"
+    for row in mentions:
+        _add(gathering, row, f"{path.name}, {unit} {row.number}")
     return gathering.corpus(path, EXPECTED)
 
 
@@ -45,29 +48,32 @@ def _add(gathering: Gathering, row: InputRow, place: str) -> None:
     try:
         mention = row.mention()
         mention = replace(mention, id=mention.id or str(row.number))
-        codes = _codes(row.values)
-        document, description = (_text(row.values, name) or None for name in ("document", "description"))
-        generated = _text(row.values, "generated" if row.values.get("generated") is not None else "pred")
+        codes, code, *others = _finder.cells(row.values)
+        given = _codes(codes or code or "")
+        document, description, generated, stored = (
+            _text(cell, role.name) for cell, role in zip(others, _OTHERS, strict=True)
+        )
     except MentionError as error:
         gathering.skip(place, str(error))
         return
-    if not codes:
+    if not given:
         gathering.skip(place, "the row has no code; expected one in the column code")
         return
     gathering.read += 1
-    gathering.mentions.append(Annotated(mention, codes, description, document, generated=generated))
+    text = generated if generated is not None else stored
+    gathering.mentions.append(Annotated(mention, given, description or None, document or None, generated=text))
 
 
-def _codes(values: dict[str, Any]) -> tuple[str, ...]:
-    given = values.get("codes") or values.get("code") or ""
+def _codes(given: Cell) -> tuple[str, ...]:
     parts = given if isinstance(given, list) else [given]
-    if not all(isinstance(part, str) for part in parts):
-        raise MentionError("a code of the row is no text; write codes as strings")
-    return in_order(code for part in parts for code in part.split("|"))
+    try:
+        return in_order(code for part in parts for code in text_of(part, "code", digits=True).split("|"))
+    except UnfitError as error:
+        raise MentionError(str(error)) from error
 
 
-def _text(values: dict[str, Any], name: str) -> str | None:
-    value = values.get(name)
-    if value is not None and not isinstance(value, str):
-        raise MentionError(f"the row's {name} is of type {type(value).__name__}; give a string")
-    return value
+def _text(cell: Cell, name: str) -> str | None:
+    try:
+        return None if cell is None else text_of(cell, name, digits=True)
+    except UnfitError as error:
+        raise MentionError(str(error)) from error

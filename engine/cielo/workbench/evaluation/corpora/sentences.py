@@ -6,22 +6,25 @@ from pathlib import Path
 
 from cielo.errors import MentionError, TableError
 from cielo.records import Mention
+from cielo.tables import Cell, ColumnFinder, RejectedRow, Role, TableFormat, format_of, read_table
+from cielo.tables.columns import refuse_twice
+from cielo.tables.delimiters import DELIMITERS, find_layout
 from cielo.workbench.evaluation.corpora.codiesp import KINDS
-from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, Gathering, in_order, read_lines, split_records, twice
+from cielo.workbench.evaluation.corpora.lines import Gathering, in_order
 from cielo.workbench.evaluation.records import Annotated, Corpus
 
 NEEDED = ("sentence", "words", "label")
-EXPECTED = f"a table whose first line names the columns {', '.join(NEEDED)} (and label_type, descripcion, pred …)"
+_ROLES = tuple(Role(name, (name,)) for name in NEEDED)
+_FURTHER = tuple(
+    Role(name, (name.replace("_", ""),)) for name in ("label_type", "codigo", "file_id", "descripcion", "pred")
+)
+EXPECTED = f"a table whose header names the columns {', '.join(NEEDED)} (and label_type, descripcion, pred …)"
 
 
-def header_of(line: str) -> tuple[str, list[str]] | None:
-    """Return what stands between the columns of a first line, and their names; None: it names other columns."""
-    for delimiter in "\t,":
-        _, _, cells = next(split_records([(1, line)], delimiter))
-        names = [cell.strip() for cell in cells or ()]
-        if all(name in names for name in NEEDED) and not twice(names):
-            return delimiter, names
-    return None
+def is_header(line: str) -> bool:
+    """Tell whether a first line names the columns, each once."""
+    names = find_layout([line], _ROLES, DELIMITERS, "lenient").columns
+    return bool(names) and len({*map(str.strip, names)}) == len(names)
 
 
 def read_sentences(path: Path) -> Corpus:
@@ -35,41 +38,48 @@ def read_sentences(path: Path) -> Corpus:
     Raises:
         TableError: where the columns are not there, or none of it can be read.
     """
-    numbered = read_lines(path)
-    first = next(numbered, (0, None))
-    found = header_of(first[1]) if first[1] is not None else None
-    if found is None:
-        raise TableError(f"{path}: the first line does not name the columns; expected {EXPECTED}")
-    delimiter, names = found
+    form = format_of(path, default="csv")
+    flat = TableFormat(format="csv", quoting="lenient")
+    table = read_table(path, flat if form == "tsv" or form == "csv" else TableFormat(format=form), _ROLES)
+    if table.header is None and form not in ("json", "jsonl"):
+        raise TableError(f"{path}: no line names the columns; expected {EXPECTED}")
+    refuse_twice(table.name, table.raw_columns)
     gathering = Gathering()
-    for number, line, cells in split_records(numbered, delimiter):
-        place = f"{path.name}, line {number}"
-        if cells is None:
-            gathering.skip(place, NOT_UTF8)
-        elif line.strip() and len(cells) != len(names):
-            gathering.skip(place, f"the line has {len(cells)} columns; the header has {len(names)}")
-        elif line.strip():
-            _add(gathering, dict(zip(names, cells, strict=True)), place, number)
+    finder = ColumnFinder(*_ROLES, *_FURTHER)
+    width = len(table.columns)
+    for row in table:
+        place = f"{path.name}, line {row.line if isinstance(row, RejectedRow) else row.number}"
+        if isinstance(row, RejectedRow):
+            gathering.skip(place, row.reason)
+        elif width and len(row.values) != width:
+            gathering.skip(place, f"the row has {len(row.values)} columns; the header has {width}")
+        else:
+            _add(gathering, [_text(cell) for cell in finder.cells(row.values)], place, row.number)
     return gathering.corpus(path, EXPECTED)
 
 
-def _add(gathering: Gathering, row: dict[str, str], place: str, number: int) -> None:
-    codes = in_order((row["label"], row.get("codigo")))
-    label_type = row.get("label_type", "").strip()
+def _text(cell: Cell) -> str | None:
+    return cell if isinstance(cell, str) else None
+
+
+def _add(gathering: Gathering, cells: list[str | None], place: str, number: int) -> None:
+    sentence, words, label, label_type, codigo, file_id, description, generated = cells
+    codes = in_order((label, codigo))
+    label_type = (label_type or "").strip()
     if not codes:
         gathering.skip(place, "the line has no code; expected one in the column label")
         return
     if label_type and label_type not in KINDS:
         gathering.skip(place, f"the label_type is another than {' and '.join(KINDS)}")
         return
-    document = row.get("file_id", "").strip() or None
+    document = (file_id or "").strip() or None
     name = f"{document}:{number}" if document else str(number)
     try:
-        mention = Mention(row["words"], row["sentence"].strip() or None, KINDS.get(label_type), name)
+        mention = Mention(words or "", (sentence or "").strip() or None, KINDS.get(label_type), name)
     except MentionError as error:
         gathering.skip(place, str(error))
         return
     gathering.read += 1
     gathering.mentions.append(
-        Annotated(mention, codes, row.get("descripcion", "").strip() or None, document, generated=row.get("pred"))
+        Annotated(mention, codes, (description or "").strip() or None, document, generated=generated)
     )

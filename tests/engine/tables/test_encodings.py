@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from cielo.errors import TableError
-from cielo.tables import CodeTable, encoding_of, read_table
+from cielo.knowledge.code_tables import CodeTable, read_code_table
+from cielo.tables.encodings import encoding_of
 
 Read = Callable[..., list[tuple[Any, ...]]]
 TEXT = "código\tdescripción\n0016\tÑame en el oído\n3E03\tDedo azul\n"
@@ -32,7 +33,10 @@ ROWS = [(2, "0016", "Ñame en el oído"), (3, "3E03", "Dedo azul")]
 def test_the_encoding_is_detected(tmp_path: Path, content: bytes, encoding: str) -> None:
     path = tmp_path / "t.tsv"
     path.write_bytes(content)
-    assert encoding_of(path) == encoding
+    with path.open("rb") as stream:
+        found, again = encoding_of(stream)
+        assert found == encoding
+        assert again.read() == content
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -56,9 +60,9 @@ def test_a_mark_goes_whatever_encoding_is_named(read: Read) -> None:
 @pytest.mark.parametrize(
     ("head", "bad", "encoding", "named"),
     [
-        (b"", b"Q1\tDedo \x81\n", "windows-1252", None),
-        (b"", b"Q1\tO\xeddo\n", "utf-8", "utf-8"),
-        (b"\xef\xbb\xbf", b"Q1\tO\xeddo\n", "utf-8", None),
+        (b"", b"Q1\tDedo \x81\n", "Windows-1252", None),
+        (b"", b"Q1\tO\xeddo\n", "UTF-8", "utf-8"),
+        (b"\xef\xbb\xbf", b"Q1\tO\xeddo\n", "UTF-8", None),
         (b"", b"Q1\tOi\xc3do\n", "ascii", "ascii"),
     ],
 )
@@ -81,8 +85,8 @@ def test_half_a_pair_and_half_a_character_in_utf_16_are_rejected_alone(read: Rea
     rows = read(b"\xff\xfe" + half + b"\x51")
     assert [row[0] for row in rows] == [1, 2, 3]
     assert rows[1] == (2, "Q2", "Codo")
-    assert "is not utf-16-le" in rows[0][1]
-    assert "is not utf-16-le" in rows[2][1]
+    assert "is not UTF-16" in rows[0][1]
+    assert "is not UTF-16" in rows[2][1]
 
 
 @pytest.mark.parametrize("encoding", ["klingon", "hex", "", "a\x00b", "ñ", "\ud800", "../utf-8"])
@@ -100,20 +104,20 @@ def test_an_encoding_that_cannot_skip_what_is_no_text_is_an_error(read: Read, en
 @pytest.mark.parametrize("name", ["falta.tsv", "falta.xlsx", "falta.parquet", "falta.csv", "falta.jsonl", "a\x00b.tsv"])
 def test_a_file_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(TableError, match="cannot be read"):
-        list(read_table(CodeTable(tmp_path / name, "x")))
+        list(read_code_table(CodeTable(tmp_path / name, "x")).rows)
 
 
 @pytest.mark.parametrize("name", ["d.tsv", "d.xlsx", "d.parquet", "d.csv", "d.jsonl"])
 def test_a_directory_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(TableError, match="Is a directory"):
-        list(read_table(CodeTable(tmp_path / name, "x")))
+        list(read_code_table(CodeTable(tmp_path / name, "x")).rows)
 
 
 def test_what_can_be_read_only_once_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "f.tsv")
     with pytest.raises(TableError, match="no regular file"):
-        list(read_table(CodeTable(tmp_path / "f.tsv", "x")))
+        list(read_code_table(CodeTable(tmp_path / "f.tsv", "x")).rows)
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,4 +128,4 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytes
         (tmp_path / name).write_text(TEXT, "utf-8")
         with monkeypatch.context() as patch, pytest.raises(TableError, match="Permission denied"):
             patch.setattr(Path, "open", refuse)
-            list(read_table(CodeTable(tmp_path / name, "x", encoding=encoding)))
+            list(read_code_table(CodeTable(tmp_path / name, "x", encoding=encoding)).rows)
