@@ -10,6 +10,7 @@ import json
 import statistics
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def main(checkpoint: Path, table: Path, count: int, rounds: int, output: Path | 
             f"| {row['added_mb']:.0f} | {row['least_cosine']:.4f} |"
         )
     if output:
-        content = {"checkpoint": checkpoint.name, "system": describe_system(), "graphs": found}
+        content = {"checkpoint": checkpoint.name, "system": asdict(describe_system()), "graphs": found}
         output.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
 
 

@@ -1,39 +1,31 @@
-"""The README's plots of an evaluation: ``python -m benchmarks.evaluation_plots evaluation.json benchmarks/results``.
+"""The plots of an evaluation as files: ``python -m benchmarks.evaluation_plots evaluation.json benchmarks/results``.
 
 ``evaluation.json`` is what ``cielo evaluate --json`` prints; the plots are those of its page, each a file of its own.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from importlib import resources
 from pathlib import Path
 
 import click
-from cielo.workbench.evaluation.report import to_html
-
-# By the label that the page gives them for readers who do not see them.
-PLOTS = {"coverage": "Accuracy of the answers", "reliability": "Reliability"}
-_MARGIN = 12
+from cielo.workbench.evaluation.results import from_json
+from cielo.workbench.evaluation.views import reliability_view, withholding_view
+from cielo.workbench.page.canvas import Picture
 
 
-def standalone(page: str, label: str, style: str) -> str:
-    """Return the plot of a page whose label begins with `label`, as an SVG file with the page's style.
+def pictures(evaluation: Path) -> dict[str, Picture]:
+    """Return the plots of an evaluation, by the names of their files; those that it has no figures for are left out.
 
     Raises:
-        ValueError: where the page has no such plot.
+        TableError: where `evaluation` does not hold one.
     """
-    found = re.search(rf'<svg viewBox="0 0 (\d+) (\d+)" role="img" aria-label="{label}.*?</svg>', page, re.DOTALL)
-    if found is None:
-        raise ValueError(f"the page has no plot whose label begins with {label!r}")
-    width, height = (int(size) + 2 * _MARGIN for size in found.groups())
-    inside = found.group().partition(">")[2].removesuffix("</svg>")
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{-_MARGIN} {-_MARGIN} {width} {height}" width="{width}" '
-        f'height="{height}" role="img"><style>{style} svg {{ font-family: system-ui, sans-serif; }}</style>'
-        f'<rect x="{-_MARGIN}" y="{-_MARGIN}" width="{width}" height="{height}" fill="var(--card)"/>{inside}</svg>\n'
-    )
+    told = from_json(evaluation.read_bytes())
+    found: dict[str, Picture] = {}
+    if withholding := withholding_view(told.runs):
+        found["coverage"] = withholding.picture
+    for decoding, reliability in told.calibration.items():
+        found.setdefault("reliability", reliability_view(decoding, reliability).picture)
+    return found
 
 
 @click.command()
@@ -41,10 +33,8 @@ def standalone(page: str, label: str, style: str) -> str:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def main(evaluation: Path, folder: Path) -> None:
     """Write the plots of EVALUATION into FOLDER."""
-    page = to_html(json.loads(evaluation.read_text(encoding="utf-8")))
-    style = (resources.files("cielo.workbench.page") / "page.css").read_text(encoding="utf-8")
-    for name, label in PLOTS.items():
-        (folder / f"{name}.svg").write_text(standalone(page, label, style), encoding="utf-8")
+    for name, picture in pictures(evaluation).items():
+        (folder / f"{name}.svg").write_text(picture.standalone(), encoding="utf-8")
 
 
 if __name__ == "__main__":

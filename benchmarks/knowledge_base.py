@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -151,7 +152,7 @@ def measure(work: Path, rows: int) -> dict[str, Any]:
     require(matched, words)
     return {
         "settings": {"rows": rows, "seed": SEED, "distinct_descriptions": len(descriptions)},
-        "system": describe_system(),
+        "system": asdict(describe_system()),
         "sqlite": sqlite3.sqlite_version,
         "build": built,
         "open_in_a_fresh_process": openings(path, descriptions[0], OPENINGS, fresh=True),

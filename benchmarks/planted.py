@@ -14,13 +14,14 @@ from pathlib import Path
 from unittest import mock
 
 import click
+from cielo.generation import batching
 from cielo.generation import ctranslate2 as generator
 from cielo.generation.plan import ThreadPlan, default_plan
 from cielo.link.linker import Linker
 from cielo.workbench.bench.run import BenchSettings, run_bench
 from cielo.workbench.bench.workload import load_workload
 
-_make_batches = generator.make_batches
+_make_batches = batching.make_batches
 
 
 def unsorted_batches(
@@ -61,8 +62,8 @@ def main(bundle: Path | None, seconds: float, rounds: int) -> None:
                 planted(name, default_plan("cpu")) as plan,
                 Linker.open(bundle, device="cpu", plan=plan, cache=False, allow_unverified=True) as linker,
             ):
-                (offline,) = run_bench(linker, workload, settings).to_dict()["scenarios"]
-                found[name].append(offline["throughput"])
+                (offline,) = run_bench(linker, workload, settings).scenarios
+                found[name].append(offline.throughput)
     click.echo("| planted | mentions a second: median | range | of the first |\n|---|---|---|---|")
     first = statistics.median(found[names[0]])
     for name, values in found.items():

@@ -17,7 +17,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def main(bundle: Path | None, prompts: int, rounds: int, sizes: str, output: Pat
     for name, value in shares.items():
         click.echo(f"{name}: {value:.3g}")
     if output:
-        found = {"bundle": opened.sha256, "system": describe_system(), "shares": shares, "times": times}
+        found = {"bundle": opened.sha256, "system": asdict(describe_system()), "shares": shares, "times": times}
         output.write_text(json.dumps(found, indent=1, default=str), encoding="utf-8")
 
 

@@ -5,6 +5,8 @@ codes, tree, lengths, number of distinct words, and the nearness of siblings. Ti
 condition, anatomy, cause, course, side and encounter; procedures of operation, body part, device, qualifier and
 approach. Most of its words are compounds such as "nefroesclerosis", with no meaning beyond their look.
 
+Long because word lists and grammar are one thing: the same seed gives the same tables only while both stay as they are.
+
 >>> from pathlib import Path
 >>> write_terminology(Path("tables"), rows=1_000)
 [(PosixPath('tables/diagnoses.tsv'), 'diagnosis'), (PosixPath('tables/procedures.tsv'), 'procedure')]

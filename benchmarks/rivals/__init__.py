@@ -1,4 +1,4 @@
-"""The ways to run one model that `benchmarks/compare.py` compares, each in a process of its own.
+"""The ways to run one model that `benchmarks.compare` compares, each in a process of its own.
 
 A rival is a module with `open_rival(inputs, directory, options)`, which returns a `Runner`, and, where it needs files
 of its own, `prepare(inputs, directory)`, which writes them. Modules import their libraries inside these functions:

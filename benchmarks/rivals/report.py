@@ -1,42 +1,45 @@
-"""What is told of a comparison: the JSON file with every sample, tables in Markdown, plots as SVG."""
+"""The reports of a comparison: the JSON file with every sample, tables in Markdown, plots as SVG.
+
+Table and plots are made again from a kept file by ``python -m benchmarks.rivals.report results.json FOLDER``.
+"""
 
 from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Sequence
-from html import escape
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cielo.workbench.bench.statistics import Spread, nice_step, spread
+from cielo.workbench.bench.statistics import Spread, spread
+from cielo.workbench.page.canvas import Picture
+
+from benchmarks.rivals.plots import MeasuredBar, MeasuredGroup, measured_bars
 
 CTRANSLATE2 = "ctranslate2_defaults"
 _GIGABYTE = 1e9
 _NONE = "–"
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _FOOT = 760, 210, 96, 44, 34
-_BAR, _GAP = 13, 12
 # One hue, darker for wider batches; they differ in lightness enough to be told apart without colour.
 _SHADES = ("#9ecae1", "#4292c6", "#08519c", "#08306b")
-_STYLE = (
-    "text{font:12px system-ui,sans-serif;fill:#24292f}.title{font-weight:600;font-size:14px}"
-    ".tick,.note{fill:#57606a;font-size:11px}.grid{stroke:#d0d7de}.spread{stroke:#24292f}"
-)
 
 Result = dict[str, Any]
-_Bar = tuple[str, Spread | None, Callable[[float], str]]  # colour, value, and how to write it
-_Row = tuple[str, list[_Bar], list[str | None]]
 
 
 def write_reports(result: Result, output: Path) -> None:
     """Write ``results.json``, ``table.md`` and the plots into the directory `output`."""
     output.mkdir(parents=True, exist_ok=True)
     (output / "results.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_forms(result, output)
+
+
+def write_forms(result: Result, output: Path) -> None:
+    """Write ``table.md`` and the plots, which can be made again from a kept ``results.json``."""
     (output / "table.md").write_text(markdown(result), encoding="utf-8")
     for decoding in result["settings"]["decodings"]:
-        (output / f"speed-{decoding}.svg").write_text(speed_plot(result, decoding), encoding="utf-8")
-    (output / "memory.svg").write_text(memory_plot(result), encoding="utf-8")
+        (output / f"speed-{decoding}.svg").write_text(speed_plot(result, decoding).standalone(), encoding="utf-8")
+    (output / "memory.svg").write_text(memory_plot(result).standalone(), encoding="utf-8")
 
 
 def timings(result: Result, rival: Result, decoding: str, batch: int) -> Spread | None:
@@ -182,7 +185,7 @@ def _rival_notes(rival: Result) -> list[str]:
     if rival["failure"]:
         return []
     told = ", ".join(f"{name} {value}" for name, value in rival["about"].items())
-    notes = [f"{rival['title']}: {told or 'nothing to tell'}."]
+    notes = [f"{rival['title']}: {told or 'nothing more'}."]
     if len(rival["settings_tried"]) > 1:
         tried = ", ".join(
             f"{name} {value:.2f} s" if isinstance(value, float) else f"{name} {value}"
@@ -196,83 +199,43 @@ def _rival_notes(rival: Result) -> list[str]:
     return notes
 
 
-def speed_plot(result: Result, decoding: str) -> str:
+def speed_plot(result: Result, decoding: str) -> Picture:
     """Draw milliseconds per mention: a bar for each rival and batch size, its quartiles as a line."""
     batches = result["settings"]["batches"]
-    rows: list[_Row] = []
+    groups = []
     for rival in result["rivals"]:
-        found = {batch: None if rival["failure"] else timings(result, rival, decoding, batch) for batch in batches}
-        bars: list[_Bar] = [(_shade(at), found[batch], _milliseconds) for at, batch in enumerate(batches)]
-        failures = [rival["failure"] or _cell(rival, decoding, batch)["failure"] for batch in batches]
-        rows.append((rival["title"], bars, failures))
-    legend = [(f"batch {batch}", _shade(at)) for at, batch in enumerate(batches)]
-    return _bars(f"Milliseconds per mention, {decoding}", legend, rows)
+        bars = []
+        for at, batch in enumerate(batches):
+            found = None if rival["failure"] else timings(result, rival, decoding, batch)
+            failure = rival["failure"] or _cell(rival, decoding, batch)["failure"]
+            bars.append(_bar(at, found, failure))
+        groups.append(MeasuredGroup(rival["title"], bars))
+    keys = [(f"batch {batch}", _shade(at)) for at, batch in enumerate(batches)]
+    return measured_bars(f"Milliseconds per mention, {decoding}", groups, keys, _milliseconds)
 
 
-def memory_plot(result: Result) -> str:
+def memory_plot(result: Result) -> Picture:
     """Draw gigabytes: what stays resident, and the most that was."""
-
-    def gigabytes(value: float) -> str:
-        return f"{value:.2f}"
-
-    rows: list[_Row] = []
+    groups = []
     for rival in result["rivals"]:
         sizes = [rival["steady_bytes"] / _GIGABYTE, rival["peak_bytes"] / _GIGABYTE]
-        bars: list[_Bar] = [
-            (_shade(at + 1), None if rival["failure"] else Spread(1, size, size, size), gigabytes)
-            for at, size in enumerate(sizes)
-        ]
-        rows.append((rival["title"], bars, [rival["failure"]] * 2))
-    return _bars("Gigabytes resident", [("steady", _shade(1)), ("peak", _shade(2))], rows)
+        spreads = [None if rival["failure"] else Spread(1, size, size, size) for size in sizes]
+        bars = [_bar(at + 1, spread, rival["failure"]) for at, spread in enumerate(spreads)]
+        groups.append(MeasuredGroup(rival["title"], bars))
+    keys = [("steady", _shade(1)), ("peak", _shade(2))]
+    return measured_bars("Gigabytes resident", groups, keys, lambda value: f"{value:.2f}")
+
+
+def _bar(shade: int, found: Spread | None, failure: str | None) -> MeasuredBar:
+    if found is None:
+        return MeasuredBar(_shade(shade), None, failure=failure or "not measured")
+    return MeasuredBar(_shade(shade), found.median, found.low, found.high)
 
 
 def _shade(at: int) -> str:
     return _SHADES[min(at, len(_SHADES) - 1)]
 
 
-def _bars(title: str, legend: Sequence[tuple[str, str]], rows: Sequence[_Row]) -> str:
-    longest = max((bar.high for _, bars, _ in rows for _, bar, _ in bars if bar is not None), default=1.0) or 1.0
-    scale = (_WIDTH - _LEFT - _RIGHT) / longest
-    height = _TOP + sum(len(bars) * _BAR + _GAP for _, bars, _ in rows) + _FOOT
-    floor = height - _FOOT
-    parts = [_text(12, 20, title, "title")]
-    at = _WIDTH - 90 * len(legend)
-    for name, shade in legend:
-        parts += [f'<rect x="{at}" y="11" width="10" height="10" fill="{shade}"/>', _text(at + 15, 20, name, "tick")]
-        at += 90
-    step = nice_step(longest, 6)
-    for number in range(int(longest / step) + 1):
-        x = _LEFT + number * step * scale
-        parts.append(f'<line x1="{x:.1f}" y1="{_TOP - 8}" x2="{x:.1f}" y2="{floor}" class="grid"/>')
-        parts.append(_text(x, floor + 16, f"{number * step:,g}", "tick", "middle"))
-    y = float(_TOP)
-    for name, bars, failures in rows:
-        parts.append(_text(_LEFT - 10, y + len(bars) * _BAR / 2 + 4, name, "", "end"))
-        for (shade, bar, write), failure in zip(bars, failures, strict=True):
-            parts += _one_bar(y, scale, shade, bar, write, failure)
-            y += _BAR
-        y += _GAP
-    body = "".join(parts)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" '
-        f'role="img" aria-label="{escape(title, quote=True)}"><style>{_STYLE}</style>'
-        f'<rect width="{_WIDTH}" height="{height}" rx="6" fill="#ffffff"/>{body}</svg>\n'
-    )
-
-
-def _one_bar(
-    y: float, scale: float, shade: str, bar: Spread | None, write: Callable[[float], str], failure: str | None
-) -> list[str]:
-    middle = y + _BAR / 2
-    if bar is None:
-        return [_text(_LEFT + 4, middle + 4, failure or "not measured", "note")]
-    end = _LEFT + bar.high * scale
-    parts = [f'<rect x="{_LEFT}" y="{y:.1f}" width="{bar.median * scale:.1f}" height="{_BAR - 2}" fill="{shade}"/>']
-    if bar.high > bar.low:
-        low = _LEFT + bar.low * scale
-        parts.append(f'<line x1="{low:.1f}" y1="{middle - 1}" x2="{end:.1f}" y2="{middle - 1}" class="spread"/>')
-    return [*parts, _text(end + 5, middle + 3, write(bar.median), "tick")]
-
-
-def _text(x: float, y: float, content: str, kind: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(content)}</text>'
+if __name__ == "__main__":
+    source, folder = map(Path, sys.argv[1:])
+    write_forms(json.loads(source.read_text(encoding="utf-8")), folder)

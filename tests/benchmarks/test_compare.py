@@ -18,11 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import compare
-from benchmarks.compare import Cell, block, plan_residents
-from benchmarks.rivals import BEAMS, MAX_NEW_TOKENS, RIVALS, SEARCHES, find_rival
+from benchmarks.compare import command
+from benchmarks.compare.records import Cell, block, plan_residents
+from benchmarks.rivals import BEAMS, MAX_NEW_TOKENS, RIVALS, SEARCHES, Rival, Variant, find_rival
 from benchmarks.rivals.process import RivalError, RivalProcess
 
-MINI = Path(compare.__file__).resolve().parents[1] / "models" / "mini"
+MINI = Path(compare.__file__).resolve().parents[2] / "models" / "mini"
 CHECKPOINT = MINI / "checkpoint" / "generator"
 PROMPTS = 6
 
@@ -67,7 +68,7 @@ def _one_processor() -> Iterator[None]:
 
 
 def run(folder: Path, rivals: list[str], *more: str) -> dict[str, Any]:
-    compare.main(
+    command.main(
         ["--checkpoint", str(CHECKPOINT), "--output", str(folder / "out"), "--work", str(folder / "work"),
          "--rivals", ",".join(rivals), "--count", str(PROMPTS), "--rounds", "1", "--batch", "1,3", "--singles", "2",
          "--first-settings", *more]
@@ -251,13 +252,13 @@ def test_the_fastest_setting_is_taken_and_one_that_fails_is_not(
 ) -> None:
     path = rival(tmp_path, "settings", trouble="time.sleep(float(os.environ['SLOW']))", opening="options['x']")
     variants = tuple(
-        compare.Variant(name, {"SLOW": slow}, options)
+        Variant(name, {"SLOW": slow}, options)
         for name, slow, options in (("slow", "0.3", {"x": 1}), ("broken", "0", {}), ("fast", "0", {"x": 1}))
     )
-    made = compare.Rival("settings", "settings", path, variants)
-    monkeypatch.setattr(compare, "find_rival", lambda name: made)
+    made = Rival("settings", "settings", path, variants)
+    monkeypatch.setattr(command, "find_rival", lambda name: made)
     arguments = ["--checkpoint", str(CHECKPOINT), "--output", str(tmp_path), "--work", str(tmp_path / "work")]
-    compare.main([*arguments, "--rivals", "settings", "--count", "2", "--rounds", "1", "--batch", "1"])
+    command.main([*arguments, "--rivals", "settings", "--count", "2", "--rounds", "1", "--batch", "1"])
     (entry,) = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["rivals"]
     assert entry["setting"] == "fast"
     assert entry["settings_tried"]["broken"] == "KeyError: 'x'"
@@ -278,7 +279,7 @@ def test_wrong_usage_is_refused(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        compare.main(["--checkpoint", str(CHECKPOINT), "--output", str(tmp_path), *arguments])
+        command.main(["--checkpoint", str(CHECKPOINT), "--output", str(tmp_path), *arguments])
     assert ended.value.code == 2
     assert complaint in capsys.readouterr().err
 

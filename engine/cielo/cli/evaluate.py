@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo import schema
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli import corpora
 from cielo.cli.base import console, main, open_linker, report_problems, require_codes
@@ -30,8 +28,10 @@ from cielo.files import atomic_write, temporary_folder
 from cielo.options import LinkOptions
 
 if TYPE_CHECKING:
+    from cielo.bundle.calibration import Reliability
     from cielo.link.linker import Linker
     from cielo.workbench.evaluation.records import Corpus
+    from cielo.workbench.evaluation.results import About, Evaluation, SplitScores, TrainingSource
     from cielo.workbench.evaluation.run import Replay, Run
 
 _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
@@ -104,12 +104,16 @@ def evaluate(corpus: Path | None, predictions: Path | None, **given: Any) -> Non
     BRAT files, or a table with the columns text, sentence, kind and code. Malformed lines are passed over and reported
     (exit code 3).
     """
+    from cielo.workbench.page.extra import require_all
+
     if (corpus is None) == (predictions is None):
         raise click.UsageError("give either a CORPUS or --predictions, not both and not neither")
     if bool(given["tables"]) != (predictions is not None):
         raise click.UsageError("--predictions and --kb KIND=TABLE belong together")
     if predictions is not None:
         _refuse_linking(given)
+    if given["html"] is not None:
+        require_all()  # before the work, not after it
     cui_map = corpora.read_map(given.pop("cui_map"))
     showing = {name: given.pop(name) for name in ("as_json", "html", "tsv", "with_text")}
     source = corpus or predictions
@@ -117,8 +121,8 @@ def evaluate(corpus: Path | None, predictions: Path | None, **given: Any) -> Non
     annotated = corpora.read(source, given.pop("form"), given.pop("split"), cui_map)
     training = {path: corpora.read(path, None, None, cui_map) for path in given.pop("training")}
     found = (_evaluate_stored if predictions else _evaluate_links)(annotated, _seen(training), given)
-    about = {"corpus": click.format_filename(source.name), "training": _about_training(training)}
-    _show(found, about, showing)
+    about = replace(found.about, corpus=click.format_filename(source.name), training=_about_training(training))
+    _show(replace(found, about=about), showing)
     corpora.report_skipped([found.corpus, *training.values()], cui_map)
 
 
@@ -128,11 +132,13 @@ def _seen(training: Mapping[Path, Corpus]) -> frozenset[str] | None:
     return seen_texts(training.values()) if training else None
 
 
-def _about_training(training: Mapping[Path, Corpus]) -> list[dict[str, Any]]:
-    return [
-        {"name": click.format_filename(path.name), "mentions": len(corpus.mentions), "skipped": len(corpus.skipped)}
+def _about_training(training: Mapping[Path, Corpus]) -> tuple[TrainingSource, ...]:
+    from cielo.workbench.evaluation.results import TrainingSource
+
+    return tuple(
+        TrainingSource(click.format_filename(path.name), len(corpus.mentions), len(corpus.skipped))
         for path, corpus in training.items()
-    ]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +148,13 @@ class _Found:
     runs: list[Run]
     corpus: Corpus
     systems: dict[str, Any]
-    about: dict[str, Any]
+    about: About
     resamples: int
-    calibration: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Reliability] = field(default_factory=dict)
 
 
 def _evaluate_links(corpus: Corpus, seen: frozenset[str] | None, given: dict[str, Any]) -> _Found:
+    from cielo.workbench.evaluation.results import About
     from cielo.workbench.evaluation.run import link_corpus, linkable
 
     given.pop("tables")
@@ -165,8 +172,8 @@ def _evaluate_links(corpus: Corpus, seen: frozenset[str] | None, given: dict[str
                 status.update(f"linking: {name}")
                 runs.append(link_corpus(linker, corpus, name, seen, changed))
         bundle = linker.bundle
-        about = {"bundle": f"{bundle.name}@{bundle.sha256[:12]}", "knowledge_base": linker.knowledge_base.edition}
-        worth = {str(name): schema.to_builtins(entry.reliability) for name, entry in opened.calibrations().items()}
+        about = About(bundle=f"{bundle.name}@{bundle.sha256[:12]}", knowledge_base=linker.knowledge_base.edition)
+        worth = {str(name): entry.reliability for name, entry in opened.calibrations().items()}
         return _Found(runs, corpus, linker.knowledge_base.systems, about, resamples, worth)
 
 
@@ -185,6 +192,7 @@ def _ways(
 
 
 def _evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[str, Any]) -> _Found:
+    from cielo.workbench.evaluation.results import About, KnowledgeSource
     from cielo.workbench.evaluation.run import stored_only
 
     beside, resamples = given["beside"], given["resamples"]
@@ -198,13 +206,12 @@ def _evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[st
         for way in dict.fromkeys(beside):
             words, changes = _BESIDE[way]
             runs.append(replay.run(corpus, f"stored outputs, {words}", replace(options, **changes), seen))
-        about = {
-            "knowledge_base": [
-                {"name": source.name, "kind": source.kind, "rows": source.rows, "rejected": source.rejected}
-                for source in base.sources
-            ],
-            "encoder": replay.encoder or None,
-        }
+        about = About(
+            knowledge_base=tuple(
+                KnowledgeSource(source.name, source.kind, source.rows, source.rejected) for source in base.sources
+            ),
+            encoder=replay.encoder or None,
+        )
         return _Found(runs, corpus, dict(replay.systems), about, resamples)
 
 
@@ -237,23 +244,24 @@ def _replay(given: dict[str, Any], pipeline: str) -> Iterator[Replay]:
         yield replay
 
 
-def _show(found: _Found, about: dict[str, Any], showing: dict[str, Any]) -> None:
+def _show(found: _Found, showing: dict[str, Any]) -> None:
+    from cielo.workbench.evaluation.results import to_json
     from cielo.workbench.evaluation.summary import corpus_hash, summarize
 
-    about = {**about, "corpus_sha256": corpus_hash(found.corpus), **found.about}
-    told = summarize(found.runs, found.corpus, found.systems, resamples=found.resamples, about=about)
-    told["calibration"] = found.calibration
+    about = replace(found.about, corpus_sha256=corpus_hash(found.corpus))
+    evaluation = summarize(
+        found.runs, found.corpus, found.systems, resamples=found.resamples, about=about, calibration=found.calibration
+    )
     if showing["html"]:
         from cielo.workbench.evaluation.report import write_page
 
-        write_page(showing["html"], told)
+        write_page(showing["html"], evaluation)
     if showing["tsv"]:
         _write_rows(showing["tsv"], found, with_text=showing["with_text"])
     if showing["as_json"]:
-        # What is no character (of a file's name) becomes an escape of JSON.
-        click.echo(json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+        click.echo(to_json(evaluation), nl=False)
     else:
-        _show_scores(told)
+        _show_scores(evaluation)
 
 
 def _write_rows(path: Path, found: _Found, *, with_text: bool) -> None:
@@ -267,7 +275,7 @@ def _write_rows(path: Path, found: _Found, *, with_text: bool) -> None:
         raise TableError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def _show_scores(told: dict[str, Any]) -> None:
+def _show_scores(evaluation: Evaluation) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -275,24 +283,24 @@ def _show_scores(told: dict[str, Any]) -> None:
     table.add_column("run", overflow="fold")  # the names may be folded where the terminal is narrow; figures never
     for name in ("PLI", "PLII", "3 char.", "recall@5", "MRR", "answered", "text"):
         table.add_column(name, justify="right", no_wrap=True)
-    for run in told["runs"]:
-        for name, split in run["splits"].items():
+    for run in evaluation.runs:
+        for name, split in run.splits.items():
             shown = [_with_interval(split, key) for key in ("pli", "plii", "accuracy_3")]
-            others = [_percent(split[key]) for key in ("recall_at_5", "mrr", "coverage", "text_accuracy")]
-            table.add_row(escape(f"{run['name']}\n{name}, {split['count']:,}"), *shown, *others)
+            others = map(_percent, (split.recall_at_5, split.mrr, split.coverage, split.text_accuracy))
+            table.add_row(escape(f"{run.name}\n{name}, {split.count:,}"), *shown, *others)
     table.caption, table.caption_justify = "in per cent; below a share its 95 % interval", "left"
     out = console()
     out.print(table)
-    for entry in told["comparisons"]:
+    for entry in evaluation.comparisons:
         out.print(
-            f"{entry['run']} against {entry['against']}: {entry['difference']:+.2f} points "
-            f"({entry['low']:+.2f} to {entry['high']:+.2f}), p = {entry['p_value']:.3g}; right in one alone: "
-            f"{entry['only_second']} and {entry['only_first']}"
+            f"{entry.run} against {entry.against}: {entry.difference:+.2f} points "
+            f"({entry.low:+.2f} to {entry.high:+.2f}), p = {entry.p_value:.3g}; right in one alone: "
+            f"{entry.only_second} and {entry.only_first}"
         )
-    if missed := told["published_missed"]:
+    if missed := evaluation.published_missed:
         out.print(
-            f"the published decoding missed an output that is better by its own score on {missed['share']:.1f} % of "
-            f"{missed['prompts']:,} prompts"
+            f"the published decoding missed an output that is better by its own score on {missed.share:.1f} % of "
+            f"{missed.prompts:,} prompts"
         )
 
 
@@ -300,8 +308,6 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _with_interval(split: dict[str, Any], key: str) -> str:
-    if split.get(key) is None:
-        return "-"
-    interval = split["intervals"][key]
-    return f"{split[key]:.2f}\n{interval['low']:.1f}-{interval['high']:.1f}"
+def _with_interval(split: SplitScores, key: str) -> str:
+    value, interval = getattr(split, key), split.intervals.get(key)
+    return "-" if value is None or interval is None else f"{value:.2f}\n{interval.low:.1f}-{interval.high:.1f}"

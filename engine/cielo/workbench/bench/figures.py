@@ -1,11 +1,13 @@
-"""Figures as a person reads them: three digits that matter, a unit, a dash where there is nothing to tell."""
+"""Figures as a person reads them: three digits that matter, a unit, a dash where there is none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cielo.workbench.page.frame import DASH
+from cielo.workbench.bench.statistics import Latencies
+from cielo.workbench.page.parts import DASH
 
+LATENCY = ("p50", "p90", "p95", "p99", "max")
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
@@ -37,6 +39,11 @@ def memory(value: int | None) -> str:
 def share(value: float) -> str:
     """Write a share of 1 as per cent."""
     return f"{100 * value:.1f}\u00a0%"
+
+
+def percentiles(latency: Latencies | None) -> tuple[float | None, ...]:
+    """Return the values of `LATENCY`, in its order."""
+    return tuple(None if latency is None else getattr(latency, name) for name in LATENCY)
 
 
 class Unit:

@@ -8,16 +8,24 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cielo.records import Link, Mention, Provenance
-from cielo.workbench.bench.report import BenchResult, Measurement, check_writable, show, write_reports
+from cielo.workbench.bench.report import check_writable, show, write_reports
+from cielo.workbench.bench.results import (
+    BenchResult,
+    RunnerSettings,
+    WorkloadSummary,
+    lengths_of,
+    memory_of,
+    result_of,
+)
 from cielo.workbench.bench.scenarios import (
     Clock,
     Limits,
     Links,
-    Outcome,
     Scenario,
+    ScenarioOutcome,
     measure_rate,
     offline,
     server,
@@ -26,6 +34,7 @@ from cielo.workbench.bench.scenarios import (
 from cielo.workbench.bench.statistics import percentile
 from cielo.workbench.bench.system import MemoryWatch, describe_system, resident
 from cielo.workbench.bench.workload import Workload, load_workload
+from cielo.workbench.page.extra import require_all
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -137,7 +146,7 @@ class _Run:
     clock: Clock
     rate: float | None
 
-    def scenario(self, name: Scenario) -> Outcome:
+    def scenario(self, name: Scenario) -> ScenarioOutcome:
         """Run one scenario."""
         limits, settings = self.settings.limits, self.settings
         if name == "single-stream":
@@ -184,40 +193,43 @@ def run_bench(
     made, system, opened = datetime.now(UTC), describe_system(), resident()
     remembering = _Remembering(linker)
     run = _Run(remembering, mentions, settings, clock, settings.rate)
-    measurements = []
+    found, watched = [], []
     for name in (name for name in SCENARIOS if name in settings.scenarios):
         if progress is not None:
             progress(name)
         known = linker.cache_stats.hits
         with MemoryWatch() as watch:
             outcome = run.scenario(name)
-        measurements.append(Measurement(outcome, watch.memory, linker.cache_stats.hits - known))
+        watched.append(watch.memory)
+        found.append(result_of(outcome, watch.memory, linker.cache_stats.hits - known))
     return BenchResult(
         made=made.isoformat(timespec="seconds"),
-        cielo=system["libraries"].get("cielo", "not installed"),
+        cielo=system.libraries.get("cielo", "not installed"),
         provenance=linker.provenance(),
-        plan=linker.plan.to_dict(),
+        plan=linker.plan,
         system=system,
-        settings={**asdict(settings), "scenarios": list(settings.scenarios)},
+        settings=RunnerSettings(**asdict(settings)),
         workload=_describe(workload),
-        lengths={
-            "prompt_characters": workload.characters()[:_MOST_COUNTED],
-            "input_tokens": linker.input_lengths(mentions[:_MOST_COUNTED]),
-            "output_tokens": linker.output_lengths(list(remembering.links.values())),
-        },
-        opened=opened,
-        measurements=measurements,
+        lengths=lengths_of(
+            {
+                "prompt_characters": workload.characters()[:_MOST_COUNTED],
+                "input_tokens": linker.input_lengths(mentions[:_MOST_COUNTED]),
+                "output_tokens": linker.output_lengths(list(remembering.links.values())),
+            }
+        ),
+        memory=memory_of(opened, watched),
+        scenarios=tuple(found),
     )
 
 
-def _describe(workload: Workload) -> dict[str, Any]:
-    return {
-        "name": workload.name,
-        "sha256": workload.sha256,
-        "mentions": len(workload.mentions),
-        "distinct": len({(mention.text, mention.sentence) for mention in workload.mentions}),
-        "left_out": workload.left_out,
-    }
+def _describe(workload: Workload) -> WorkloadSummary:
+    return WorkloadSummary(
+        name=workload.name,
+        sha256=workload.sha256,
+        mentions=len(workload.mentions),
+        distinct=len({(mention.text, mention.sentence) for mention in workload.mentions}),
+        left_out=workload.left_out,
+    )
 
 
 def run_with_reports(
@@ -245,11 +257,13 @@ def run_with_reports(
 
     Raises:
         TableError: where the workload cannot be read, or holds no mention at all.
-        CieloError: where a report cannot be written.
+        CieloError: where a report cannot be written, or the libraries of a page are not installed.
     """
     for path in (json_path, html_path):
         if path is not None:
             check_writable(path)
+    if html_path is not None:
+        require_all()
     read = load_workload(workload, form, check=linker.check)
     if read.left_out:
         status.print(f"{read.left_out} row(s) of the workload hold no mention that can be linked, and are left out")

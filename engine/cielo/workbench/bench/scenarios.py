@@ -117,7 +117,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ScenarioOutcome:
     """What a scenario recorded, warm-up excluded.
 
     Attributes:
@@ -130,7 +130,7 @@ class Outcome:
     """
 
     scenario: Scenario
-    settings: dict[str, Any]
+    settings: dict[str, int | float]
     calls: tuple[Call, ...]
     queries: tuple[Query, ...]
     seconds: float
@@ -185,9 +185,9 @@ class _Recorder:
         self.calls.append(call)
         return call
 
-    def outcome(self, scenario: Scenario, queries: Sequence[Query], **rest: Any) -> Outcome:
+    def outcome(self, scenario: Scenario, queries: Sequence[Query], **rest: Any) -> ScenarioOutcome:
         """Return what was recorded."""
-        return Outcome(
+        return ScenarioOutcome(
             scenario=scenario,
             calls=tuple(self.calls),
             queries=tuple(queries),
@@ -212,7 +212,9 @@ def cycle(mentions: Sequence[Mention], size: int, start: int = 0) -> Iterator[li
         yield [mentions[number % len(mentions)] for number in itertools.islice(numbers, size)]
 
 
-def stream(linker: Links, mentions: Sequence[Mention], limits: Limits, *, size: int = 1, clock: Clock) -> Outcome:
+def stream(
+    linker: Links, mentions: Sequence[Mention], limits: Limits, *, size: int = 1, clock: Clock
+) -> ScenarioOutcome:
     """Run queries of `size` mentions, one after the other (single stream: 1; multi-stream: more).
 
     A query holds no mention twice: where there are fewer than `size` mentions, it holds these.
@@ -235,7 +237,7 @@ def stream(linker: Links, mentions: Sequence[Mention], limits: Limits, *, size: 
     )
 
 
-def offline(linker: Links, mentions: Sequence[Mention], limits: Limits, *, clock: Clock) -> Outcome:
+def offline(linker: Links, mentions: Sequence[Mention], limits: Limits, *, clock: Clock) -> ScenarioOutcome:
     """Link all mentions at once, several times; only the first of them where all would take longer than the budget."""
     rate, warmup = measure_rate(linker, mentions, limits, clock=clock)
     affordable = int(rate * limits.seconds / limits.least_repeats)
@@ -284,7 +286,7 @@ def server(
     most: int,
     seed: int,
     clock: Clock,
-) -> Outcome:
+) -> ScenarioOutcome:
     """Answer mentions that arrive at random: one worker takes all that wait, up to `most`, as soon as it is free.
 
     Arrivals are drawn beforehand and never wait for the worker (an open loop). Where the linker is too slow, they

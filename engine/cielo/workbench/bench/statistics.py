@@ -10,9 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cielo.workbench.page.drawing import nice_step
-
 PERCENTILES = (50, 90, 95, 99)
+_STEPS = (1.0, 2.0, 5.0, 10.0, 20.0)
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -34,7 +33,7 @@ def samples_needed(percent: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """What is told of a set of latencies, in seconds; None where there are too few samples, or no finite answer."""
+    """A set of latencies, in seconds; None where there are too few samples, or no finite answer."""
 
     samples: int
     p50: float | None
@@ -56,6 +55,18 @@ def _told(values: Sequence[float], percent: int) -> float | None:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def nice_step(span: float, most: int) -> float:
+    """Return the least step of the form 1, 2 or 5 times a power of ten of which at most `most` cover `span`.
+
+    Raises:
+        ValueError: where `span` is not positive or `most` is below 1.
+    """
+    if not (span > 0 and math.isfinite(span)) or most < 1:
+        raise ValueError(f"got span {span} and {most} steps, expected a positive span and at least one step")
+    power = 10.0 ** math.floor(math.log10(span / most))
+    return next(step * power for step in _STEPS if step * power * most >= span)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What the figures were measured on: processor, memory, libraries, environment, and the process's own memory.
 
-Where the system does not tell (no ``/proc``), a value is None.
+Where the system does not say (no ``/proc``), a value is None.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from cielo.machine import bytes_in, granted_processors, library_versions, machine_key, processor_name, usable_cores
 
@@ -28,25 +28,62 @@ _RESET_PEAK = b"5"  # proc(5): resets the peak resident set size to what is resi
 _SAMPLING_SECONDS = 0.05
 
 
-def describe_system(proc: Path = _PROC) -> dict[str, Any]:
-    """Return what is worth knowing of this machine beside a measured time."""
-    return {
-        "processor": processor_name(),
-        "machine_key": machine_key(),
-        "architecture": platform.machine(),
-        "cores": usable_cores(),
-        "processors": usable_processors(),
-        "processors_in_all": os.cpu_count(),
-        "processors_granted": granted_processors(),
-        "gpus": gpus(proc),
-        "instruction_sets": instruction_sets(proc),
-        "memory": bytes_in(proc / "meminfo", "MemTotal"),
-        "load": load(),
-        "kernel": f"{platform.system()} {platform.release()}",
-        "libc": " ".join(platform.libc_ver()) or None,
-        "libraries": library_versions(),
-        "environment": {name: value for name, value in sorted(os.environ.items()) if _ENVIRONMENT.fullmatch(name)},
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """A machine, as far as it matters beside a measured time; None where the system does not say.
+
+    Attributes:
+        processor: its name.
+        machine_key: by which plans and figures of one kind of machine are kept.
+        architecture: of the processor.
+        cores: physical cores that this process may use.
+        processors: logical processors that it may use, `processors_in_all`: that the machine has,
+            `processors_granted`: whose time its control group grants.
+        gpus: those that NVIDIA's driver knows.
+        instruction_sets: those that libraries choose their kernels by.
+        memory: bytes.
+        load: the mean number of processes that wanted to run in the last minute.
+        kernel, libc: name and release.
+        libraries: versions by name.
+        environment: variables that change how the libraries work.
+    """
+
+    processor: str
+    machine_key: str
+    architecture: str
+    cores: int
+    processors: int | None
+    processors_in_all: int | None
+    processors_granted: float | None
+    gpus: tuple[str, ...]
+    instruction_sets: tuple[str, ...]
+    memory: int | None
+    load: float | None
+    kernel: str
+    libc: str | None
+    libraries: dict[str, str]
+    environment: dict[str, str]
+
+
+def describe_system(proc: Path = _PROC) -> System:
+    """Return what is worth knowing about this machine beside a measured time."""
+    return System(
+        processor=processor_name(),
+        machine_key=machine_key(),
+        architecture=platform.machine(),
+        cores=usable_cores(),
+        processors=usable_processors(),
+        processors_in_all=os.cpu_count(),
+        processors_granted=granted_processors(),
+        gpus=tuple(gpus(proc)),
+        instruction_sets=tuple(instruction_sets(proc)),
+        memory=bytes_in(proc / "meminfo", "MemTotal"),
+        load=load(),
+        kernel=f"{platform.system()} {platform.release()}",
+        libc=" ".join(platform.libc_ver()) or None,
+        libraries=library_versions(),
+        environment={name: value for name, value in sorted(os.environ.items()) if _ENVIRONMENT.fullmatch(name)},
+    )
 
 
 def usable_processors() -> int | None:

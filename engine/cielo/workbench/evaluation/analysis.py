@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def _relation(answer: str, right: str, system: System) -> Class:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Quartiles:
     """The middle of some values: the median, and the quartiles beside it, interpolated."""
 
     count: int
@@ -90,13 +90,9 @@ class ClassCount:
     name: Class
     count: int
     share: float
-    probability: Spread | None
-    confidence: Spread | None
-    distance: Spread | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the counts as plain dictionaries."""
-        return asdict(self)
+    probability: Quartiles | None
+    confidence: Quartiles | None
+    distance: Quartiles | None
 
 
 def count_classes(outcomes: Sequence[Outcome], systems: Systems) -> list[ClassCount]:
@@ -109,20 +105,20 @@ def count_classes(outcomes: Sequence[Outcome], systems: Systems) -> list[ClassCo
             name=name,
             count=len(group),
             share=100.0 * len(group) / max(1, len(outcomes)),
-            probability=_spread(outcome.probability for outcome in group),
-            confidence=_spread(outcome.confidence for outcome in group),
-            distance=_spread(outcome.distance for outcome in group),
+            probability=_quartiles(outcome.probability for outcome in group),
+            confidence=_quartiles(outcome.confidence for outcome in group),
+            distance=_quartiles(outcome.distance for outcome in group),
         )
         for name, group in groups.items()
     ]
 
 
-def _spread(values: Iterable[float | None]) -> Spread | None:
+def _quartiles(values: Iterable[float | None]) -> Quartiles | None:
     known = [value for value in values if value is not None]
     if not known:
         return None
     low, median, high = np.quantile(known, [0.25, 0.5, 0.75]).tolist()
-    return Spread(len(known), low, median, high)
+    return Quartiles(len(known), low, median, high)
 
 
 def columns(with_text: bool = False) -> tuple[str, ...]:

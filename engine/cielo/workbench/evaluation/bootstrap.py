@@ -7,7 +7,7 @@ up. Mentions whose document is not known are drawn by themselves.
   chapter 13; whole clusters: Davison and Hinkley, `Bootstrap Methods and their Application`, 1997, section 3.8).
 - Comparison of two runs: an interval of the same kind for the difference, and a randomisation test (Noreen,
   `Computer-Intensive Methods for Testing Hypotheses`, 1989), in which the two runs change places in each document by
-  the toss of a coin. Its p-value counts the observed arrangement in, so that it is never nought (Phipson and Smyth,
+  the toss of a coin. Its p-value counts the observed arrangement in, so that it is never 0 (Phipson and Smyth,
   "Permutation p-values should never be zero", 2010).
 - McNemar's exact test looks at the mentions that one run alone has right. It takes mentions for independent, which
   makes it bolder than the randomisation test where they are not.
@@ -16,8 +16,7 @@ up. Mentions whose document is not known are drawn by themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -50,10 +49,6 @@ class Interval:
     clusters: int
     resamples: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the interval as a plain dictionary."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -83,10 +78,6 @@ class Comparison:
     clusters: int
     resamples: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the comparison as a plain dictionary."""
-        return asdict(self)
-
 
 def documents(outcomes: Sequence[Outcome]) -> list[Hashable]:
     """Return the cluster of each outcome: its document, or a number of its own where that is not known."""
@@ -114,12 +105,12 @@ def ratio_interval(
         seed: of the random numbers.
 
     Raises:
-        ValueError: where lengths differ, a number is out of its range, or the denominator is nought.
+        ValueError: where lengths differ, a number is out of its range, or the denominator is 0.
     """
     parts_sums, wholes_sums = _cluster_sums(parts, [1.0] * len(parts) if wholes is None else wholes, clusters)
     _check(resamples, level)
     if not wholes_sums.sum():
-        raise ValueError("the denominators sum up to nought, expected something to count")
+        raise ValueError("the denominators add up to 0, expected something to count")
     drawn = _resample(np.stack([parts_sums, wholes_sums], axis=1), resamples, seed)
     drawn = drawn[drawn[:, 1] != 0]
     low, high = _percentiles(drawn[:, 0] / drawn[:, 1], level)
@@ -210,7 +201,7 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail / (1 << total))
 
 
-def _place(outcome: Outcome) -> tuple[Any, ...]:
+def _place(outcome: Outcome) -> tuple[Hashable, ...]:
     """Return what names a mention in its corpus."""
     annotated = outcome.annotated
     mention = annotated.mention

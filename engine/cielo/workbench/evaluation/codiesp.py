@@ -1,6 +1,6 @@
 """The measures of CodiEsp (CLEF eHealth 2020), in [0, 1] as its organisers print them.
 
-What is said of "the script" was read in the organisers' https://github.com/TeMU-BSC/codiesp-evaluation-script
+What is said about "the script" was read in the organisers' https://github.com/TeMU-BSC/codiesp-evaluation-script
 (``codiespD_P_evaluation.py``, ``comp_f1_diag_proc.py``, ``codiespX_evaluation.py``), which takes mean average precision
 from trectools (Palotti et al., SIGIR 2019; ``TrecEval.get_map(trec_eval=False)``):
 
@@ -8,8 +8,8 @@ from trectools (Palotti et al., SIGIR 2019; ``TrecEval.get_map(trec_eval=False)`
   stood first; codes outside the organisers' list are taken out, and what follows moves up (`rank_codes` does so where
   it is given the list). The first thousand codes count; the script has no MAP at 30.
 - Average precision divides by all of the document's right codes. The script divides the sum of average precisions by
-  the documents for which something was predicted: one that a system says nothing of is left out and so does not lower
-  the mean, one that has no right code counts with nought. `MeanAveragePrecision.script` is this figure; `value` is the
+  the documents for which something was predicted: one that a system gives no code for is left out and so does not lower
+  the mean, one that has no right code counts as 0. `MeanAveragePrecision.script` is this figure; `value` is the
   mean over the documents that have right codes, whatever was predicted.
 - This is so in trectools 0.0.42, which the script requires; later releases put equally scored codes in the order of
   their letters, and the script gives all of them one score.
@@ -26,8 +26,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from cielo.knowledge.codes import code_key
 from cielo.workbench.evaluation.records import Annotated, Outcome
@@ -119,7 +118,7 @@ class MeanAveragePrecision:
 
     Attributes:
         value: over the documents that have right codes; None where there are none.
-        script: the same sum over the number of documents that have predictions; nought where there are none.
+        script: the same sum over the number of documents that have predictions; 0 where there are none.
         documents: how many have right codes.
         predicted_documents: how many have predictions.
     """
@@ -128,10 +127,6 @@ class MeanAveragePrecision:
     script: float
     documents: int
     predicted_documents: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as a plain dictionary."""
-        return asdict(self)
 
 
 def mean_average_precision(ranking: Ranking, gold: Ranking, kind: str, depth: int = DEPTH) -> MeanAveragePrecision:
@@ -163,23 +158,19 @@ class Micro:
 
     @property
     def precision(self) -> float:
-        """The share of predictions that are right; nought where there are none."""
+        """The share of predictions that are right; 0 where there are none."""
         return self.right / self.predicted if self.predicted else 0.0
 
     @property
     def recall(self) -> float:
-        """The share of what is right that was predicted; nought where there is none."""
+        """The share of what is right that was predicted; 0 where there is none."""
         return self.right / self.gold if self.gold else 0.0
 
     @property
     def f1(self) -> float:
-        """The harmonic mean of precision and recall; nought where both are."""
+        """The harmonic mean of precision and recall; 0 where both are."""
         both = self.predicted + self.gold
         return 2 * self.right / both if both else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the counts and the measures as a plain dictionary."""
-        return {**asdict(self), "precision": self.precision, "recall": self.recall, "f1": self.f1}
 
 
 def micro(ranking: Ranking, gold: Ranking, kind: str | None = None) -> Micro:

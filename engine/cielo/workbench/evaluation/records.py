@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cielo.knowledge.codes import System
-from cielo.records import Mention
+from cielo.records import Matching, Mention, Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +88,54 @@ class Outcome:
     distance: float | None = None
     seen: bool | None = None
     system: System | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetSummary:
+    """The part of the codes that a run was kept to: chapters, whether to leaves, and how many codes of a list."""
+
+    chapters: tuple[str, ...]
+    leaf: bool
+    codes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """What a run was made with.
+
+    Attributes:
+        name, sha256: of the bundle; empty where outputs were stored and nothing was encoded.
+        edition: of the knowledge base.
+        decoding: the search, or ``stored``.
+        backend, compute_type, device: of the generator; empty where outputs were stored.
+        pipeline, matching: how outputs were resolved.
+        top_k: candidates of a link.
+        rerank: whether candidates were ordered by the model.
+        min_confidence: below which no code was answered.
+        subset: the part of the codes; None: all.
+        lexicon: sha256 of the lexicon that was asked before the model; None: there was none.
+    """
+
+    name: str
+    sha256: str
+    edition: str
+    decoding: str
+    backend: str = ""
+    compute_type: str = ""
+    device: str = ""
+    pipeline: Pipeline = "II"
+    matching: Matching = "tiered"
+    top_k: int = 5
+    rerank: bool = False
+    min_confidence: float | None = None
+    subset: SubsetSummary | None = None
+    lexicon: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """On how many prompts the published search missed an output that is better by its own score; `share` in percent."""
+
+    prompts: int
+    missed: int
+    share: float

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from cielo.errors import MentionError
 from cielo.knowledge.codes import System
@@ -18,7 +17,7 @@ from cielo.options import LinkOptions
 from cielo.records import BundleIdentity, Hypothesis, Link, Provenance
 from cielo.text.normal import fold_spaces
 from cielo.text.tokenizer import Encoded
-from cielo.workbench.evaluation.records import Annotated, Corpus, Outcome, Skipped
+from cielo.workbench.evaluation.records import Annotated, Corpus, Missed, Outcome, RunSettings, Skipped, SubsetSummary
 
 _AT_ONCE = 512
 _SCORE_ERROR = 1e-4  # of the mean log-probability of a token: the tolerance of parity
@@ -37,7 +36,7 @@ class Run:
     """
 
     name: str
-    settings: Mapping[str, Any]
+    settings: RunSettings
     outcomes: tuple[Outcome, ...]
     links: tuple[Link, ...] = field(default=(), repr=False)
     seconds: float | None = None
@@ -79,30 +78,39 @@ def link_corpus(
     systems = linker.knowledge_base.systems
     outcomes = tuple(_outcome(entry, link, seen, systems) for entry, link in zip(corpus.mentions, links, strict=True))
     options = options or LinkOptions()
-    settings = {**_flat(linker.provenance(options)), **_settings(linker, options)}
-    return Run(name, settings, outcomes, links, seconds)
+    return Run(name, _settings(linker, options), outcomes, links, seconds)
 
 
-def _flat(provenance: Provenance) -> dict[str, Any]:
-    """Return a provenance as one level of names and values, as the report shows it."""
-    told = provenance.to_dict()
-    return {**told.pop("bundle"), **told}
-
-
-def _settings(linker: Linker, options: LinkOptions) -> dict[str, Any]:
-    """Return what was asked for beyond what a link's provenance tells, ready for JSON."""
+def _settings(linker: Linker, options: LinkOptions) -> RunSettings:
+    """Return what was asked for."""
     subset = options.subset
     asked = options.lexicon and options.matching != "published"  # the paper has none
-    return {
-        "top_k": options.top_k,
-        "rerank": options.rerank,
-        "min_confidence": options.min_confidence,
-        "subset": None if subset is None else {
-            "chapters": sorted(subset.chapters or ()), "leaf": subset.leaf,
-            "codes": None if subset.codes is None else len(subset.codes),
-        },
-        "lexicon": linker.lexicon_sha256 if asked else None,
-    }  # fmt: skip
+    return replace(
+        _origin(linker.provenance(options)),
+        top_k=options.top_k,
+        rerank=options.rerank,
+        min_confidence=options.min_confidence,
+        subset=None
+        if subset is None
+        else SubsetSummary(
+            tuple(sorted(subset.chapters or ())), subset.leaf, None if subset.codes is None else len(subset.codes)
+        ),
+        lexicon=linker.lexicon_sha256 if asked else None,
+    )
+
+
+def _origin(provenance: Provenance) -> RunSettings:
+    return RunSettings(
+        name=provenance.bundle.name,
+        sha256=provenance.bundle.sha256,
+        edition=provenance.bundle.edition,
+        decoding=provenance.decoding,
+        backend=provenance.backend,
+        compute_type=provenance.compute_type,
+        device=provenance.device,
+        pipeline=provenance.pipeline,
+        matching=provenance.matching,
+    )
 
 
 def _outcome(entry: Annotated, link: Link, seen: frozenset[str] | None, systems: Mapping[str, System]) -> Outcome:
@@ -162,7 +170,7 @@ class Replay:
             links += self.resolver.resolve([_stored(entry) for entry in part], request, Clock())
         pairs = zip(corpus.mentions, links, strict=True)
         outcomes = [_outcome(entry, link, seen, self.systems) for entry, link in pairs]
-        return Run(name, {**_flat(provenance), "top_k": options.top_k}, tuple(_without_probability(outcomes)))
+        return Run(name, replace(_origin(provenance), top_k=options.top_k), tuple(_without_probability(outcomes)))
 
 
 def _stored(entry: Annotated) -> Work:
@@ -190,23 +198,21 @@ def stored_only(corpus: Corpus, kinds: Sequence[str]) -> Corpus:
     return replace(corpus, mentions=tuple(kept), skipped=tuple(skipped))
 
 
-def missed_share(reference: Run, others: Sequence[Run]) -> dict[str, Any] | None:
-    """Return on how many prompts the reference search missed an output that is better by its own score.
+def missed_share(published: Run, others: Sequence[Run]) -> Missed | None:
+    """Return on how many prompts the published search missed a better output.
 
-    Its score is the log-probability divided by the number of tokens; the outputs are those of the other searches.
-    Prompts that the lexicon answered are not counted. None: there is nothing to compare.
+    Better is by its own score, the log-probability divided by the number of tokens; the outputs are those of the other
+    searches. Prompts that the lexicon answered are not counted. None: there is nothing to compare.
     """
     counted = missed = 0
-    for row, link in enumerate(reference.links):
+    for row, link in enumerate(published.links):
         rivals = [run.links[row] for run in others if run.links]
         if link.log_prob is None or not link.tokens or not rivals:
             continue
         counted += 1
         best = max((_score(rival) for rival in rivals), default=float("-inf"))
         missed += best > _score(link) + _SCORE_ERROR
-    if not counted:
-        return None
-    return {"prompts": counted, "missed": missed, "share": 100.0 * missed / counted}
+    return Missed(counted, missed, 100.0 * missed / counted) if counted else None
 
 
 def _score(link: Link) -> float:

@@ -10,9 +10,8 @@ The accuracy of the first code is the published PLI where the links were made by
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from cielo.knowledge.codes import System, category, chapter, code_key, comparison_key
 from cielo.text.normal import normal_form
@@ -104,10 +103,6 @@ class Scores:
     accuracy_covered: float | None
     text_accuracy: float | None
     normal_text_accuracy: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the scores as a plain dictionary."""
-        return asdict(self)
 
 
 def _percent(part: float, whole: int) -> float:
@@ -227,10 +222,6 @@ class Breakdown:
     methods: dict[str, Scores]
     seen: dict[str, Scores]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the scores as plain dictionaries."""
-        return asdict(self)
-
 
 def break_down(outcomes: Sequence[Outcome], systems: Systems) -> Breakdown:
     """Return the scores of all outcomes and of their groups; `systems` says which coding system a kind uses.
@@ -259,10 +250,6 @@ class Point:
     coverage: float
     accuracy: float
     threshold: float
-
-    def to_dict(self) -> dict[str, float]:
-        """Return the point as a plain dictionary."""
-        return asdict(self)
 
 
 def coverage_curve(outcomes: Sequence[Outcome], sure: Callable[[Outcome], float] = certainty) -> list[Point]:

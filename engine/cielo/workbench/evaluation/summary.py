@@ -1,24 +1,32 @@
-"""What an evaluation says: the scores of each run, with intervals, comparisons and errors, ready for JSON.
-
-Names. ``pli`` and ``plii`` are the model card's: the share of mentions whose first code is right when only exact
-matches count, and when the nearest description answers for the rest. Splits are ``test`` (all mentions) and, where
-training mentions are given, ``test_unseen`` and ``test_seen`` (mentions whose text occurs among them, or not).
-"""
+"""Scoring an evaluation: from runs to the records of `results`."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
 
+from cielo.bundle.calibration import Reliability
 from cielo.knowledge.codes import System
 from cielo.text.normal import normal_form
 from cielo.workbench.evaluation import codiesp
 from cielo.workbench.evaluation.analysis import count_classes
 from cielo.workbench.evaluation.bootstrap import accuracy_interval, compare
-from cielo.workbench.evaluation.records import Corpus, Outcome
+from cielo.workbench.evaluation.records import Corpus, Missed, Outcome
+from cielo.workbench.evaluation.results import (
+    About,
+    CodiEspScores,
+    CorpusSummary,
+    Evaluation,
+    KindScores,
+    PooledScores,
+    RunComparison,
+    RunScores,
+    SplitScores,
+)
 from cielo.workbench.evaluation.run import Run, missed_share
 from cielo.workbench.evaluation.scores import (
+    Point,
     break_down,
     coverage_curve,
     is_right,
@@ -27,18 +35,19 @@ from cielo.workbench.evaluation.scores import (
     score,
 )
 
-# Scores of a split that are taken over from `Scores`, under their own names.
-_SCORES = (
-    "accuracy_3", "recall_at_3", "recall_at_5", "mrr", "coverage", "accuracy_covered", "text_accuracy",
-    "normal_text_accuracy",
-)  # fmt: skip
 _CURVE_POINTS = 200
 _SKIPPED_SHOWN = 100
 
 
 def summarize(
-    runs: Sequence[Run], corpus: Corpus, systems: Mapping[str, System], *, resamples: int, about: Mapping[str, Any]
-) -> dict[str, Any]:
+    runs: Sequence[Run],
+    corpus: Corpus,
+    systems: Mapping[str, System],
+    *,
+    resamples: int,
+    about: About,
+    calibration: Mapping[str, Reliability] | None = None,
+) -> Evaluation:
     """Return the whole evaluation.
 
     Args:
@@ -46,58 +55,63 @@ def summarize(
         corpus: that they were made on.
         systems: the code system of each kind.
         resamples: of the bootstrap.
-        about: what was evaluated: names and hashes of files.
+        about: what was evaluated.
+        calibration: what the bundle's calibrations are worth, by search.
 
     Raises:
         ValueError: where there is no run, or no mention.
     """
-    told = [_run(run, corpus, systems, resamples) for run in runs]
-    return {
-        "about": dict(about),
-        "corpus": _corpus(corpus),
-        "splits": told[0]["splits"],
-        "runs": told,
-        "comparisons": [
-            {"run": run.name, "against": runs[0].name,
-             **compare(runs[0].outcomes, run.outcomes, resamples=resamples).to_dict()}
-            for run in runs[1:]
-        ],
-        "published_missed": _missed(runs),
-    }  # fmt: skip
+    if not runs:
+        raise ValueError("got no runs, expected at least one")
+    scored = tuple(_run(run, corpus, systems, resamples) for run in runs)
+    return Evaluation(
+        about=about,
+        corpus=_corpus(corpus),
+        splits=scored[0].splits,
+        runs=scored,
+        comparisons=tuple(_comparison(runs[0], run, resamples) for run in runs[1:]),
+        published_missed=_missed(runs),
+        calibration=dict(calibration or {}),
+    )
 
 
-def _corpus(corpus: Corpus) -> dict[str, Any]:
-    return {
-        "mentions": len(corpus.mentions),
-        "documents": len({entry.document for entry in corpus.mentions} - {None}),
-        "skipped": len(corpus.skipped),
-        "uncoded": corpus.uncoded,
-        "notes": list(corpus.notes),
-        "skipped_places": [{"place": entry.place, "reason": entry.reason} for entry in corpus.skipped[:_SKIPPED_SHOWN]],
-    }
+def _corpus(corpus: Corpus) -> CorpusSummary:
+    return CorpusSummary(
+        mentions=len(corpus.mentions),
+        documents=len({entry.document for entry in corpus.mentions} - {None}),
+        skipped=len(corpus.skipped),
+        uncoded=corpus.uncoded,
+        skipped_places=corpus.skipped[:_SKIPPED_SHOWN],
+        notes=corpus.notes,
+    )
 
 
-def _missed(runs: Sequence[Run]) -> dict[str, Any] | None:
-    """Say how often the reference search missed a better output, where another search ran beside it."""
-    plain = [run for run in runs if run.links and not run.settings.get("rerank")]
-    first = next((run for run in plain if run.settings["decoding"] == "published"), None)
-    others = [run for run in plain if run.settings["decoding"] != "published"]
+def _comparison(first: Run, second: Run, resamples: int) -> RunComparison:
+    found = compare(first.outcomes, second.outcomes, resamples=resamples)
+    return RunComparison(**asdict(found), run=second.name, against=first.name)
+
+
+def _missed(runs: Sequence[Run]) -> Missed | None:
+    """Say how often the published search missed a better output, where another search ran beside it."""
+    plain = [run for run in runs if run.links and not run.settings.rerank]
+    first = next((run for run in plain if run.settings.decoding == "published"), None)
+    others = [run for run in plain if run.settings.decoding != "published"]
     return missed_share(first, others) if first and others else None
 
 
-def _run(run: Run, corpus: Corpus, systems: Mapping[str, System], resamples: int) -> dict[str, Any]:
+def _run(run: Run, corpus: Corpus, systems: Mapping[str, System], resamples: int) -> RunScores:
     outcomes = run.outcomes
-    return {
-        "name": run.name,
-        "settings": dict(run.settings),
-        "seconds": run.seconds,
-        "splits": {name: _split(part, run, resamples) for name, part in _splits(outcomes)},
-        "breakdown": break_down(outcomes, systems).to_dict(),
-        "coverage_curve": [point.to_dict() for point in _thinned(coverage_curve(outcomes))],
-        "risk_coverage_area": risk_coverage_area(outcomes),
-        "errors": [entry.to_dict() for entry in count_classes(outcomes, systems)],
-        "codiesp": _codiesp(outcomes, corpus),
-    }
+    return RunScores(
+        name=run.name,
+        settings=run.settings,
+        seconds=run.seconds,
+        splits={name: _split(part, run, resamples) for name, part in _splits(outcomes)},
+        breakdown=break_down(outcomes, systems),
+        coverage_curve=_thinned(coverage_curve(outcomes)),
+        risk_coverage_area=risk_coverage_area(outcomes),
+        errors=tuple(count_classes(outcomes, systems)),
+        codiesp=_codiesp(outcomes, corpus),
+    )
 
 
 def _splits(outcomes: Sequence[Outcome]) -> list[tuple[str, Sequence[Outcome]]]:
@@ -108,39 +122,45 @@ def _splits(outcomes: Sequence[Outcome]) -> list[tuple[str, Sequence[Outcome]]]:
     return parts
 
 
-def _split(outcomes: Sequence[Outcome], run: Run, resamples: int) -> dict[str, Any]:
+def _split(outcomes: Sequence[Outcome], run: Run, resamples: int) -> SplitScores:
     scores = score(outcomes)
-    measured: dict[str, Callable[[Outcome], bool]] = {"pli": _right_without_neighbours}
-    if run.settings.get("pipeline") == "II":
-        measured["plii"] = is_right
-    found: dict[str, Any] = {
-        "count": scores.count,
-        "right": scores.right,
-        "no_answer": scores.count - scores.covered,
-        "no_exact_match": sum(outcome.method not in ("exact", "lexicon") for outcome in outcomes),
-        "described": scores.described,
-    }
-    for name, right in measured.items():
-        found[name] = 100.0 * sum(map(right, outcomes)) / scores.count
-    found |= {name: getattr(scores, name) for name in _SCORES}
-    measured["accuracy_3"] = is_right_category
-    found["intervals"] = {
-        name: accuracy_interval(outcomes, right, resamples=resamples).to_dict() for name, right in measured.items()
-    }
-    return found
+    measures: dict[str, Callable[[Outcome], bool]] = {"pli": _right_without_neighbours, "accuracy_3": is_right_category}
+    if run.settings.pipeline == "II":
+        measures["plii"] = is_right
+    shares = {name: 100.0 * sum(map(right, outcomes)) / scores.count for name, right in measures.items()}
+    return SplitScores(
+        count=scores.count,
+        right=scores.right,
+        no_answer=scores.count - scores.covered,
+        no_exact_match=sum(outcome.method not in ("exact", "lexicon") for outcome in outcomes),
+        described=scores.described,
+        pli=shares["pli"],
+        plii=shares.get("plii"),
+        accuracy_3=scores.accuracy_3,
+        recall_at_3=scores.recall_at_3,
+        recall_at_5=scores.recall_at_5,
+        mrr=scores.mrr,
+        coverage=scores.coverage,
+        accuracy_covered=scores.accuracy_covered,
+        text_accuracy=scores.text_accuracy,
+        normal_text_accuracy=scores.normal_text_accuracy,
+        intervals={
+            name: accuracy_interval(outcomes, right, resamples=resamples) for name, right in sorted(measures.items())
+        },
+    )
 
 
 def _right_without_neighbours(outcome: Outcome) -> bool:
     return outcome.method in ("exact", "lexicon") and is_right(outcome)
 
 
-def _thinned(points: Sequence[Any]) -> list[Any]:
+def _thinned(points: Sequence[Point]) -> tuple[Point, ...]:
     """Keep so many points of a curve as a plot can show, its ends among them."""
     step = max(1, -(-len(points) // _CURVE_POINTS))
-    return [*points[:-1:step], *points[-1:]]
+    return (*points[:-1:step], *points[-1:])
 
 
-def _codiesp(outcomes: Sequence[Outcome], corpus: Corpus) -> dict[str, Any] | None:
+def _codiesp(outcomes: Sequence[Outcome], corpus: Corpus) -> CodiEspScores | None:
     """Return CodiEsp's own measures, where every mention's document and kind is known."""
     if any(entry.document is None or entry.mention.kind is None for entry in corpus.mentions):
         return None
@@ -149,17 +169,22 @@ def _codiesp(outcomes: Sequence[Outcome], corpus: Corpus) -> dict[str, Any] | No
     listed = {kind for _, kind in corpus.document_codes}
     marked = codiesp.gold_codes(entry for entry in corpus.mentions if entry.mention.kind not in listed)
     gold = {**marked, **corpus.document_codes}
-    found: dict[str, Any] = {}
-    for kind in sorted({kind for _, kind in gold}):
-        found[kind] = {
-            "map": codiesp.mean_average_precision(ranking, gold, kind).to_dict(),
-            "micro": codiesp.micro(ranking, gold, kind).to_dict(),
-        }
+    kinds = {
+        kind: KindScores(
+            map=codiesp.mean_average_precision(ranking, gold, kind), micro=_pooled(codiesp.micro(ranking, gold, kind))
+        )
+        for kind in sorted({kind for _, kind in gold})
+    }
     right, answers = codiesp.located_gold(corpus.mentions), codiesp.located_answers(outcomes)
-    if right:
-        found["positions"] = codiesp.positions(answers, right).to_dict()
-        found["matched_positions"] = codiesp.matched_positions(answers, right).to_dict()
-    return found
+    if not right:
+        return CodiEspScores(kinds)
+    return CodiEspScores(
+        kinds, _pooled(codiesp.positions(answers, right)), _pooled(codiesp.matched_positions(answers, right))
+    )
+
+
+def _pooled(found: codiesp.Micro) -> PooledScores:
+    return PooledScores(found.predicted, found.gold, found.right, found.precision, found.recall, found.f1)
 
 
 def corpus_hash(corpus: Corpus) -> str:

@@ -1,25 +1,22 @@
-"""Whole plots as inline SVG that more than one report can use. Values in, text out; nothing is told by colour alone."""
+"""Plots that more than one report uses. Records in, pictures out; nothing is told by colour alone.
+
+On a phone, names stand above what they name instead of left of it, so that the letters keep their size.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from cielo.workbench.page.drawing import Frame, decimals, dot, line, polygon, px, rect, text, ticks
+from cielo.workbench.page.axes import span, spread_out, ticks, writer
+from cielo.workbench.page.canvas import HALF, NARROW, WIDE, Canvas, Margins, Picture, Shape
+from cielo.workbench.page.text import shorten
 
-Shape = Literal["circle", "square", "diamond"]
-
-COLOURS = 6  # classes ``series-0`` to ``series-5``
-DASHES = 4  # classes ``dash-0`` to ``dash-3``
+COLOURS = ("blue", "red", "green", "purple", "yellow", "ink")
+DASHES: tuple[tuple[float, ...], ...] = ((), (8, 4), (2.5, 3), (10, 3, 2.5, 3))
 _LETTER = 7.2  # pixels that a letter of a name takes
 _NAME_GAP = 17  # pixels between names that stand below each other
-
-
-def shorten(name: str, letters: int) -> str:
-    """Cut a name that has more than `letters`."""
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"
+_NAME_SIZE = 13.0
 
 
 def room_for(names: Sequence[str], most: float = 236) -> float:
@@ -27,9 +24,43 @@ def room_for(names: Sequence[str], most: float = 236) -> float:
     return min(most, 20 + _LETTER * max(map(len, names), default=0))
 
 
-def _name(x: float, y: float, name: str, room: float, *, anchor: str = "start") -> str:
-    """Write a name into `room` pixels."""
-    return text(x, y, shorten(name, max(4, int(room / _LETTER))), anchor=anchor, kind="name")
+def _fitting(name: str, room: float) -> str:
+    return shorten(name, max(4, int(room / _LETTER)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Where names, bars and notes stand: side by side, or, on a phone, names and notes above the bars."""
+
+    left: float
+    right: float
+    head: float  # pixels above a row's bars that its name takes
+
+    @classmethod
+    def of(cls, width: float, names: Sequence[str], notes: float, most: float = 236) -> _Columns:
+        """Return the columns of a picture; `notes` are the pixels at the right."""
+        return cls(6, 10, 18) if width <= NARROW else cls(room_for(names, most), notes, 0)
+
+    def names(self, canvas: Canvas, top: float, height: float, name: str, note: str) -> None:
+        """Write a row's name and note; `top` and `height` are those of the whole row."""
+        inner = canvas.width - self.left - self.right
+        if self.head:
+            room = inner - _LETTER * len(note) - 8
+            canvas.text(_fitting(name, room), 0, top + self.head / 2 + 2, place="row", kind="name", colour="ink",
+                        size=_NAME_SIZE)  # fmt: skip
+            canvas.text(note, 1, top + self.head / 2 + 2, place="row", anchor="right", kind="total")
+            return
+        middle = top + height / 2
+        canvas.text(_fitting(name, self.left - 14), 0, middle, place="row", dx=-12, anchor="right", kind="name",
+                    colour="ink", size=_NAME_SIZE)  # fmt: skip
+        canvas.text(note, 1, middle, place="row", dx=12, kind="total", colour="ink", size=_NAME_SIZE)
+
+
+def _rows_canvas(width: float, columns: _Columns, heights: float, x: tuple[float, float], *, axis: bool) -> Canvas:
+    """Return a canvas for rows: its vertical axis counts pixels, downwards."""
+    bottom = 44 if axis else 6
+    margins = Margins(columns.left, columns.right, 6, bottom)
+    return Canvas(width, heights + 6 + bottom, margins, x=x, y=(heights, 0), floor=axis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,42 +74,46 @@ class Stack:
 
 def stacked(
     rows: Sequence[Stack],
-    title: str,
-    kind: Callable[[str], str],
+    label: str,
+    colours: Mapping[str, str],
     *,
     full: float = 1.0,
-    left: float = 118,
-    least: float = 64,
+    inside: str = "#fefefe",
     axis: str = "",
-) -> str:
-    """Draw bars, each cut up into its parts.
+) -> Picture:
+    """Return bars, each cut up into its parts.
 
     Args:
         rows: from top to bottom.
-        title: for a screen reader.
-        kind: the class of a part, by its name.
+        label: for a screen reader.
+        colours: of each part.
         full: the share that fills the width.
-        left: pixels for the names.
-        least: pixels that a part needs to be named within the bar.
+        inside: the colour of the names within the bars.
         axis: what the axis of shares is called; empty: there is none.
     """
-    height, right, width = 46, 150, 960
-    frame = Frame(
-        0, 100 * full, 1, width, len(rows) * height + (48 if axis else 4), left, right, bottom=44 if axis else 0
-    )
-    parts: list[str] = [frame.axes(axis, y_write=str, y_ticks=(), x_ticks=True)] if axis else []
-    for number, row in enumerate(rows):
-        top = number * height + 8
-        at = float(left)
-        parts.append(_name(left - 12, top + 20, row.name, left - 12, anchor="end"))
-        for name, share in row.parts.items():
-            length = share / full * (width - left - right)
-            parts.append(rect(at, top, length - 1.5, 30, kind(name), f"{name}: {share:.1%}"))
-            if length > least:
-                parts.append(text(at + 9, top + 20, f"{name} {share:.0%}", kind="inside"))
-            at += length
-        parts.append(text(width - right + 12, top + 20, row.total, kind="name"))
-    return frame.svg(title, *parts)
+
+    def draw(width: float) -> Canvas:
+        columns = _Columns.of(width, [row.name for row in rows], 150)
+        height = 46 + columns.head
+        canvas = _rows_canvas(width, columns, len(rows) * height, (0, 100 * full), axis=bool(axis))
+        if axis:
+            marks = ticks(0, 100 * full)
+            canvas.axis_x(marks, writer(marks), axis)
+        pixel = 100 * full / (width - columns.left - columns.right)
+        for number, row in enumerate(rows):
+            top, at = number * height, 0.0
+            columns.names(canvas, top, height, row.name, row.total)
+            for name, share in row.parts.items():
+                ends = (at, at + max(0.0, 100 * share - 1.5 * pixel))
+                bar = (top + columns.head + 8, top + columns.head + 38)
+                canvas.box(ends, bar, f"part-{name}", colours[name], f"{name}: {share:.1%}")
+                words = f"{name} {share:.0%}"
+                if (ends[1] - ends[0]) / pixel > 6.8 * len(words) + 14:
+                    canvas.text(words, at, sum(bar) / 2, dx=8, kind="inside", colour=inside)
+                at += 100 * share
+        return canvas
+
+    return Picture(label, draw, (WIDE, NARROW))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +128,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class IntervalRow:
     """What stands on one line of a plot of intervals: its name, its values, and a note at the right."""
 
     name: str
@@ -101,73 +136,55 @@ class Row:
     note: str = ""
 
 
-def mark(x: float, y: float, shape: Shape, title: str) -> str:
-    """Draw a value: a filled circle, an empty square, or an empty diamond."""
-    if shape == "circle":
-        return dot(x, y, 5, "mark-circle", title)
-    if shape == "square":
-        return rect(x - 4.5, y - 4.5, 9, 9, "mark-square", title)
-    return polygon([(x, y - 6.2), (x + 6.2, y), (x, y + 6.2), (x - 6.2, y)], "mark-diamond", title)
-
-
-def shape_key(shape: Shape) -> str:
-    """Return a small picture of a mark, for a key."""
-    return f'<svg viewBox="0 0 16 16" class="swatch" aria-hidden="true">{mark(8, 8, shape, "")}</svg>'
-
-
 def intervals(
-    rows: Sequence[Row],
+    rows: Sequence[IntervalRow],
     x_label: str,
-    title: str,
+    label: str,
     *,
     bounds: tuple[float, float] = (0, 100),
-    reference: float | None = None,
-) -> str:
-    """Draw values as marks with bars for their intervals, a line for each row.
+    line_at: float | None = None,
+) -> Picture:
+    """Return values as marks with bars for their intervals, a line for each row.
 
     Args:
         rows: from top to bottom, with at least one value between them.
-        x_label: names the axis and its unit. It shows the values' range and need not begin at nought.
-        title: for a screen reader.
+        x_label: names the axis and its unit. It shows the values' range and need not begin at 0.
+        label: for a screen reader.
         bounds: beyond which the axis does not go.
-        reference: a value to be seen, and to draw a line at.
+        line_at: a value to be seen, and to draw a line at.
     """
     values = [value for row in rows for one in row.estimates for value in (one.value, one.low, one.high)]
-    low, high = _range([value for value in (*values, reference) if value is not None], bounds)
-    heights = [max(30, 15 * len(row.estimates) + 14) for row in rows]
-    left = room_for([row.name for row in rows])
-    frame = Frame(low, high, 1, 960, sum(heights) + 56, left, 96, 8, 48)
-    marks = ticks(low, high, 6)
-    parts = [frame.axes(x_label, y_write=str, y_ticks=(), x_ticks=True)]
-    parts += [line(frame.x(value), frame.top, frame.x(value), frame.floor, "grid") for value in marks]
-    if reference is not None:
-        parts.append(line(frame.x(reference), frame.top, frame.x(reference), frame.floor, "median"))
-    top = frame.top
-    for row, height in zip(rows, heights, strict=True):
-        parts.append(_name(left - 14, top + height / 2 + 5, row.name, left - 14, anchor="end"))
-        for number, one in enumerate(row.estimates):
-            parts.append(_estimate(frame, one, top + height / 2 + 15 * (number - (len(row.estimates) - 1) / 2)))
-        parts.append(text(frame.width - frame.right + 14, top + height / 2 + 5, row.note, kind="name"))
-        top += height
-    return frame.svg(title, *parts)
+    ends = span([value for value in (*values, line_at) if value is not None], bounds)
+
+    def draw(width: float) -> Canvas:
+        columns = _Columns.of(width, [row.name for row in rows], 96)
+        heights = [columns.head + max(26, 15 * len(row.estimates) + 12) for row in rows]
+        canvas = _rows_canvas(width, columns, sum(heights), ends, axis=True)
+        marks = ticks(*ends, 6 if width > NARROW else 4)
+        canvas.axis_x(marks, writer(marks), x_label, grid=True)
+        top = 0.0
+        for row, height in zip(rows, heights, strict=True):
+            if line_at is not None:
+                ends_of_line = [(line_at, top + columns.head), (line_at, top + height)]
+                canvas.line(ends_of_line, "median", "ink", dashes=(5, 4), width=1.2)
+            columns.names(canvas, top, height, row.name, row.note)
+            middle = top + (columns.head + height) / 2
+            for number, one in enumerate(row.estimates):
+                _estimate(canvas, one, middle + 15 * (number - (len(row.estimates) - 1) / 2))
+            top += height
+        return canvas
+
+    return Picture(label, draw, (WIDE, NARROW))
 
 
-def _range(values: Sequence[float], bounds: tuple[float, float]) -> tuple[float, float]:
-    """Return the ends of an axis for `values`: a little more than they span, at most `bounds`, never nothing."""
-    low, high = min(values), max(values)
-    room = max(0.06 * (high - low), 0.5)
-    low, high = max(low - room, bounds[0]), min(high + room, bounds[1])
-    return (low, high) if high > low else (low - 1.0, low + 1.0)
-
-
-def _estimate(frame: Frame, one: Estimate, y: float) -> str:
+def _estimate(canvas: Canvas, one: Estimate, y: float) -> None:
     title = f"{one.name}: {one.value:.2f}"
-    bar = ""
     if one.low is not None and one.high is not None:
         title += f" ({one.low:.2f} to {one.high:.2f})"
-        bar = line(frame.x(one.low), y, frame.x(one.high), y, "whisker")
-        bar += "".join(line(frame.x(end), y - 4, frame.x(end), y + 4, "whisker") for end in (one.low, one.high))
-    return bar + mark(frame.x(one.value), y, one.shape, title)
+        canvas.line([(one.low, y), (one.high, y)], "whisker", "ink", width=1.4)
+        for end in (one.low, one.high):
+            canvas.line([(end, y - 4), (end, y + 4)], "whisker-end", "ink", width=1.4)
+    canvas.mark(one.value, y, one.shape, title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,24 +198,29 @@ class Bar:
     faint: bool = False
 
 
-def bars(rows: Sequence[Bar], x_label: str, title: str) -> str:
-    """Draw horizontal bars on an axis from 0 to 100, their values and notes at the right."""
-    height, right = 26, 106
-    left = room_for([row.name for row in rows], 116)
-    frame = Frame(0, 100, 1, 360, len(rows) * height + 52, left, right, 6, 46)
-    parts = [frame.axes(x_label, y_write=str, y_ticks=(), x_ticks=True)]
-    parts += [line(frame.x(value), frame.top, frame.x(value), frame.floor, "grid") for value in ticks(0, 100)]
-    for number, row in enumerate(rows):
-        top = frame.top + number * height + 4
-        parts.append(_name(left - 10, top + 14, row.name, left - 10, anchor="end"))
-        title_of_bar = f"{row.name}: {row.value:.2f}"
-        kind = "bar faint" if row.faint else "bar"
-        parts.append(rect(left, top, frame.x(row.value) - left, 18, kind, title_of_bar))
-        if row.stroke is not None:
-            parts.append(line(frame.x(row.stroke), top - 2, frame.x(row.stroke), top + 20, "stroke"))
-        parts.append(text(frame.width - right + 46, top + 14, f"{row.value:.1f}", anchor="end", kind="name"))
-        parts.append(text(frame.width - right + 54, top + 14, row.note, kind="note"))
-    return frame.svg(title, *parts)
+def bars(rows: Sequence[Bar], x_label: str, label: str) -> Picture:
+    """Return horizontal bars on an axis from 0 to 100, their values and notes at the right."""
+
+    def draw(width: float) -> Canvas:
+        columns = _Columns(room_for([row.name for row in rows], 0.34 * width), 98, 0)
+        height = 26.0
+        canvas = _rows_canvas(width, columns, len(rows) * height, (0, 100), axis=True)
+        marks = ticks(0, 100, 5 if width > NARROW else 2)
+        canvas.axis_x(marks, writer(marks), x_label, grid=True)
+        for number, row in enumerate(rows):
+            top = number * height
+            columns.names(canvas, top, height, row.name, "")
+            title = f"{row.name}: {row.value:.2f}"
+            canvas.box((0, row.value), (top + 4, top + 22), "bar faint" if row.faint else "bar", "accent", title,
+                       alpha=0.3 if row.faint else 1)  # fmt: skip
+            if row.stroke is not None:
+                canvas.line([(row.stroke, top + 2), (row.stroke, top + 24)], "stroke", "ink", width=2)
+            canvas.text(f"{row.value:.1f}", 1, top + 13, place="row", dx=44, anchor="right", kind="value", colour="ink",
+                        size=_NAME_SIZE)  # fmt: skip
+            canvas.text(row.note, 1, top + 13, place="row", dx=50, kind="note", room=columns.right - 50)
+        return canvas
+
+    return Picture(label, draw, (HALF, NARROW))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,55 +231,73 @@ class Series:
     points: Sequence[tuple[float, float]]
 
 
-def series_kind(number: int) -> str:
-    """Return the classes of the curve of this number: colours and dashes change at different paces."""
-    return f"series series-{number % COLOURS} dash-{number % DASHES}"
+def series_style(number: int) -> tuple[str, tuple[float, ...]]:
+    """Return colour and dashes of the curve of this number: the two change at different paces."""
+    return COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
 
 
-def curves(series: Sequence[Series], x_label: str, y_label: str, title: str) -> str:
-    """Draw curves over an axis from 0 to 100, each named where it ends at the right.
+def curves(series: Sequence[Series], x_label: str, y_label: str, label: str) -> Picture:
+    """Return curves over an axis from 0 to 100, each named: where it ends at the right, or on a phone below the axis.
 
-    The vertical axis shows the values' range and need not begin at nought.
+    The vertical axis shows the values' range and need not begin at 0.
     """
-    heights = [y for one in series for _, y in one.points]
-    low, high = _range(heights, (0, 100))
-    frame = Frame(0, 100, high, 960, max(340, 80 + _NAME_GAP * len(series)), 54, 286, 28, 46, low)
-    values = ticks(low, high)
-    digits = decimals(values)
-    parts = [
-        frame.axes(x_label, y_write=lambda value: f"{value:.{digits}f}", y_ticks=values, x_ticks=True),
-        text(frame.left - 40, frame.top - 14, y_label, kind="label"),
-    ]
-    ends: list[tuple[float, float]] = []
+    low, high = span([y for one in series for _, y in one.points], (0, 100))
+    marks = ticks(low, high)
+
+    def draw(width: float) -> Canvas:
+        narrow, names = width <= NARROW, _NAME_GAP * len(series)
+        margins = Margins(44, 12, 28, 52 + names) if narrow else Margins(54, 286, 28, 46)
+        height = 300 + names if narrow else max(340, 80 + names)
+        canvas = Canvas(width, height, margins, x=(0, 100), y=(low, high))
+        canvas.axis_x(ticks(0, 100, 5), writer([0, 20]), "" if narrow else x_label)
+        canvas.axis_y(marks, writer(marks), y_label)
+        if narrow:
+            canvas.text(x_label, 0.5, 0, place="axes", dy=-36, anchor="center", kind="label")
+        inner = height - margins.top - margins.bottom
+        ends: list[tuple[float, float]] = []
+        for number, one in enumerate(series):
+            ordered = sorted(one.points)
+            colour, dashes = series_style(number)
+            canvas.line(ordered, f"series series-{number}", colour, width=2.2, dashes=dashes)
+            canvas.dots(ordered[-1:], 3.5, "end", colour)
+            ends.append(ordered[-1])
+        if narrow:
+            _names_below(canvas, series, (high - low) / inner, low)
+        else:
+            _names_beside(canvas, series, ends, (low, high), inner)
+        return canvas
+
+    return Picture(label, draw, (WIDE, NARROW))
+
+
+def _names_beside(
+    canvas: Canvas,
+    series: Sequence[Series],
+    ends: Sequence[tuple[float, float]],
+    room: tuple[float, float],
+    inner: float,
+) -> None:
+    """Name curves at the right, as near to their ends as their neighbours allow; `inner` is the height in pixels."""
+    pixel = (room[1] - room[0]) / inner
+    across = 100 / (canvas.width - canvas.margins.left - canvas.margins.right)
+    places = spread_out([y for _, y in ends], _NAME_GAP * pixel, room)
+    for number, (one, (x, y), at) in enumerate(zip(series, ends, places, strict=True)):
+        colour, dashes = series_style(number)
+        start = 100 + 26 * across
+        canvas.line([(x + 4 * across, y), (start - 6 * across, at)], "leader", "soft", alpha=0.4)
+        canvas.line([(start, at), (start + 26 * across, at)], "key", colour, width=2.2, dashes=dashes)
+        canvas.text(_fitting(one.name, canvas.margins.right - 60), start, at, dx=33, kind="name", colour="ink",
+                    size=_NAME_SIZE)  # fmt: skip
+
+
+def _names_below(canvas: Canvas, series: Sequence[Series], pixel: float, low: float) -> None:
+    across = 100 / (canvas.width - canvas.margins.left - canvas.margins.right)
     for number, one in enumerate(series):
-        ordered = sorted(one.points)
-        path = "L".join(f"{px(frame.x(x))} {px(frame.y(y))}" for x, y in ordered)
-        ends.append((frame.x(ordered[-1][0]), frame.y(ordered[-1][1])))
-        parts.append(f'<path d="M{path}" class="{series_kind(number)}"/>')
-    room = (frame.top, frame.floor)
-    for number, (one, (x, y), at) in enumerate(
-        zip(series, ends, _apart([y for _, y in ends], _NAME_GAP, room), strict=True)
-    ):
-        start = frame.width - frame.right + 26
-        parts.append(dot(x, y, 3.5, f"end series-{number % COLOURS}"))
-        parts.append(line(x + 4, y, start - 6, at, "leader"))
-        parts.append(line(start, at, start + 26, at, series_kind(number)))
-        parts.append(_name(start + 33, at + 4.5, one.name, frame.right - 60))
-    return frame.svg(title, *parts)
-
-
-def _apart(places: Sequence[float], gap: float, room: tuple[float, float]) -> list[float]:
-    """Return places near to those given, in the same order, that are at least `gap` apart and within `room`."""
-    order = sorted(range(len(places)), key=lambda number: (places[number], number))
-    found = list(places)
-    at = -math.inf
-    for number in order:
-        at = found[number] = max(places[number], at + gap, room[0])
-    limit = room[1]
-    for number in reversed(order):
-        found[number] = min(found[number], limit)
-        limit = found[number] - gap
-    return found
+        colour, dashes = series_style(number)
+        y = low - (56 + number * _NAME_GAP) * pixel
+        canvas.line([(0, y), (26 * across, y)], "key", colour, width=2.2, dashes=dashes)
+        room = canvas.width - canvas.margins.left - canvas.margins.right - 33
+        canvas.text(_fitting(one.name, room), 0, y, dx=33, kind="name", colour="ink", size=_NAME_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,37 +311,36 @@ class Group:
     count: int
 
 
-def agreement(sets: Sequence[tuple[str, Shape, Sequence[Group]]], x_label: str, y_label: str, title: str) -> str:
-    """Draw confidence (to the right) against accuracy (upwards), both in [0, 1], with the line where they agree.
+def agreement(sets: Sequence[tuple[str, Shape, Sequence[Group]]], x_label: str, y_label: str, label: str) -> Picture:
+    """Return confidence (to the right) against accuracy (upwards), both in [0, 1], with the line where they agree.
 
     The counts of the first set stand beside its marks, as far as there is room.
     """
-    frame = Frame(0, 1, 1, 360, 330, 42, 14, 28, 46)
-    values = ticks(0, 1)
-    parts = [
-        frame.axes(x_label, y_write=lambda value: f"{value:.1f}", y_ticks=values, x_ticks=True),
-        text(frame.left - 34, frame.top - 14, y_label, kind="label"),
-        line(frame.x(0), frame.y(0), frame.x(1), frame.y(1), "median"),
-    ]
-    for name, shape, groups in sets:
-        for one in groups:
-            x, y = frame.x(one.confidence), frame.y(one.accuracy)
-            told = f"{name}: confidence {one.confidence:.3f}, right {one.accuracy:.3f}, n {one.count:,}"
-            parts.append(line(frame.x(one.low), y, frame.x(one.high), y, "whisker"))
-            parts.append(mark(x, y, shape, told))
-    marks = [(frame.x(one.confidence), frame.y(one.accuracy)) for _, _, groups in sets for one in groups]
-    parts += _counts(frame, sets[0][2], marks) if sets else []
-    return frame.svg(title, *parts)
+
+    def draw(width: float) -> Canvas:
+        canvas = Canvas(width, 340, Margins(42, 14, 28, 46), x=(0, 1), y=(0, 1))
+        marks = ticks(0, 1)
+        canvas.axis_x(marks, writer(marks), x_label)
+        canvas.axis_y(marks, writer(marks), y_label)
+        canvas.line([(0, 0), (1, 1)], "median", "ink", dashes=(5, 4), width=1.2)
+        for name, shape, groups in sets:
+            for one in groups:
+                canvas.line([(one.low, one.accuracy), (one.high, one.accuracy)], "whisker", "ink", width=1.4)
+                title = f"{name}: confidence {one.confidence:.3f}, right {one.accuracy:.3f}, n {one.count:,}"
+                canvas.mark(one.confidence, one.accuracy, shape, title)
+        _counts(canvas, sets)
+        return canvas
+
+    return Picture(label, draw, (360,))
 
 
-def _counts(frame: Frame, groups: Sequence[Group], marks: Sequence[tuple[float, float]]) -> list[str]:
+def _counts(canvas: Canvas, sets: Sequence[tuple[str, Shape, Sequence[Group]]]) -> None:
     """Write counts below their marks, without those that would touch another mark or count."""
-    parts: list[str] = []
-    taken = list(marks)
-    for one in groups:
-        x, y = frame.x(one.confidence), frame.y(one.accuracy) + 15
-        others = [place for place in taken if place != (x, y - 15)]
-        if y < frame.floor - 8 and all(abs(x - left) > 22 or abs(y - top) > 12 for left, top in others):
-            taken.append((x, y))
-            parts.append(text(x, y + 4, f"{one.count:,}", anchor="middle", kind="note"))
-    return parts
+    across, up = canvas.width - 56, 340 - 74
+    taken = [(one.confidence * across, one.accuracy * up) for _, _, groups in sets for one in groups]
+    for one in sets[0][2] if sets else ():
+        x, y = one.confidence * across, one.accuracy * up
+        others = [place for place in taken if place != (x, y)]
+        if y - 15 > 8 and all(abs(x - left) > 22 or abs(y - 15 - below) > 12 for left, below in others):
+            taken.append((x, y - 15))
+            canvas.text(f"{one.count:,}", one.confidence, one.accuracy, dy=-15, anchor="center", kind="count")

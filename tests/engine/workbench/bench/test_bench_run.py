@@ -9,6 +9,7 @@ import pytest
 from bench_fakes import MARKER, FakeLinker, FakeTime, make_mentions
 from cielo.errors import CieloError, TableError
 from cielo.link.linker import Linker
+from cielo.workbench.bench.results import ScenarioResult
 from cielo.workbench.bench.run import SCENARIOS, BenchSettings, run_bench, run_with_reports
 from cielo.workbench.bench.workload import Workload
 from rich.console import Console
@@ -20,9 +21,9 @@ def make_linker() -> FakeLinker:
     return FakeLinker(FakeTime(), lambda mentions: 0.01 * mentions)
 
 
-def run(linker: FakeLinker, **settings: Any) -> dict[str, Any]:
+def run(linker: FakeLinker, **settings: Any) -> dict[str, ScenarioResult]:
     result = run_bench(linker, WORKLOAD, BenchSettings(**settings), clock=linker.time.clock())
-    return {entry["scenario"]: entry for entry in result.to_dict()["scenarios"]}
+    return {entry.scenario: entry for entry in result.scenarios}
 
 
 class TestSettings:
@@ -45,11 +46,11 @@ class TestSettings:
 
     def test_they_reach_the_scenarios(self) -> None:
         found = run(make_linker(), queries=6, query_mentions=5, repeats=4, server_batch=3, warmup=2, seed=9, rate=2.0)
-        assert found["single-stream"]["queries"] == 6
-        assert found["multi-stream"]["settings"] == {"mentions_per_query": 5}
-        assert found["multi-stream"]["warmup_mentions"] == 10
-        assert found["offline"]["queries"] == 4
-        assert found["server"]["settings"] == {"rate": 2.0, "most_per_batch": 3, "seed": 9, "unanswered": 0}
+        assert found["single-stream"].queries == 6
+        assert found["multi-stream"].settings == {"mentions_per_query": 5}
+        assert found["multi-stream"].warmup_mentions == 10
+        assert found["offline"].queries == 4
+        assert found["server"].settings == {"rate": 2.0, "most_per_batch": 3, "seed": 9, "unanswered": 0}
 
 
 class TestRun:
@@ -58,14 +59,14 @@ class TestRun:
         settings = BenchSettings(scenarios=("server", "offline", "single-stream"), seconds=1.0)
         result = run_bench(linker, WORKLOAD, settings, seen.append, clock=linker.time.clock())
         assert seen == ["single-stream", "offline", "server"]
-        assert [entry.outcome.scenario for entry in result.measurements] == seen
+        assert [entry.scenario for entry in result.scenarios] == seen
         assert [name for name in SCENARIOS if name in seen] == seen
 
     def test_arrivals_come_at_half_of_the_offline_throughput(self) -> None:
-        assert run(make_linker())["server"]["settings"]["rate"] == pytest.approx(50)
+        assert run(make_linker())["server"].settings["rate"] == pytest.approx(50)
 
     def test_a_server_alone_measures_what_it_can_bear(self) -> None:
-        assert run(make_linker(), scenarios=("server",))["server"]["settings"]["rate"] == pytest.approx(50)
+        assert run(make_linker(), scenarios=("server",))["server"].settings["rate"] == pytest.approx(50)
 
     def test_mentions_are_shuffled_in_the_same_way_each_time(self) -> None:
         orders = []
@@ -80,7 +81,8 @@ class TestRun:
     def test_each_mention_s_output_is_counted_once(self) -> None:
         linker = make_linker()
         result = run_bench(linker, WORKLOAD, BenchSettings(), clock=linker.time.clock())
-        assert sorted(result.lengths["output_tokens"]) == sorted(len(f"{MARKER} {m.text}") for m in WORKLOAD.mentions)
+        counted = list(result.lengths["output_tokens"].values)
+        assert counted == sorted(len(f"{MARKER} {m.text}") for m in WORKLOAD.mentions)
 
     def test_all_of_it_is_over_in_a_few_budgets(self) -> None:
         linker = FakeLinker(FakeTime(0.0), lambda mentions: 0.5 + 0.4 * mentions)  # as slow as the published model

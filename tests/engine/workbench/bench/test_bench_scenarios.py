@@ -11,7 +11,7 @@ from cielo.workbench.bench import scenarios
 from cielo.workbench.bench.scenarios import (
     STAGES,
     Limits,
-    Outcome,
+    ScenarioOutcome,
     cycle,
     draw_arrivals,
     offline,
@@ -25,7 +25,9 @@ from hypothesis import strategies as st
 MENTIONS = make_mentions(20)
 
 
-def run_server(linker: FakeLinker, limits: Limits, *, rate: float = 1.0, most: int = 4, seed: int = 0) -> Outcome:
+def run_server(
+    linker: FakeLinker, limits: Limits, *, rate: float = 1.0, most: int = 4, seed: int = 0
+) -> ScenarioOutcome:
     return server(linker, MENTIONS, limits, rate=rate, most=most, seed=seed, clock=linker.time.clock())
 
 

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from cielo.workbench.bench import system
 from cielo.workbench.bench.system import (
     MemoryWatch,
+    System,
     describe_system,
     gpus,
     granted_processors,
@@ -34,13 +35,13 @@ def test_the_machine_is_described_in_plain_values(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("CT2_VERBOSE", "0")
     monkeypatch.setenv("PATIENT_NAME", "Zutanito")
     told = describe_system()
-    assert json.loads(json.dumps(told)) == told
-    assert told["environment"]["OMP_NUM_THREADS"] == "3"
-    assert told["environment"]["CT2_VERBOSE"] == "0"
-    assert "Zutanito" not in json.dumps(told)
-    assert 1 <= told["cores"] <= told["processors"] <= told["processors_in_all"]
-    assert told["libraries"]["ctranslate2"]
-    assert told["processor"]
+    assert msgspec.json.decode(msgspec.json.encode(told), type=System) == told
+    assert told.environment["OMP_NUM_THREADS"] == "3"
+    assert told.environment["CT2_VERBOSE"] == "0"
+    assert "Zutanito" not in repr(told)
+    assert 1 <= told.cores <= told.processors <= told.processors_in_all
+    assert told.libraries["ctranslate2"]
+    assert told.processor
 
 
 def test_only_the_instruction_sets_that_matter_are_named(tmp_path: Path) -> None:
@@ -53,8 +54,8 @@ def test_only_the_instruction_sets_that_matter_are_named(tmp_path: Path) -> None
 def test_a_system_that_does_not_tell_gives_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (_ for _ in ()).throw(OSError()))
     told = describe_system(tmp_path)
-    assert told["memory"] is told["load"] is None
-    assert told["instruction_sets"] == []
+    assert told.memory is told.load is None
+    assert told.instruction_sets == ()
     assert resident(tmp_path) is None
     with MemoryWatch(tmp_path) as watch:
         pass

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from cielo.workbench.evaluation.analysis import CLASSES, classify, columns, count_classes, rows
@@ -97,7 +97,7 @@ def test_counts_by_hand() -> None:
     assert (parent.confidence.count, parent.confidence.low, parent.confidence.high) == (1, 0.5, 0.5)
     assert by_name["none"].probability is None
     assert by_name["other"].share == 0.0
-    assert json.loads(json.dumps(parent.to_dict())) == parent.to_dict()
+    assert msgspec.json.decode(msgspec.json.encode(parent), type=type(parent)) == parent
     assert [one.count for one in count_classes([], SYSTEMS)] == [0] * len(CLASSES)
 
 

@@ -25,6 +25,7 @@ import pytest
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.errors import BundleError, TableError
 from cielo.knowledge.code_tables import CodeTable
+from cielo.knowledge.codes import System
 from cielo.options import LinkOptions
 from cielo.records import Mention
 from cielo.retrieval.embedder import Embedder
@@ -32,6 +33,7 @@ from cielo.retrieval.index import Index
 from cielo.workbench.evaluation.corpora import read_corpus
 from cielo.workbench.evaluation.records import Annotated, Corpus
 from cielo.workbench.evaluation.replay import open_replay
+from cielo.workbench.evaluation.results import About, SplitScores
 from cielo.workbench.evaluation.run import Replay, Run, seen_texts, stored_only
 from cielo.workbench.evaluation.summary import summarize
 
@@ -100,11 +102,9 @@ def ranked(run: Run) -> list[tuple[str, ...]]:
     return [outcome.ranked for outcome in run.outcomes]
 
 
-def split(run: Run, corpus: Corpus, name: str = "test") -> dict[str, Any]:
-    told = summarize([run], corpus, {"diagnosis": "icd-10-cm", "procedure": "icd-10-pcs"}, resamples=100, about={})
-    found = told["splits"][name]
-    assert isinstance(found, dict)
-    return found
+def split(run: Run, corpus: Corpus, name: str = "test") -> SplitScores:
+    systems: dict[str, System] = {"diagnosis": "icd-10-cm", "procedure": "icd-10-pcs"}
+    return summarize([run], corpus, systems, resamples=100, about=About()).splits[name]
 
 
 def test_pipeline_one_by_hand(replay: Replay, corpus: Corpus) -> None:
@@ -115,17 +115,17 @@ def test_pipeline_one_by_hand(replay: Replay, corpus: Corpus) -> None:
         (), (), ("0DTJ",), (),
     ]  # fmt: skip
     found = split(run, corpus)
-    assert "plii" not in found
-    assert (found["count"], found["right"], found["no_answer"], found["no_exact_match"]) == (9, 4, 3, 3)
-    assert found["pli"] == pytest.approx(100 * 4 / 9)  # 1, 2, 3, 8
-    assert found["accuracy_3"] == pytest.approx(100 * 6 / 9)  # and 4 (BW2), 5 (A01)
-    assert found["recall_at_3"] == found["recall_at_5"] == pytest.approx(100 * 6 / 9)
-    assert found["mrr"] == pytest.approx(100 * (4 + 1 / 2 + 1 / 2) / 9)
-    assert found["coverage"] == pytest.approx(100 * 6 / 9)
-    assert found["accuracy_covered"] == pytest.approx(100 * 4 / 6)
-    assert found["described"] == 9
-    assert found["text_accuracy"] == pytest.approx(100 * 4 / 9)  # 1, 2, 3, 5
-    assert found["normal_text_accuracy"] == pytest.approx(100 * 6 / 9)  # and 4, 8
+    assert found.plii is None
+    assert (found.count, found.right, found.no_answer, found.no_exact_match) == (9, 4, 3, 3)
+    assert found.pli == pytest.approx(100 * 4 / 9)  # 1, 2, 3, 8
+    assert found.accuracy_3 == pytest.approx(100 * 6 / 9)  # and 4 (BW2), 5 (A01)
+    assert found.recall_at_3 == found.recall_at_5 == pytest.approx(100 * 6 / 9)
+    assert found.mrr == pytest.approx(100 * (4 + 1 / 2 + 1 / 2) / 9)
+    assert found.coverage == pytest.approx(100 * 6 / 9)
+    assert found.accuracy_covered == pytest.approx(100 * 4 / 6)
+    assert found.described == 9
+    assert found.text_accuracy == pytest.approx(100 * 4 / 9)  # 1, 2, 3, 5
+    assert found.normal_text_accuracy == pytest.approx(100 * 6 / 9)  # and 4, 8
 
 
 def test_pipeline_one_as_published_by_hand(replay: Replay, corpus: Corpus) -> None:
@@ -133,10 +133,10 @@ def test_pipeline_one_as_published_by_hand(replay: Replay, corpus: Corpus) -> No
     assert answers(run) == ["T68", "6A4Z", "BW20", "BW20", "A01", None, None, "0DTJ", None]
     assert all(len(codes) <= 1 for codes in ranked(run))  # the first row alone
     found = split(run, corpus)
-    assert found["pli"] == pytest.approx(100 * 3 / 9)  # 1, 3, 8
-    assert found["accuracy_3"] == pytest.approx(100 * 6 / 9)  # and 2 (6A4), 4, 5
-    assert found["mrr"] == found["recall_at_5"] == pytest.approx(100 * 3 / 9)
-    assert found["text_accuracy"] == pytest.approx(100 * 4 / 9)  # of the texts, whatever they are matched with
+    assert found.pli == pytest.approx(100 * 3 / 9)  # 1, 3, 8
+    assert found.accuracy_3 == pytest.approx(100 * 6 / 9)  # and 2 (6A4), 4, 5
+    assert found.mrr == found.recall_at_5 == pytest.approx(100 * 3 / 9)
+    assert found.text_accuracy == pytest.approx(100 * 4 / 9)  # of the texts, whatever they are matched with
 
 
 def test_seen_and_unseen_by_hand(replay: Replay, corpus: Corpus) -> None:
@@ -144,12 +144,12 @@ def test_seen_and_unseen_by_hand(replay: Replay, corpus: Corpus) -> None:
     training = Corpus(tuple(Annotated(Mention(text), ("A00",)) for text in SEEN))
     run = replay.run(corpus, "stored", LinkOptions(pipeline="I"), seen=seen_texts([training]))
     seen, unseen = split(run, corpus, "test_seen"), split(run, corpus, "test_unseen")
-    assert (seen["count"], unseen["count"], split(run, corpus)["count"]) == (3, 6, 9)
-    assert seen["pli"] == pytest.approx(100 * 2 / 3)
-    assert unseen["pli"] == pytest.approx(100 * 2 / 6)  # 2 and 8 of 2, 4, 5, 6, 8, 9
-    assert unseen["accuracy_3"] == pytest.approx(100 * 4 / 6)
-    assert unseen["mrr"] == pytest.approx(100 * (2 + 1 / 2 + 1 / 2) / 6)
-    assert unseen["text_accuracy"] == pytest.approx(100 * 2 / 6)
+    assert (seen.count, unseen.count, split(run, corpus).count) == (3, 6, 9)
+    assert seen.pli == pytest.approx(100 * 2 / 3)
+    assert unseen.pli == pytest.approx(100 * 2 / 6)  # 2 and 8 of 2, 4, 5, 6, 8, 9
+    assert unseen.accuracy_3 == pytest.approx(100 * 4 / 6)
+    assert unseen.mrr == pytest.approx(100 * (2 + 1 / 2 + 1 / 2) / 6)
+    assert unseen.text_accuracy == pytest.approx(100 * 2 / 6)
 
 
 def test_pipeline_two_by_hand(replay: Replay, corpus: Corpus) -> None:
@@ -163,11 +163,11 @@ def test_pipeline_two_by_hand(replay: Replay, corpus: Corpus) -> None:
     assert distances[0] is not None and distances[1] is not None
     assert distances[0] <= replay.max_distance < distances[1]
     found = split(run, corpus)
-    assert found["pli"] == pytest.approx(100 * 4 / 9)
-    assert found["plii"] == pytest.approx(100 * 5 / 9)
-    assert (found["no_exact_match"], found["no_answer"]) == (3, 2)
-    assert run.settings["pipeline"] == "II"
-    assert run.settings["name"] == "mini"
+    assert found.pli == pytest.approx(100 * 4 / 9)
+    assert found.plii == pytest.approx(100 * 5 / 9)
+    assert (found.no_exact_match, found.no_answer) == (3, 2)
+    assert run.settings.pipeline == "II"
+    assert run.settings.name == "mini"
 
 
 def test_pipeline_two_as_published_answers_however_far_the_nearest_is(replay: Replay, corpus: Corpus) -> None:
@@ -178,9 +178,9 @@ def test_pipeline_two_as_published_answers_however_far_the_nearest_is(replay: Re
     assert last.kind == "procedure"
     assert last.distance is not None and last.distance > replay.max_distance
     found = split(run, corpus)
-    assert found["pli"] == pytest.approx(100 * 3 / 9)
-    assert found["plii"] == pytest.approx(100 * 4 / 9)  # row 9's code is in no table
-    assert found["no_answer"] == 1
+    assert found.pli == pytest.approx(100 * 3 / 9)
+    assert found.plii == pytest.approx(100 * 4 / 9)  # row 9's code is in no table
+    assert found.no_answer == 1
 
 
 def test_as_published_queries_are_in_lower_case_and_search_is_exact(
@@ -226,8 +226,8 @@ def test_a_mention_without_a_kind_is_answered_from_all_tables(replay: Replay, tm
 def test_top_k_bounds_the_candidates(replay: Replay, corpus: Corpus) -> None:
     run = replay.run(corpus, "stored", LinkOptions(pipeline="I", top_k=1))
     assert ranked(run)[3] == ("BW20",)
-    assert run.settings["top_k"] == 1
-    assert split(run, corpus)["mrr"] == pytest.approx(100 * 4 / 9)
+    assert run.settings.top_k == 1
+    assert split(run, corpus).mrr == pytest.approx(100 * 4 / 9)
 
 
 def test_nothing_is_claimed_that_a_stored_output_does_not_tell(replay: Replay, corpus: Corpus) -> None:
@@ -236,7 +236,7 @@ def test_nothing_is_claimed_that_a_stored_output_does_not_tell(replay: Replay, c
     assert run.links == ()
     assert run.seconds is None
     assert {outcome.seen for outcome in run.outcomes} == {None}
-    assert run.settings["decoding"] == "stored"
+    assert run.settings.decoding == "stored"
 
 
 def test_more_rows_than_are_resolved_at_once(replay: Replay, corpus: Corpus) -> None:

@@ -12,7 +12,7 @@ from cielo.link.lexicon import read_lexicon
 from cielo.link.linker import Linker
 from cielo.options import LinkOptions
 from cielo.records import BundleIdentity, Link, Mention, Provenance
-from cielo.workbench.evaluation.records import Annotated, Corpus, Skipped
+from cielo.workbench.evaluation.records import Annotated, Corpus, Missed, RunSettings, Skipped, SubsetSummary
 from cielo.workbench.evaluation.run import Run, link_corpus, linkable, missed_share
 
 PROVENANCE = Provenance(BundleIdentity("b", "0", "kb"), "ctranslate2", "float32", "cpu", "published")
@@ -36,12 +36,15 @@ def linker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linker]:
         yield opened
 
 
+SETTINGS = RunSettings(name="mini", sha256="ab", edition="kb", decoding="published")
+
+
 def link(log_prob: float | None, tokens: int = 1, generated: str = "") -> Link:
     return Link(None, (), None, None, "none", generated, log_prob, None, (), PROVENANCE, tokens=tokens)
 
 
 def run_of(*links: Link) -> Run:
-    return Run("a run", PROVENANCE.to_dict(), (), links)
+    return Run("a run", SETTINGS, (), links)
 
 
 def test_outcomes_are_those_of_the_links_in_the_order_of_the_mentions(linker: Linker) -> None:
@@ -77,20 +80,20 @@ def test_seen_is_not_known_without_training_mentions(linker: Linker) -> None:
         ({"min_confidence": 0.5}, {"rerank": False, "min_confidence": 0.5}),
         (
             {"subset": Subset(chapters=frozenset({"IX", "I"}), codes=frozenset({"I10"}))},
-            {"subset": {"chapters": ["I", "IX"], "leaf": False, "codes": 1}},
+            {"subset": SubsetSummary(("I", "IX"), leaf=False, codes=1)},
         ),
     ],
 )
 def test_settings_say_what_was_asked_for(linker: Linker, options: dict[str, Any], told: dict[str, Any]) -> None:
     settings = link_corpus(linker, CORPUS, "n", options=LinkOptions(**options)).settings
-    assert {name: settings[name] for name in told} == told
+    assert {name: getattr(settings, name) for name in told} == told
 
 
 def test_the_lexicon_answers_where_it_is_asked(linker: Linker) -> None:
     first, second, third = link_corpus(linker, CORPUS, "n").outcomes
     assert (second.method, second.code, second.generated, second.probability) == ("lexicon", "R50.9", "", None)
     assert "lexicon" not in (first.method, third.method)
-    assert link_corpus(linker, CORPUS, "n").settings["lexicon"] == linker.lexicon_sha256
+    assert link_corpus(linker, CORPUS, "n").settings.lexicon == linker.lexicon_sha256
     for options in (LinkOptions(lexicon=False), LinkOptions(matching="published")):
         run = link_corpus(linker, CORPUS, "n", options=options)
         assert {outcome.method for outcome in run.outcomes}.isdisjoint({"lexicon"})
@@ -110,7 +113,7 @@ def test_mentions_of_another_kind_are_passed_over_and_named(linker: Linker) -> N
 
 def test_an_empty_corpus_gives_an_empty_run(linker: Linker) -> None:
     run = link_corpus(linker, Corpus(()), "n", options=LinkOptions(decoding="greedy"))
-    assert (run.outcomes, run.links, run.settings["decoding"]) == ((), (), "greedy")
+    assert (run.outcomes, run.links, run.settings.decoding) == ((), (), "greedy")
 
 
 def test_missed_prompts_by_hand() -> None:
@@ -119,15 +122,15 @@ def test_missed_prompts_by_hand() -> None:
     # -0.9 is better; -0.6 worse; the same; no output of its own; and nothing to compare with.
     probable = run_of(link(-0.9, 1), link(-0.6, 1), link(-0.6, 3), link(None, 0), link(-1.0, 1))
     greedy = run_of(link(-5.0, 1), link(-0.8, 2), link(-4.0, 1), link(-4.0, 1), link(-1.0, 1))
-    assert missed_share(reference, [probable]) == {"prompts": 4, "missed": 1, "share": 25.0}
-    assert missed_share(reference, [greedy]) == {"prompts": 4, "missed": 1, "share": 25.0}  # the second: -0.4
-    assert missed_share(reference, [probable, greedy]) == {"prompts": 4, "missed": 2, "share": 50.0}
+    assert missed_share(reference, [probable]) == Missed(prompts=4, missed=1, share=25.0)
+    assert missed_share(reference, [greedy]) == Missed(prompts=4, missed=1, share=25.0)  # the second: -0.4
+    assert missed_share(reference, [probable, greedy]) == Missed(prompts=4, missed=2, share=50.0)
 
 
 def test_scores_that_differ_by_rounding_are_no_miss() -> None:
     reference = run_of(link(-1.0, 1))
-    assert missed_share(reference, [run_of(link(-1.0 + 5e-5, 1))]) == {"prompts": 1, "missed": 0, "share": 0.0}
-    assert missed_share(reference, [run_of(link(-1.0 + 5e-4, 1))]) == {"prompts": 1, "missed": 1, "share": 100.0}
+    assert missed_share(reference, [run_of(link(-1.0 + 5e-5, 1))]) == Missed(prompts=1, missed=0, share=0.0)
+    assert missed_share(reference, [run_of(link(-1.0 + 5e-4, 1))]) == Missed(prompts=1, missed=1, share=100.0)
 
 
 def test_nothing_to_compare_is_no_share() -> None:
@@ -141,9 +144,9 @@ def test_a_better_output_by_the_scores_of_the_linker_itself(linker: Linker) -> N
     reference = link_corpus(linker, CORPUS, "n", options=LinkOptions(decoding="published", lexicon=False))
     greedy = link_corpus(linker, CORPUS, "n", options=LinkOptions(decoding="greedy", lexicon=False))
     told = missed_share(reference, [greedy])
-    assert told is not None and told["prompts"] == 3
+    assert told is not None and told.prompts == 3
     means = [
         [found.log_prob / found.tokens for found in run.links if found.log_prob is not None]
         for run in (reference, greedy)
     ]
-    assert told["missed"] == sum(other > one + 1e-4 for one, other in zip(*means, strict=True))
+    assert told.missed == sum(other > one + 1e-4 for one, other in zip(*means, strict=True))

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import permutations, product
 
+import msgspec
 import pytest
 from cielo.workbench.evaluation.records import Outcome
 from cielo.workbench.evaluation.scores import (
@@ -138,7 +138,7 @@ def test_accuracy_and_mrr_are_scikit_learn_s(run: list[Outcome]) -> None:
 @given(RUNS)
 def test_scores_are_percentages_in_their_order(run: list[Outcome]) -> None:
     found = score(run)
-    shares = [value for value in found.to_dict().values() if isinstance(value, float)]
+    shares = [value for value in asdict(found).values() if isinstance(value, float)]
     assert all(0 <= value <= 100 for value in shares)
     assert found.accuracy <= found.recall_at_1 <= found.recall_at_3 <= found.recall_at_5
     assert found.recall_at_1 <= found.mrr
@@ -167,7 +167,7 @@ def test_groups_share_the_mentions_out(run: list[Outcome]) -> None:
     for groups in (found.kinds.values(), found.methods.values(), found.seen.values(), chapters):
         assert sum(one.count for one in groups) == found.all.count == len(run)
         assert sum(one.right for one in groups) == found.all.right
-    assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
+    assert msgspec.json.decode(msgspec.json.encode(found), type=type(found)) == found
 
 
 def test_groups_by_hand() -> None:

@@ -1,0 +1,217 @@
+"""What the page of an evaluation shows of its runs: their scores, comparisons, curves and confidences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cielo.bundle.calibration import Reliability, ReliabilityQuality
+from cielo.workbench.evaluation.results import Evaluation, RunComparison, RunScores, SplitScores
+from cielo.workbench.page import plots
+from cielo.workbench.page.canvas import Picture, Shape
+from cielo.workbench.page.parts import DASH, Cell, Table, count, figure
+from cielo.workbench.page.text import shorten, visible
+
+_SPLITS = {"test": "All mentions", "test_unseen": "Unseen in training", "test_seen": "Seen in training"}
+MEASURES: tuple[tuple[str, str, Shape], ...] = (
+    ("plii", "PLII", "circle"), ("pli", "PLI", "square"), ("accuracy_3", "3 characters", "diamond"),
+)  # fmt: skip
+_COLUMNS = (
+    ("recall_at_3", "recall@3"), ("recall_at_5", "recall@5"), ("mrr", "MRR"), ("coverage", "answered"),
+    ("accuracy_covered", "right of answered"), ("text_accuracy", "text"),
+)  # fmt: skip
+
+
+def interval_of(split: SplitScores, measure: str) -> tuple[float | None, float | None]:
+    """Return the ends of a measure's interval, where it has one."""
+    found = split.intervals.get(measure)
+    return (None, None) if found is None else (found.low, found.high)
+
+
+def best_known(split: SplitScores) -> tuple[str, str, float]:
+    """Return key, name and value of the measure that counts for a run: PLII where there is one, else PLI."""
+    return ("pli", "PLI", split.pli) if split.plii is None else ("plii", "PLII", split.plii)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitView:
+    """The scores of a split; `table` is None where the split is all mentions."""
+
+    title: str
+    mentions: str = ""
+    picture: Picture | None = None
+    table: Table | None = None
+
+
+def split_views(runs: Sequence[RunScores]) -> list[SplitView]:
+    """Return a view of each split that some run has."""
+    found = []
+    for name in dict.fromkeys(name for run in runs for name in run.splits):
+        title = _SPLITS.get(name, name)
+        if name != "test" and all(run.splits.get(name) == run.splits["test"] for run in runs):
+            found.append(SplitView(title))
+        else:
+            found.append(_split_view(runs, name, title))
+    return found
+
+
+def _split_view(runs: Sequence[RunScores], name: str, title: str) -> SplitView:
+    splits = [(run, run.splits[name]) for run in runs if name in run.splits]
+    rows = [plots.IntervalRow(visible(run.name), _estimates(split), _note(split)) for run, split in splits]
+    label = f"{title}: accuracy of each run with its interval; the table below has the figures"
+    head = ("run", "PLI", "PLII", "3 characters", *(column for _, column in _COLUMNS), "seconds")
+    table = Table(f"{title}: scores of each run", head, tuple(_scores_row(run, split, name) for run, split in splits))
+    picture = plots.intervals(rows, "share of mentions that are right, %", label)
+    return SplitView(title, count(splits[0][1].count), picture, table)
+
+
+def _estimates(split: SplitScores) -> list[plots.Estimate]:
+    return [
+        plots.Estimate(label, value, *interval_of(split, key), shape)
+        for key, label, shape in MEASURES
+        if (value := getattr(split, key)) is not None
+    ]
+
+
+def _note(split: SplitScores) -> str:
+    _, label, value = best_known(split)
+    return f"{label} {figure(value, 1)}"
+
+
+def _scores_row(run: RunScores, split: SplitScores, name: str) -> tuple[str | Cell, ...]:
+    return (
+        run.name,
+        *(_with_interval(getattr(split, key), *interval_of(split, key)) for key in ("pli", "plii", "accuracy_3")),
+        *(figure(getattr(split, key)) for key, _ in _COLUMNS),
+        _seconds(run.seconds) if name == "test" else DASH,
+    )
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None) -> Cell:
+    known = value is not None and low is not None and high is not None
+    return Cell(figure(value), f"{low:.2f} to {high:.2f}" if known else "")
+
+
+def _seconds(value: float | None) -> str:
+    return figure(value, 1 if value is not None and value >= 10 else 2)
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonsView:
+    """Each run against the first; `picture` and `table` are None where there is but one run."""
+
+    against: str
+    picture: Picture | None
+    table: Table | None
+    missed: str
+
+
+def comparisons_view(evaluation: Evaluation) -> ComparisonsView | None:
+    """Return the comparisons, None where nothing was compared."""
+    missed = _missed(evaluation)
+    entries = evaluation.comparisons
+    if not entries:
+        return ComparisonsView("", None, None, missed) if missed else None
+    against = visible(entries[0].against)
+    rows = [
+        plots.IntervalRow(
+            visible(entry.run),
+            [plots.Estimate("difference", entry.difference, entry.low, entry.high)],
+            f"{entry.difference:+.2f}",
+        )
+        for entry in entries
+    ]
+    label = f"Difference of each run to “{against}”, in percentage points; the table below has the figures"
+    axis = f"difference to “{shorten(against, 40)}”, percentage points"
+    picture = plots.intervals(rows, axis, label, bounds=(-100, 100), line_at=0)
+    head = ("run", "difference", "p", "p (McNemar)", "right in it alone", "right in the first alone", "both", "neither")
+    table = Table("Each run against the first", head, tuple(map(_comparison_row, entries)))
+    return ComparisonsView(against, picture, table, missed)
+
+
+def _comparison_row(entry: RunComparison) -> tuple[str | Cell, ...]:
+    return (
+        entry.run,
+        Cell(f"{entry.difference:+.2f}", f"{entry.low:+.2f} to {entry.high:+.2f}"),
+        f"{entry.p_value:.3g}",
+        f"{entry.mcnemar_p_value:.3g}",
+        *(count(value) for value in (entry.only_second, entry.only_first, entry.both, entry.neither)),
+    )
+
+
+def _missed(evaluation: Evaluation) -> str:
+    found = evaluation.published_missed
+    if found is None:
+        return ""
+    return (
+        f"The published search missed an output that is better by its own score on {found.share:.1f} % of "
+        f"{found.prompts:,} prompts ({found.missed:,}); the other searches here found it."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WithholdingView:
+    """What is left where unsure answers are withheld."""
+
+    picture: Picture
+    table: Table
+
+
+def withholding_view(runs: Sequence[RunScores]) -> WithholdingView | None:
+    """Return the curves, None where no run answered anything."""
+    series = [
+        plots.Series(visible(run.name), [(point.coverage, point.accuracy) for point in run.coverage_curve])
+        for run in runs
+        if run.coverage_curve
+    ]
+    if not series:
+        return None
+    label = "Accuracy of the answers that are left over the share of mentions that keep one, for each run"
+    areas = tuple((run.name, figure(run.risk_coverage_area, 4)) for run in runs)
+    return WithholdingView(
+        plots.curves(series, "mentions that get a code (coverage), %", "right of these, %", label),
+        Table("Area of risk of each run", ("run", "area of risk (AURC)"), areas),
+    )
+
+
+QUALITIES: tuple[tuple[str, str, Shape], ...] = (
+    ("calibrated", "confidence", "circle"), ("raw", "probability as it is", "square"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityView:
+    """How far the confidences of a search can be taken at their word."""
+
+    decoding: str
+    mentions: str
+    picture: Picture
+    errors: Table
+    bins: Table
+
+
+def reliability_view(decoding: str, found: Reliability) -> ReliabilityView:
+    """Return the reliability of one search."""
+    qualities: list[tuple[str, Shape, ReliabilityQuality]] = [
+        (name, shape, getattr(found, key)) for key, name, shape in QUALITIES
+    ]
+    sets = [
+        (name, shape, [plots.Group(one.low, one.high, one.confidence, one.accuracy, one.count) for one in quality.bins])
+        for name, shape, quality in qualities
+    ]
+    rows = tuple(
+        (f"{one.low:.3f} to {one.high:.3f}", f"{one.confidence:.3f}", f"{one.accuracy:.3f}", f"{one.count:,}")
+        for one in found.calibrated.bins
+    )
+    errors = tuple(
+        (name, *(figure(value, 3) for value in (one.expected_calibration_error, one.brier, one.log_loss)))
+        for name, _, one in qualities
+    )
+    label = f"Reliability, {decoding}: confidence against accuracy"
+    return ReliabilityView(
+        decoding,
+        count(found.mentions),
+        plots.agreement(sets, "mean confidence of a bin", "share that is right", label),
+        Table(f"{decoding}: errors of confidences", ("", "calibration error", "Brier", "log-loss, nats"), errors),
+        Table(f"{decoding}: bins of confidences", ("confidence", "mean", "right", "mentions"), rows),
+    )

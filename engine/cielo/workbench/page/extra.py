@@ -1,0 +1,35 @@
+"""The libraries of the extra ``report``, which only those need who make pages."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from cielo.errors import CieloError
+
+_LIBRARIES = ("jinja2", "matplotlib")
+
+
+def require(name: str) -> ModuleType:
+    """Return a module of the extra ``report``.
+
+    Raises:
+        CieloError: where it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        library = name.partition(".")[0]
+        raise CieloError(
+            f"a page needs {library}, which is not installed; install it with: pip install 'cielo[report]'"
+        ) from error
+
+
+def require_all() -> None:
+    """Refuse to go on without the libraries of a page, before work is done that a page is to show.
+
+    Raises:
+        CieloError: where one is not installed.
+    """
+    for name in _LIBRARIES:
+        require(name)

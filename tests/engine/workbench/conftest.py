@@ -1,0 +1,1 @@
+"""The folder on the path, for `page_reading`."""
