@@ -115,6 +115,10 @@ class _Columns:
         """Return how many codes have a description of another code's, and how many codes there are."""
         if (code, description) in self._shared:
             return self._shared[code, description]
+        texts = [text for row in self.rows if isinstance(text := row.values.get(description), str)]
+        if len(set(texts)) == len(texts):  # as in most tables, and quickly known
+            self._shared[code, description] = 0, len(self.rows)
+            return 0, len(self.rows)
         first: dict[str, str] = {}
         sharing: set[str] = set()
         codes: set[str] = set()

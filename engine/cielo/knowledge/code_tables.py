@@ -111,7 +111,8 @@ def _row(row: TableRow | RejectedRow, finder: ColumnFinder, chosen: Chosen, tabl
             check_text(found, "code")
         cell = None if description is None else values[description]
         text = fold_spaces(cell if isinstance(cell, str) else text_of(cell, "description"))
-        check_text(text, "description")
+        if not text or not text.isprintable():
+            check_text(text, "description")
         preferred = not table.synonyms and (mark is None or _is_preferred(values.get(mark)))
         return CodeRow(row.number, found, text, preferred)
     except UnfitError as error:

@@ -71,7 +71,8 @@ def _rows(lines: Lines, table: Table, records: Iterator[Record]) -> Iterator[Tab
         if line <= header:
             continue
         count = len(cells)
-        if fault is None and all(map(is_blank, cells)):
+        # Most rows are seen not to be blank by their first cell.
+        if fault is None and not (cells[0].isprintable() and cells[0].strip()) and all(map(is_blank, cells)):
             continue
         if fault is None and count != width:
             if not table.columns and (width < 2 or table.format == "tsv"):  # without a header

@@ -214,7 +214,7 @@ def test_stored_outputs_by_hand(stored: list[str | Path], tmp_path: Path) -> Non
     assert splits["test_unseen"]["pli"] == pytest.approx(100 / 3)
     assert splits["test_unseen"]["mrr"] == 50.0
     assert told["corpus"]["skipped_places"] == [
-        {"place": "stored.tsv, line 7", "reason": "the line has 1 columns; the header has 7"}
+        {"place": "stored.tsv, line 7", "reason": "the row has 1 columns; the header has 7"}
     ]
     assert told["about"]["training"] == [{"name": "train.csv", "mentions": 3, "skipped": 1}]
     assert [entry["rows"] for entry in told["about"]["knowledge_base"]] == [2, 4]
@@ -432,7 +432,7 @@ def test_many_places_are_counted_and_the_first_are_shown(tmp_path: Path) -> None
     write(tmp_path, {"many.csv": "text,code\nfiebre,R50\n" + "fiebre,\n" * 30})
     result = run("evaluate", tmp_path / "many.csv", "--decoding", "greedy")
     assert result.exit_code == 3
-    assert result.stderr.count("skipped: many.csv, row") == 10
+    assert result.stderr.count("skipped: many.csv, line") == 10
     assert "skipped: 20 more" in result.stderr
 
 
