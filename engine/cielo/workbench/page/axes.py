@@ -21,7 +21,8 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
         raise ValueError(f"got an axis from {low} to {high}, expected a positive, finite range")
     locator = require("matplotlib.ticker").MaxNLocator(most, steps=_STEPS, min_n_ticks=1)
     slack = 1e-9 * (high - low)
-    return [float(value) for value in locator.tick_values(low, high) if low - slack <= value <= high + slack]
+    found = [float(value) for value in locator.tick_values(low, high) if low - slack <= value <= high + slack]
+    return found[:: max(1, -(-len(found) // (most + 1)))]
 
 
 def writer(values: Sequence[float]) -> Callable[[float], str]:

@@ -59,6 +59,7 @@ def middle(mark: ElementTree.Element) -> float:
 class TestAxes:
     @settings(deadline=None)
     @given(st.floats(-1e5, 1e5), st.floats(1e-3, 1e5), st.integers(1, 10))
+    @example(1.1, 0.001, 1)
     def test_ticks_are_round_few_and_within(self, low: float, span: float, most: int) -> None:
         found = axes.ticks(low, low + span, most)
         assert len(found) <= most + 1
