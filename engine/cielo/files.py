@@ -53,6 +53,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     if isinstance(target, int) or (known is not None and not stat.S_ISREG(known.st_mode)):
         if known is not None and stat.S_ISDIR(known.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not isinstance(target, int) and not os.access(target, os.W_OK):  # before the work, not after it
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         with _partial(Path(tempfile.gettempdir()), _make_file) as temporary:
             yield temporary
             _pour(temporary, target)

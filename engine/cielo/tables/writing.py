@@ -43,10 +43,6 @@ def open_output(path: str) -> Iterator[BinaryIO]:
             with _spool() as spool:
                 yield spool
                 _copy(spool, sys.stdout.buffer)
-        elif Path(path).exists() and not Path(path).is_file():  # /dev/null, a pipe: never to be renamed over
-            with Path(path).open("wb") as stream, _spool() as spool:
-                yield spool
-                _copy(spool, stream)
         else:
             with atomic_write(Path(path)) as temporary, temporary.open("w+b") as file:
                 yield file
