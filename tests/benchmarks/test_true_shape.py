@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from cielo.bundle.layout import Bundle
 from cielo.bundle.state import known_parity
+from cielo.records import Hypothesis
 from cielo.text.prompt import build_prompt
 from cielo_convert.checkpoint import TensorReader, has_own_head, load_encoder, load_generator, load_tokenizer
 from cielo_convert.reference import search
@@ -42,19 +42,19 @@ def prompts() -> list[str]:
     return [build_prompt(row["text"], row["sentence"] or None, prepare=True, window=60) for row in rows]
 
 
-def best(directory: Path, prompts: list[str], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def best(directory: Path, prompts: list[str], monkeypatch: pytest.MonkeyPatch) -> list[Hypothesis]:
     monkeypatch.setattr("cielo_convert.reference._report", lambda *values: None)
     tokenizer, model = load_tokenizer(directory), load_generator(directory)
     with torch.inference_mode():
         found = search(model, tokenizer, tokenizer(prompts)["input_ids"], "published", max_new_tokens=32)
-    return [rows[0] for rows in found]
+    return [rows[0].hypothesis for rows in found]
 
 
 def test_it_answers_as_the_mini_answers(checkpoint: Path, prompts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     wanted, got = best(GENERATOR, prompts, monkeypatch), best(checkpoint, prompts, monkeypatch)
-    same = sum(one["text"] == other["text"] for one, other in zip(wanted, got, strict=True))
+    same = sum(one.text == other.text for one, other in zip(wanted, got, strict=True))
     assert same >= 0.85 * len(prompts)
-    differences = [abs(one["score"] - other["score"]) for one, other in zip(wanted, got, strict=True)]
+    differences = [abs(one.score - other.score) for one, other in zip(wanted, got, strict=True)]
     assert float(np.median(differences)) < 0.05
     assert max(differences) > 1e-6, "the random part is heard"
 
