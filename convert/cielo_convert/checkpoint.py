@@ -11,10 +11,12 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import msgspec
 import requests
 import torch
 import transformers
@@ -215,11 +217,26 @@ def has_own_head(directory: Path) -> bool:
         )
     if not torch.equal(reader.read(HEAD), reader.read(embeddings)):
         return True
-    return not read_config(directory).get("tie_word_embeddings", True)
+    return not read_config(directory).tie_word_embeddings
 
 
-def read_config(directory: Path) -> dict[str, Any]:
-    """Return a checkpoint's `config.json`.
+@dataclass(frozen=True, slots=True)
+class CheckpointConfig:
+    """What the conversion reads in a checkpoint's `config.json`; the defaults are those of transformers.
+
+    Attributes:
+        model_type: ``mt5``, ``t5``, ``xlm-roberta`` and the like; None where it is not named.
+        d_model: width of a T5's hidden states; None where it is not named.
+        tie_word_embeddings: whether the head is said to be the embeddings. It can be wrong: see `has_own_head`.
+    """
+
+    model_type: str | None = None
+    d_model: int | None = None
+    tie_word_embeddings: bool = True
+
+
+def read_config(directory: Path) -> CheckpointConfig:
+    """Return what a checkpoint's `config.json` says.
 
     Raises:
         CheckpointError: where it is missing or not JSON.
@@ -232,9 +249,10 @@ def read_config(directory: Path) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise CheckpointError(f"{directory / 'config.json'} is not JSON; copy or download it again") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{directory / 'config.json'} is not a JSON object; copy or download it again")
-    return config
+    try:
+        return msgspec.convert(config, CheckpointConfig)
+    except msgspec.ValidationError as error:
+        raise CheckpointError(f"{directory / 'config.json'} is no checkpoint's ({error}); download it again") from error
 
 
 def load_generator(directory: Path) -> Any:
@@ -243,7 +261,7 @@ def load_generator(directory: Path) -> Any:
     Raises:
         CheckpointError: where it is no T5 or mT5, or the files lack tensors or hold others than the model's.
     """
-    kind = read_config(directory).get("model_type")
+    kind = read_config(directory).model_type
     if kind not in _GENERATORS:
         raise CheckpointError(f"{directory}: got a model of type {kind!r}, expected one of {', '.join(_GENERATORS)}")
     tied = not has_own_head(directory)

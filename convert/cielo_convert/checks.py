@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from cielo.bundle.manifest import Check
+from cielo.errors import CheckpointError
 
 from cielo_convert.checkpoint import EMBEDDINGS, HEAD, TensorReader, has_own_head, read_config
 
@@ -37,10 +38,17 @@ def head_check(spec: Any, checkpoint: Path, output_ids: Sequence[int] | None = N
     )
 
 
+def _width(checkpoint: Path) -> float:
+    width = read_config(checkpoint).d_model
+    if width is None:
+        raise CheckpointError(f"{checkpoint / 'config.json'} names no d_model; name a whole T5 checkpoint")
+    return float(width)
+
+
 def output_scale_check(spec: Any, checkpoint: Path) -> Check:
     """Compare the factor on the logits with the one that the weight files ask for (see `has_own_head`)."""
     tied = not has_own_head(checkpoint)
-    expected = float(read_config(checkpoint)["d_model"]) ** -0.5 if tied else 1.0
+    expected = _width(checkpoint) ** -0.5 if tied else 1.0
     scale = spec.decoder.scale_outputs
     got = 1.0 if isinstance(scale, str) else float(_tensor(scale))
     kind = "the embeddings" if tied else "its own"

@@ -6,9 +6,12 @@ import math
 import re
 import unicodedata
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 from cielo.errors import MentionError
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | tuple[Json, ...] | dict[str, Json] | None"
+"""What JSON can hold; a tuple becomes a list."""
 
 Method = Literal["exact", "semantic", "lexicon", "none"]
 Evidence = Literal["hypothesis", "neighbour", "lexicon"]
@@ -29,7 +32,7 @@ def has_content(text: str) -> bool:
 class _Record:
     __slots__ = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """Return the record as plain dictionaries and lists."""
         return asdict(self)  # type: ignore[call-overload, no-any-return]
 
@@ -225,7 +228,7 @@ class Link(_Record):
         """The probability of the generated text, in [0, 1]; None where nothing was generated."""
         return None if self.log_prob is None else min(1.0, math.exp(self.log_prob))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """Return the link as plain dictionaries and lists, `probability` included."""
         row = asdict(self)
         row["probability"] = self.probability

@@ -10,21 +10,9 @@ from graph import MODULES, Module
 
 LONGEST = 350
 _MAPPINGS = ("dict", "Dict", "Mapping", "MutableMapping", "MappingProxyType")
-# Not yet mended; none is to be added.
-LONG = {
-    "cielo.link.linker",
-}
-UNTYPED: set[str] = {
-    "cielo.cli.options.link_options",
-    "cielo.generation.plan.ThreadPlan.to_dict",
-    "cielo.records.Link.to_dict",
-    "cielo.retrieval.index.IndexSettings.to_dict",
-    "cielo.tables.mentions.link_columns",
-    "cielo.tables.mentions.output_row",
-    "cielo.tables.mentions.write_rows",
-    "cielo.workbench.tuning.Measured.to_dict",
-    "cielo_convert.checkpoint.read_config",
-}
+# None is to be added.
+LONG: set[str] = set()
+UNTYPED: set[str] = set()
 
 
 def lines_of(module: Module) -> list[str]:

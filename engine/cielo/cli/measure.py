@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def tune(
             progress=lambda text: status.update(f"tuning: {text}"),
         )
     _show_plans(found, goal, opened)
-    figures = {"goal": goal, "processor": processor_name(), "plans": [entry.to_dict() for entry in found]}
+    figures = {"goal": goal, "processor": processor_name(), "plans": [asdict(entry) for entry in found]}
     click.echo(f"kept in {save_plan(opened, execution, found[0].plan, figures)}")
 
 

@@ -69,12 +69,14 @@ def subset_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def link_options(given: dict[str, Any], **others: Any) -> LinkOptions:
+def link_options(given: dict[str, object], **others: Any) -> LinkOptions:
     """Take the options of `linking_options` out of a command's, and return them as the linker's record."""
     from cielo.options import LinkOptions
 
-    subset = subset_of(**{name: given.pop(name) for name in ("chapters", "leaf", "codes")})
-    return LinkOptions(subset=subset, **{name: given.pop(name) for name in _LINKING}, **others)
+    # Of every type, as click gives them; the record checks each.
+    codes: dict[str, Any] = {name: given.pop(name) for name in ("chapters", "leaf", "codes")}
+    options: dict[str, Any] = {name: given.pop(name) for name in _LINKING}
+    return LinkOptions(subset=subset_of(**codes), **options, **others)
 
 
 def subset_of(

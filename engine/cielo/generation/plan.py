@@ -6,8 +6,8 @@ the winner.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -41,10 +41,6 @@ class ThreadPlan:
     first_search: FirstSearch = "beams"
     wait_policy: WaitPolicy = "passive"
     source: Source = "default"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the plan as a dictionary."""
-        return asdict(self)
 
 
 def default_plan(device: str, threads: int | None = None) -> ThreadPlan:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -57,11 +57,6 @@ class IndexSettings:
     ef: int = 64
     dimension: int | None = None
     rescored: int = RESCORED
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as a dictionary, without those that mean nothing."""
-        settings = asdict(self)
-        return settings if self.dimension else {key: settings[key] for key in ("m", "ef_construction", "ef")}
 
 
 @dataclass(frozen=True, slots=True)

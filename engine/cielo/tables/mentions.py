@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cielo.errors import MentionError, TableError
-from cielo.records import Link, Mention
+from cielo.records import Json, Link, Mention
 from cielo.tables.columns import ColumnFinder, Role, refuse_twice
 from cielo.tables.formats import Format, TableFormat
 from cielo.tables.reading import open_bytes, read_table
@@ -124,7 +124,7 @@ def open_input(path: str) -> Iterator[BinaryIO]:
         yield stream
 
 
-def output_row(row: InputRow, outcome: Link | str) -> dict[str, Any]:
+def output_row(row: InputRow, outcome: Link | str) -> dict[str, Json]:
     """Return the output row: the input's columns, then the link's, or the error.
 
     An input column that bears the name of a result column is kept as ``input_<name>`` (``input_input_<name>`` where
@@ -135,7 +135,7 @@ def output_row(row: InputRow, outcome: Link | str) -> dict[str, Any]:
         return {**kept, "error": outcome}
     result = link_columns(outcome)
     if result["kind"] is None:
-        result["kind"] = row.values.get("kind") or None
+        result["kind"] = shown(row.values.get("kind")) or None
     return {**kept, **result}
 
 
@@ -148,13 +148,13 @@ def _kept_name(name: str, others: Iterable[str]) -> str:
     return kept
 
 
-def link_columns(link: Link) -> dict[str, Any]:
+def link_columns(link: Link) -> dict[str, Json]:
     """Return what the output shows of a link, in the order of its columns."""
     values = link.to_dict()
     return {name: values[name] for name in _RESULT_COLUMNS if name in values}
 
 
-def write_rows(stream: BinaryIO, form: Format, rows: Iterable[dict[str, Any]]) -> None:
+def write_rows(stream: BinaryIO, form: Format, rows: Iterable[dict[str, Json]]) -> None:
     """Write output rows; a table of cells gets the columns of all rows, in the order in which they first occur.
 
     Raises:

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from cielo.records import has_content
+from cielo.records import Json, has_content
 
 # The cells of text formats are strings; JSON, workbooks and Parquet have other types too.
-Cell: TypeAlias = "str | int | float | bool | NotText | list[Cell] | dict[str, Cell] | None"
+Cell: TypeAlias = "Json | NotText | list[Cell] | dict[str, Cell]"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -117,6 +117,10 @@ def is_blank(text: str) -> bool:
     return not (text.isprintable() and text.strip()) and not has_content(text)
 
 
-def shown(cell: Cell) -> Cell:
+def shown(cell: Cell) -> Json:
     """Return a cell as it is handed back to who gave it: what is no text of a workbook as it was shown there."""
-    return cell.shown if isinstance(cell, NotText) else cell
+    if isinstance(cell, NotText):
+        return cell.shown
+    if isinstance(cell, (list, tuple)):
+        return [shown(part) for part in cell]
+    return {name: shown(part) for name, part in cell.items()} if isinstance(cell, dict) else cell

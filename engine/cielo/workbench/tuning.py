@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution
@@ -55,10 +55,6 @@ class Measured:
     offline_range: tuple[float, float]
     alone_ms: float
     alone_range: tuple[float, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the figures as a dictionary."""
-        return asdict(self)
 
     def figure(self, goal: Goal) -> float:
         """Return the figure that a goal looks at."""
@@ -178,7 +174,7 @@ def describe(plan: ThreadPlan) -> str:
 
 def _in_own_process(plan: ThreadPlan, task: Task) -> dict[str, float] | None:
     """Return a plan's figures, or None where its process failed (out of memory, most often)."""
-    request = json.dumps({"plan": plan.to_dict(), "task": asdict(task)})
+    request = json.dumps({"plan": asdict(plan), "task": asdict(task)})
     settings = backend(task.backend).environment(plan)
     try:
         answer = run_child("cielo.workbench.tuning", given=request, timeout=_TIMEOUT, settings=settings)

@@ -453,10 +453,6 @@ class TestReducedDimension:
         assert np.load(tmp_path / "index" / "projection.npy").shape == (32, count)
         assert Index.load(tmp_path / "index", 64).search(queries, 3) == index.search(queries, 3)
 
-    def test_settings_are_told_where_they_mean_something(self) -> None:
-        assert set(SETTINGS.to_dict()) == {"m", "ef_construction", "ef"}
-        assert REDUCED.to_dict() == {"m": 16, "ef_construction": 200, "ef": 64, "dimension": 8, "rescored": 40}
-
 
 class TestReducedFiles:
     def test_what_is_saved_answers_the_same_when_loaded(self, reduced: Index, tmp_path: Path) -> None:
