@@ -21,7 +21,7 @@ CTRANSLATE2 = "ctranslate2_defaults"
 _GIGABYTE = 1e9
 _NONE = "–"
 
-# One hue, darker for wider batches; they differ in lightness enough to be told apart without colour.
+# One hue, darker for wider batches; they differ in lightness enough to be distinguished without colour.
 _SHADES = ("#9ecae1", "#4292c6", "#08519c", "#08306b")
 
 Result = dict[str, Any]

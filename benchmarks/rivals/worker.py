@@ -1,7 +1,8 @@
 """The process of a rival: commands as JSON lines on standard input, answers on standard output.
 
 It needs no more than the standard library before the rival itself is loaded, and only ever sees token ids, except
-where it shows how its own tokenizer encodes. An error is told by its kind; its message too where no prompt was given.
+where it shows how its own tokenizer encodes. An error is reported by its kind, and by its message where no prompt was
+given.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def ensure_tables(cache: Path, rows: int) -> list[tuple[Path, str]]:
 
 
 def write_recipe(cache: Path, *, quantization: str, precision: str, encoder: str, prompts: int) -> Path:
-    """Write the published recipe with the cache's checkpoints and tables in the place of its own; return its file."""
+    """Write the published recipe with the cache's checkpoints and tables instead of its own; return its file."""
     tables = ensure_tables(cache, _PARITY_ROWS)
     text = _PUBLISHED.read_text(encoding="utf-8")
     changes = {

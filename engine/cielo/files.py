@@ -214,7 +214,7 @@ def _umask() -> int:
 
 def _pour(temporary: Path, target: Path | int) -> None:
     """Write a file's content into what is not a regular file."""
-    # A stream that is open already is written on where it stands: opening it anew would cut off what it holds.
+    # A stream that is open already is written on where it stands: opening it again would cut off what it holds.
     opened = os.dup(target) if isinstance(target, int) else os.open(target, os.O_WRONLY | os.O_CLOEXEC)
     with os.fdopen(opened, "wb") as output, temporary.open("rb") as content:
         shutil.copyfileobj(content, output, _CHUNK)

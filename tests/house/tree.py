@@ -1,4 +1,4 @@
-"""The trees of the pages, made of the first lines of the modules: `python tests/house/tree.py` writes them anew."""
+"""The trees of the pages, made of the first lines of the modules: `python tests/house/tree.py` writes them again."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def parts(text: str) -> tuple[str, str, str]:
 
 
 def main() -> None:
-    """Write the trees anew."""
+    """Write the trees again."""
     for package, page in PAGES.items():
         before, _, after = parts(page.read_text(encoding="utf-8"))
         page.write_text(before + tree_of(package) + after, encoding="utf-8")

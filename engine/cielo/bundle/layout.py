@@ -207,7 +207,7 @@ class Bundle(Layout):
 
 def _refuse(path: Path, problems: list[str]) -> None:
     if problems:
-        raise BundleError(f"the bundle {path} is damaged: {'; '.join(problems)}; copy or build it anew")
+        raise BundleError(f"the bundle {path} is damaged: {'; '.join(problems)}; copy or build it again")
 
 
 def _read(path: Path) -> bytes:

@@ -20,7 +20,7 @@ from cielo.records import Decoding
 from cielo.schema import Text
 
 SCHEMA: Final = 2
-REMEDY = "copy or build the bundle anew"
+REMEDY = "copy or build the bundle again"
 
 Vocabulary = Literal["full", "knowledge-base"]
 Precision = Literal["float32", "float16", "int8"]

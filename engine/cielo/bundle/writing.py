@@ -1,4 +1,4 @@
-"""Writing a bundle: whole or not at all, and an opened one anew with some files changed."""
+"""Writing a bundle: whole or not at all, or a copy of an opened one with some files changed."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _write(directory: Path, manifest: Manifest) -> Bundle:
 
 
 def amend(bundle: Bundle, output: Path, files: Mapping[str, bytes], *, overwrite: bool = False) -> Bundle:
-    """Write a bundle anew with some files added or replaced; whatever else it holds stays, its manifest too.
+    """Write a copy of a bundle with some files added or replaced; whatever else it holds stays, its manifest too.
 
     What is unchanged is linked, not copied, where the file system allows. `output` may be the bundle itself, if it
     may be overwritten.

@@ -8,7 +8,7 @@ whoever changes how links are found deletes the file. Another GPU in the same ma
 Privacy. No prompt is kept anywhere, in the clear or otherwise than as a digest under a secret (see `load_secret`).
 The file holds digests, row numbers of the knowledge base, numbers, and the day of the last use. A link whose
 generated text is not letter for letter a description of the knowledge base may hold a patient's words: it is kept in
-memory alone, and found anew by the next process. Whoever has both the file and the secret can test guesses at prompts.
+memory alone, and found again by the next process. Whoever has both the file and the secret can test guesses at prompts.
 
 The file is a convenience and never a reason to fail: where it is damaged, locked, read-only, or the disk is full,
 one warning says so and links are found without it. Each entry carries a tag under the secret, so that a flipped bit

@@ -211,7 +211,7 @@ class DiskCache:
         self._disconnect()
         if not remove_file(self._path, self._inode):
             return False
-        self._tell("replaced", f"the result cache {self._path} was damaged or outdated ({error}); it was made anew")
+        self._tell("replaced", f"the result cache {self._path} was damaged or outdated ({error}); it was made again")
         return True
 
     def _leave_alone(self, access: _Access, error: Exception) -> None:

@@ -165,5 +165,5 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Tell whether a file is damaged or of an older schema: reasons to make it anew."""
+    """Tell whether a file is damaged or of an older schema: reasons to make it again."""
     return isinstance(error, _SchemaError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE

@@ -115,7 +115,7 @@ class CTranslate2Generator:
                 intra_threads=self._plan.threads,
             )
         except (RuntimeError, ValueError) as error:
-            raise BundleError(f"the generator's model cannot be loaded ({error}); build the bundle anew") from error
+            raise BundleError(f"the generator's model cannot be loaded ({error}); build the bundle again") from error
         closing = tokenizer.closing_tokens
         self._end_token = closing[-1] if closing else ""
 

@@ -165,7 +165,7 @@ class KnowledgeBase:
             if code in found or code == concept.code:
                 raise BundleError(
                     f"the knowledge base cannot be read: {concept.code} is its own ancestor; build it, or its bundle, "
-                    "anew"
+                    "again"
                 )
             found[code] = title
         return list(found.items())

@@ -39,7 +39,7 @@ INDEXES = (
     "CREATE INDEX description_concept ON description (concept)",
     "CREATE INDEX concept_key ON concept (kind, key)",
     "CREATE INDEX concept_parent ON concept (kind, parent)",
-    # Words are parted by whatever is no letter, digit or accent: behind a hyphen or slash begins another.
+    # Words are separated by whatever is no letter, digit or accent: behind a hyphen or slash begins another.
     "CREATE VIRTUAL TABLE words USING fts5 (text, content = 'description', content_rowid = 'id', "
     "tokenize = 'unicode61 remove_diacritics 2')",
     "CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, row)",
@@ -75,7 +75,7 @@ class ReadConnection:
                 raise
         except sqlite3.Error as error:
             raise BundleError(
-                f"{path.name} cannot be opened as a knowledge base ({error}); build it, or its bundle, anew"
+                f"{path.name} cannot be opened as a knowledge base ({error}); build it, or its bundle, again"
             ) from error
 
     def _guard(self) -> None:
@@ -99,7 +99,7 @@ class ReadConnection:
         except UnicodeEncodeError:  # a lone surrogate, which no row holds
             return []
         except sqlite3.DatabaseError as error:
-            raise BundleError(f"the knowledge base cannot be read ({error}); build it, or its bundle, anew") from error
+            raise BundleError(f"the knowledge base cannot be read ({error}); build it, or its bundle, again") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -121,11 +121,11 @@ def _require_schema(connection: sqlite3.Connection, path: Path) -> None:
     if found != SCHEMA:
         raise BundleError(
             f"{path.name} cannot be opened as a knowledge base (got schema {found}, expected {SCHEMA}); "
-            "build it, or its bundle, anew"
+            "build it, or its bundle, again"
         )
     entries = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     if {sql for type, name, sql in entries if type != "table" or name not in _SHADOWS} != _CREATED:
         raise BundleError(
             f"{path.name} cannot be opened as a knowledge base: its tables are not those of schema {SCHEMA}; "
-            "build it, or its bundle, anew"
+            "build it, or its bundle, again"
         )

@@ -61,7 +61,7 @@ class Linker:
             resolver: over the same stages.
             decoding: where options name none.
             max_distance: squared L2 distance above which no description counts as near, where options name none.
-            cache: of links, closed with the linker; None: each is found anew.
+            cache: of links, closed with the linker; None: each is found again.
             lexicon: asked before the model; None: there is none.
         """
         self.plan = plan
@@ -107,7 +107,7 @@ class Linker:
             memory: a budget for the resident memory of this process, in bytes: batches are made so small that the
                 worst they can need fits into it.
             cache: keep links in memory, the last 10,000 of them (`cielo.cache`); a path: in that file too; False:
-                link everything anew.
+                link everything again.
             lexicon: a table of mentions and their codes (`cielo.link.lexicon`), asked before the model; lines with
                 codes that the knowledge base does not have are passed over.
 
@@ -254,7 +254,7 @@ class Linker:
         """Link what can be linked of a stream, `chunk` at a time, and yield a link or an error for each, in order.
 
         Args:
-            mentions: to be linked; an error in the place of one (a row that could not be read, say) is handed through.
+            mentions: to be linked; an error instead of one (a row that could not be read, say) is handed through.
             options: how; default: `LinkOptions()`.
             chunk: how many are linked at a time, at least 1.
 

@@ -116,7 +116,7 @@ class Resolver:
         return index.search(vectors, request.options.top_k, allowed)
 
     def _allowed_labels(self, kind: str, subset: Subset) -> NDArray[np.bool_]:
-        """Tell of each label of an index whether one of its descriptions belongs to a code of the subset."""
+        """Return for each label of an index whether one of its descriptions belongs to a code of the subset."""
         texts = frozenset(self.knowledge_base.descriptions(kind, subset))
         labels: Index = self._indexes[kind]
         return np.fromiter((not texts.isdisjoint(label) for label in labels.descriptions), bool, len(labels))
@@ -213,7 +213,7 @@ def read_calibrations(bundle: Bundle) -> dict[str, Calibration]:
     """
     found: dict[str, Calibration] = {decoding: kept.model for decoding, kept in bundle.calibrations().items()}
     if not all(map(has_these_terms, found.values())):
-        raise BundleError(f"{bundle.calibration} is of another version, with other terms; calibrate the bundle anew")
+        raise BundleError(f"{bundle.calibration} is of another version, with other terms; calibrate the bundle again")
     return found
 
 

@@ -93,7 +93,7 @@ class Steps:
         return [self._stages.prompt(mention.text, mention.sentence, line_ends=line_ends) for mention in mentions]
 
     def _find_all(self, entries: list[_Entry], request: LinkRequest, clock: Clock) -> dict[_Entry, Link]:
-        """Return the link of each distinct entry: from the cache, or found anew and kept there."""
+        """Return the link of each distinct entry: from the cache, or found by the models and kept there."""
         if self._cache is None:
             return dict(zip(entries, self._find(entries, request, clock), strict=True))
         keys = {

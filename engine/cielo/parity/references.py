@@ -98,6 +98,6 @@ class References(ReferenceOutputs):
                 array = arrays["vectors"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(
-                f"the parity references cannot be read ({type(error).__name__}); build the bundle anew"
+                f"the parity references cannot be read ({type(error).__name__}); build the bundle again"
             ) from error
         return cls(**{field.name: getattr(found, field.name) for field in fields(found)}, vectors=array)

@@ -62,7 +62,7 @@ class Embedder:
             )
         except Exception as error:  # ONNX Runtime's own exceptions share no base but Exception
             raise BundleError(
-                f"the encoder's model cannot be loaded ({type(error).__name__}); build the bundle anew"
+                f"the encoder's model cannot be loaded ({type(error).__name__}); build the bundle again"
             ) from error
         self._inputs = {entry.name for entry in self._session.get_inputs()}
         self.dimension = int(self._session.get_outputs()[0].shape[-1])

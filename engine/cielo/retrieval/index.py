@@ -141,17 +141,19 @@ class Index:
             projection = read_projection(directory / "projection.npy")
             count, dimension = graph_shape(directory / "graph.hnsw")
             if not len(descriptions) == rows.shape[0] == count:
-                raise BundleError(f"the index {directory.name} holds parts of different lengths; build the bundle anew")
+                raise BundleError(
+                    f"the index {directory.name} holds parts of different lengths; build the bundle again"
+                )
             if (rows.shape[1], dimension) != (projection.shape if projection is not None else (dimension, dimension)):
-                raise BundleError(f"the index {directory.name} has a graph of other vectors; build the bundle anew")
+                raise BundleError(f"the index {directory.name} has a graph of other vectors; build the bundle again")
             graph = hnswlib.Index(space="l2", dim=dimension)
             graph.load_index(str(directory / "graph.hnsw"), max_elements=count)
             some = np.unique(np.linspace(0, count - 1, _SAMPLE).astype(np.int64))
             if not np.allclose(np.asarray(graph.get_items(some)), project(rows[some], projection), rtol=0, atol=1e-5):
-                raise BundleError(f"the index {directory.name} has a graph of other vectors; build the bundle anew")
+                raise BundleError(f"the index {directory.name} has a graph of other vectors; build the bundle again")
         except (OSError, EOFError, ValueError, TypeError, IndexError, RuntimeError, struct.error) as error:
             raise BundleError(
-                f"the index {directory.name} cannot be loaded ({error}); build the bundle anew"
+                f"the index {directory.name} cannot be loaded ({error}); build the bundle again"
             ) from error
         graph.set_ef(ef)
         return cls(graph, rows, descriptions, projection, rescored)
@@ -264,5 +266,5 @@ def load_all(directory: Path, ef: int, rescored: int = RESCORED) -> dict[str, In
         if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
             raise ValueError("expected a list of texts")
     except (OSError, ValueError) as error:
-        raise BundleError("the index's list of kinds cannot be read; build the bundle anew") from error
+        raise BundleError("the index's list of kinds cannot be read; build the bundle again") from error
     return {kind: Index.load(directory / str(number), ef, rescored) for number, kind in enumerate(kinds)}

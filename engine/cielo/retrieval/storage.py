@@ -62,7 +62,7 @@ class _File:
 
     def _refuse_other(self, size: int, expected: int) -> None:
         if size != expected:
-            raise BundleError(f"the index's {self._name} is shorter than when it was opened; copy the bundle anew")
+            raise BundleError(f"the index's {self._name} is shorter than when it was opened; copy the bundle again")
 
 
 class VectorFile:
@@ -134,7 +134,7 @@ class DescriptionFile:
         try:
             return _texts(json.loads(self._file.read(end - begin, begin).decode("utf-8")))
         except ValueError as error:
-            raise BundleError("the index's descriptions cannot be read; build the bundle anew") from error
+            raise BundleError("the index's descriptions cannot be read; build the bundle again") from error
 
     def __iter__(self) -> Iterator[list[str]]:
         return (self[label] for label in range(len(self)))

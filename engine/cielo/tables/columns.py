@@ -43,7 +43,7 @@ class Role:
 
 
 class ColumnFinder:
-    """Finds cells by their roles; columns are looked for anew only where a row has other names than the one before."""
+    """Finds cells by their roles; columns are looked for again only where a row has other names than the one before."""
 
     def __init__(self, *roles: Role) -> None:
         self._roles = roles

@@ -61,7 +61,7 @@ class Signs:
         if count := self._counts["mojibake"]:
             yield (
                 f"{count:,} row(s) show signs of UTF-8 that was read as Windows-1252 and saved again (such as `Ã±` or "
-                "`Ã³`); nothing was repaired: export the table anew"
+                "`Ã³`); nothing was repaired: export the table again"
             )
         if count := self._counts["dos"]:
             yield (
@@ -69,7 +69,7 @@ class Signs:
                 "repaired: name the encoding, cp850 or cp437"
             )
         if count := self._counts["lost"]:
-            yield f"{count:,} row(s) hold U+FFFD, which stands for letters that were lost before; export the table anew"
+            yield f"{count:,} row(s) hold U+FFFD, which stands for lost letters; export the table again"
 
 
 def not_decoded(encoding: str) -> str:

@@ -16,7 +16,7 @@ from cielo.tables.table import Table
 _MAX_NESTING = 64
 _TYPES = {list: "list", str: "string", int: "number", float: "number", bool: "truth value", type(None): "null"}
 _SPACES = re.compile(r"[ \t\r\n]*")
-# Where a malformed element of an array ends, as nearly as can be told: before what may be the next element.
+# Where a malformed element of an array ends, as far as can be seen: before what may be the next element.
 _NEXT_OBJECT = re.compile(r"\}[ \t\r\n]*,[ \t\r\n]*(?=[^\s\"])")
 
 

@@ -20,7 +20,7 @@ MAX_ROWS = 1 << 20
 _SHOWN_SHEETS = 24
 # How a workbook writes characters that XML does not hold: ``_x000D_`` for a carriage return.
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
-_CHANGED = "Excel has changed it; format the column as text and enter the code anew"
+_CHANGED = "Excel has changed it; format the column as text and enter the code again"
 _SCIENTIFIC = re.compile(r"[Ee][+-]")
 _ZEROS = re.compile("0+")
 # `General` shows larger numbers in scientific notation, and no number keeps more than fifteen digits.
@@ -52,7 +52,7 @@ def open_workbook(
 
 def _damaged(table: Table, error: Exception) -> TableError:
     return TableError(
-        f"{table.name}: is no XLSX workbook, or is damaged or encrypted ({type(error).__name__}); save it anew"
+        f"{table.name}: is no XLSX workbook, or is damaged or encrypted ({type(error).__name__}); save it again"
     )
 
 

@@ -38,7 +38,7 @@ class Tokenizer:
             self._tokenizer = FastTokenizer.from_file(str(path))
         except Exception as error:  # the Rust library raises bare Exception
             raise BundleError(
-                f"{path.name} is not a tokenizer file of the tokenizers library; build the bundle anew"
+                f"{path.name} is not a tokenizer file of the tokenizers library; build the bundle again"
             ) from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()

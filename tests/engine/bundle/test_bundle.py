@@ -121,10 +121,10 @@ class TestOpening:
     @pytest.mark.parametrize(
         ("content", "way_out"),
         [
-            ("{}", "build the bundle anew"), ("[]", "build the bundle anew"), ("null", "build the bundle anew"),
-            ('"1"', "build the bundle anew"), ('{"schema": 3}', "pip install --upgrade cielo"),
-            ('{"schema": "2"}', "build the bundle anew"), ('{"schema": true}', "build the bundle anew"),
-            ('{"schema": 0}', "build the bundle anew"), ('{"schema": 1}', "cielo convert RECIPE --output DIR"),
+            ("{}", "build the bundle again"), ("[]", "build the bundle again"), ("null", "build the bundle again"),
+            ('"1"', "build the bundle again"), ('{"schema": 3}', "pip install --upgrade cielo"),
+            ('{"schema": "2"}', "build the bundle again"), ('{"schema": true}', "build the bundle again"),
+            ('{"schema": 0}', "build the bundle again"), ('{"schema": 1}', "cielo convert RECIPE --output DIR"),
         ],
     )  # fmt: skip
     def test_another_schema_is_refused(self, bundle_files: Path, content: str, way_out: str) -> None:
@@ -216,7 +216,7 @@ class TestOpening:
 class TestDamage:
     def test_a_missing_file_is_named(self, bundle: Bundle) -> None:
         bundle.encoder.unlink()
-        with pytest.raises(BundleError, match=r"encoder/model\.onnx is missing; copy or build it anew"):
+        with pytest.raises(BundleError, match=r"encoder/model\.onnx is missing; copy or build it again"):
             Bundle.open(bundle.path)
 
     def test_a_truncated_file_is_named_with_both_sizes(self, bundle: Bundle) -> None:

@@ -66,7 +66,7 @@ class ToyBackend:
         try:
             texts = json.loads(((self.model or directory) / MODEL).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise BundleError("the generator's model cannot be loaded; build the bundle anew") from error
+            raise BundleError("the generator's model cannot be loaded; build the bundle again") from error
         return ToyGenerator(texts, tokenizer, plan, self.gives_log_probs)
 
 

@@ -72,7 +72,7 @@ def test_other_tables_views_and_triggers_are_refused(path: Path, statements: tup
     error = soon(lambda: KnowledgeBase(path))
     assert isinstance(error, BundleError)
     assert "cannot be opened as a knowledge base" in str(error)
-    assert "anew" in str(error)
+    assert "again" in str(error)
 
 
 def test_a_query_has_a_time_limit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ MODEL = Calibration(
 
 
 def read(content: object) -> Calibration:
-    return decode(Calibration, content, "the calibration", error=BundleError, remedy="calibrate anew")
+    return decode(Calibration, content, "the calibration", error=BundleError, remedy="calibrate again")
 
 
 @settings(deadline=None)

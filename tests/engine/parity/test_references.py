@@ -71,14 +71,14 @@ def test_what_does_not_fit_is_named(
     change(changed)
     with pytest.raises(BundleError, match=problem) as caught:
         load(tmp_path, bundle, changed)
-    assert "build the bundle anew" in str(caught.value)
+    assert "build the bundle again" in str(caught.value)
     assert SECRET not in str(caught.value)
 
 
 def test_files_that_are_not_there_or_no_references_are_refused(tmp_path: Path, bundle: Bundle) -> None:
     for outputs, vectors in ((tmp_path / "no", bundle.reference_vectors), (bundle.references, tmp_path / "no")):
-        with pytest.raises(BundleError, match="build the bundle anew"):
+        with pytest.raises(BundleError, match="build the bundle again"):
             References.load(outputs, vectors)
     (tmp_path / "vectors.npz").write_bytes(b"no archive")
-    with pytest.raises(BundleError, match="build the bundle anew"):
+    with pytest.raises(BundleError, match="build the bundle again"):
         References.load(bundle.references, tmp_path / "vectors.npz")

@@ -191,7 +191,7 @@ class TestFiles:
     def test_a_damaged_part_is_refused(self, index: Index, tmp_path: Path, name: str, content: bytes) -> None:
         index.save(tmp_path / "index")
         (tmp_path / "index" / name).write_bytes(content)
-        with pytest.raises(BundleError, match="build the bundle anew"):
+        with pytest.raises(BundleError, match="build the bundle again"):
             Index.load(tmp_path / "index", 64)
 
     def test_vectors_of_another_shape_are_refused(self, index: Index, tmp_path: Path) -> None:
@@ -530,7 +530,7 @@ class TestReducedFiles:
     ) -> None:
         reduced.save(tmp_path / "index")
         np.save(tmp_path / "index" / "projection.npy", projection)
-        with pytest.raises(BundleError, match="build the bundle anew"):
+        with pytest.raises(BundleError, match="build the bundle again"):
             Index.load(tmp_path / "index", 64)
 
     @pytest.mark.parametrize(
@@ -667,7 +667,7 @@ class TestOldForm:
     @pytest.mark.parametrize("content", [b"", b"[[", b"\xff", b"5", b"[5]", b"[[5]]", b"{}", b'[["a"]]'])
     def test_a_damaged_one_is_refused(self, old: Path, content: bytes) -> None:
         (old / "descriptions.json").write_bytes(content)
-        with pytest.raises(BundleError, match="build the bundle anew"):
+        with pytest.raises(BundleError, match="build the bundle again"):
             Index.load(old, 64)
 
     def test_the_mini_opens_and_each_description_finds_itself(self) -> None:

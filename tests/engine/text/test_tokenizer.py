@@ -144,5 +144,5 @@ def test_a_truncated_file_is_refused(tmp_path: Path, file: Path) -> None:
     whole = file.read_bytes()
     path = tmp_path / "tokenizer.json"
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(BundleError, match="build the bundle anew"):
+    with pytest.raises(BundleError, match="build the bundle again"):
         Tokenizer(path)

@@ -1,7 +1,7 @@
 """Fitting a calibration, and cross-validating it.
 
 The penalty, half of the squared coefficients without the intercept, is that of ``C = 1`` in other libraries: it keeps
-coefficients finite where the classes can be told apart, and hardly matters beside hundreds of mentions. The fit is
+coefficients finite where the classes can be separated, and hardly matters beside hundreds of mentions. The fit is
 Newton's method with halved steps: no random numbers, the same on every run.
 """
 

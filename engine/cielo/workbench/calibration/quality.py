@@ -57,7 +57,7 @@ def quality(confidences: Sequence[float], right: Sequence[bool], bins: int = BIN
 
     Bins hold about the same number of mentions (Nguyen and O'Connor, "Posterior calibration and exploratory analysis",
     2015), since most confidences lie near 1, where bins of one width would say least. Equal confidences are never
-    parted, so that bins may be fewer and uneven.
+    separated, so that bins may be fewer and uneven.
 
     Raises:
         ValueError: where there are no confidences, lengths differ, or one is not in [0, 1].

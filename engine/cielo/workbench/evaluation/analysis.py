@@ -127,9 +127,9 @@ def columns(with_text: bool = False) -> tuple[str, ...]:
 
 
 def rows(outcomes: Iterable[Outcome], systems: Systems, *, with_text: bool = False) -> list[tuple[str, ...]]:
-    """Return a row for each mention, for a table whose fields are parted by tabs.
+    """Return a row for each mention, for a table whose fields are separated by tabs.
 
-    What is not known is empty; several right codes are parted by ``|``. No field holds a tab or a line break.
+    What is not known is empty; several right codes are separated by ``|``. No field holds a tab or a line break.
 
     Args:
         outcomes: right and wrong ones.

@@ -26,7 +26,7 @@ def open_replay(
     """Open what stored outputs are resolved with.
 
     Args:
-        folder: for the knowledge base, which is built anew.
+        folder: for the knowledge base, which is built again.
         tables: of codes and descriptions.
         bundle: whose encoder embeds the descriptions and the outputs that have no match; None: pipeline I alone.
         threads: of the encoder; None: the processors.

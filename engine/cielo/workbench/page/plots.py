@@ -1,4 +1,4 @@
-"""Plots that more than one report uses. Records in, pictures out; nothing is told by colour alone.
+"""Plots that more than one report uses. Records in, pictures out; no meaning is carried by colour alone.
 
 On a phone, names stand above what they name instead of left of it, so that the letters keep their size.
 """

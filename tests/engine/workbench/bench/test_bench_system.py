@@ -122,4 +122,4 @@ class TestMemoryWatch:
         assert watch.memory.steady is not None
         assert watch.memory.peak - watch.memory.steady > 30_000_000 or watch.memory.peak_by == "samples"
         assert later.memory.peak is not None
-        assert later.memory.peak < watch.memory.peak or later.memory.peak_by == "samples", "each watch begins anew"
+        assert later.memory.peak < watch.memory.peak or later.memory.peak_by == "samples", "each watch begins again"

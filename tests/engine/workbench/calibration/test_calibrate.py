@@ -193,5 +193,5 @@ def test_a_damaged_calibration_is_no_calibration_but_an_error(bare: Path, tmp_pa
     folder = tmp_path / "bundle"
     shutil.copytree(bare, folder)
     (folder / CALIBRATION).write_bytes(content.encode("utf-8", "surrogatepass"))
-    with pytest.raises(BundleError, match="build the bundle anew"):
+    with pytest.raises(BundleError, match="build the bundle again"):
         Bundle.open(folder).calibrations()

@@ -89,7 +89,7 @@ def read_cui_map(path: Path, columns: Mapping[str, str | None] | None = None) ->
 
     Args:
         path: the table.
-        columns: the columns to take codes from and the kinds of their codes, in the place of those named above.
+        columns: the columns to take codes from and the kinds of their codes, instead of those named above.
 
     Raises:
         TableError: where the table cannot be read, or maps nothing.
