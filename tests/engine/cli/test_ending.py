@@ -40,11 +40,10 @@ def partials(folder: Path) -> list[Path]:
 
 
 def linking(folder: Path) -> subprocess.Popen[str]:
-    """Start linking rows; it waits for more of them, with its output half-written."""
-    process = start(folder, "link", "--input", "-", "--format", "csv", "--output", "out.csv")
-    assert process.stdin is not None
-    process.stdin.write(ROWS)
-    process.stdin.flush()
+    """Start linking rows, of which there are so many that the output is half-written for a while."""
+    rows = "".join(f"tos {number},Paciente con tos\n" for number in range(100_000))
+    (folder / "rows.csv").write_text(f"text,sentence\n{rows}", encoding="utf-8")
+    process = start(folder, "link", "--input", "rows.csv", "--output", "out.csv")
     wait_for(lambda: partials(folder))
     return process
 
@@ -70,8 +69,8 @@ def test_what_a_killed_command_left_is_removed_by_the_next(tmp_path: Path) -> No
         process.kill()
         process.communicate(timeout=60)
     assert len(partials(tmp_path)) == 1
-    process = linking(tmp_path)
-    process.communicate(timeout=60)
+    process = start(tmp_path, "link", "--input", "-", "--input-format", "csv", "--output", "out.csv")
+    process.communicate(ROWS, timeout=60)
     assert process.returncode == 0
     assert partials(tmp_path) == []
     assert (tmp_path / "out.csv").is_file()
@@ -80,10 +79,12 @@ def test_what_a_killed_command_left_is_removed_by_the_next(tmp_path: Path) -> No
 def test_a_hangup_that_the_caller_ignores_stays_ignored(tmp_path: Path) -> None:
     ignoring = [sys.executable, "-c", "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
                                       "os.execv(sys.argv[1], sys.argv[1:])"]  # fmt: skip
-    process = start(tmp_path, "link", "--input", "-", "--format", "csv", "--output", "out.csv", before=ignoring)
+    rows = "".join(f"tos {number},Paciente con tos\n" for number in range(3_000))
+    (tmp_path / "rows.csv").write_text(f"text,sentence\n{rows}", encoding="utf-8")
+    process = start(tmp_path, "link", "--input", "rows.csv", "--output", "out.csv", before=ignoring)
     wait_for(lambda: partials(tmp_path))
     process.send_signal(signal.SIGHUP)
-    process.communicate(ROWS, timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == 0
 
 
