@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,9 +31,6 @@ TOKENIZER = "tokenizer.json"
 ENCODER_MODEL = "model.onnx"
 REFERENCES = "references.json"
 REFERENCE_VECTORS = "vectors.npz"
-
-# hnswlib can crash on a damaged file. The vectors are read row by row, and checked by `cielo verify` alone.
-_READ_ROW_BY_ROW = "vectors.npy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,26 +169,21 @@ class Bundle(Layout):
         Raises:
             BundleError: naming every file that was altered.
         """
-        self._check(list(self.manifest.files))
+        self.compare_hashes({name: _hash_or_error(self.path / name) for name in self.manifest.files})
 
-    def check_index(self) -> None:
-        """Compare the SHA-256 of each file of the index that is loaded whole with the manifest.
+    def compare_hashes(self, found: Mapping[str, str | OSError]) -> None:
+        """Compare the SHA-256 of some files, or the error of reading them, with the manifest.
 
         Raises:
-            BundleError: naming every file that was altered.
+            BundleError: naming every file that was altered or cannot be read.
         """
-        names = [name for name in self.manifest.files if name.startswith(f"{INDEX}/")]
-        self._check([name for name in names if not name.endswith(_READ_ROW_BY_ROW)])
+        _refuse(self.path, [problem for name, taken in found.items() for problem in self._wrong_content(name, taken)])
 
-    def _check(self, names: list[str]) -> None:
-        _refuse(self.path, [problem for name in names for problem in self._wrong_content(name)])
-
-    def _wrong_content(self, name: str) -> Iterator[str]:
-        try:
-            if sha256_of(self.path / name) != self.manifest.files[name].sha256:
-                yield f"{name} does not have the content that the manifest names"
-        except OSError as error:
-            yield f"{name} cannot be read ({error.strerror})"
+    def _wrong_content(self, name: str, taken: str | OSError) -> Iterator[str]:
+        if isinstance(taken, OSError):
+            yield f"{name} cannot be read ({taken.strerror})"
+        elif taken != self.manifest.files[name].sha256:
+            yield f"{name} does not have the content that the manifest names"
 
     def unlisted_files(self) -> list[str]:
         """Return the names of files in the bundle that its manifest does not list."""
@@ -203,6 +195,13 @@ class Bundle(Layout):
         """A hash of everything but the calibrations and parity figures: what a machine finds out depends on it."""
         files = {name: entry for name, entry in self.manifest.files.items() if name != CALIBRATION}
         return hashlib.sha256(schema.canonical(replace(self.manifest, files=files, parity={}))).hexdigest()
+
+
+def _hash_or_error(file: Path) -> str | OSError:
+    try:
+        return sha256_of(file)
+    except OSError as error:
+        return error
 
 
 def _refuse(path: Path, problems: list[str]) -> None:

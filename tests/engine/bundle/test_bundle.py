@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cielo.bundle import manifest as module
+from cielo.bundle.hashes import check_files
 from cielo.bundle.layout import Bundle, Layout, default_bundle
 from cielo.bundle.manifest import FileEntry, Manifest, ParityFigures
 from cielo.bundle.state import known_parity, record_parity
@@ -237,20 +238,19 @@ class TestDamage:
         content[350] ^= 1
         bundle.encoder.write_bytes(content)
         opened = Bundle.open(bundle.path)
-        opened.check_index()
+        check_files(opened, parts=[opened.index])
         with pytest.raises(BundleError, match=r"encoder/model\.onnx does not have the content") as caught:
             opened.check_hashes()
         assert "generator" not in str(caught.value)
 
-    def test_the_index_is_checked_by_itself_without_its_vectors(self, bundle_files: Path, manifest: Manifest) -> None:
+    def test_a_part_is_checked_by_itself(self, bundle_files: Path, manifest: Manifest) -> None:
         (bundle_files / "index" / "0" / "vectors.npy").write_bytes(b"vectors")
         bundle = write_manifest(bundle_files, manifest)
         (bundle.index / "0" / "vectors.npy").write_bytes(b"changed")
-        bundle.check_index()
-        (bundle.index / "kinds.json").write_bytes(b"{}")
-        with pytest.raises(BundleError, match=r"index/kinds\.json does not have the content") as caught:
-            bundle.check_index()
-        assert "vectors" not in str(caught.value)
+        check_files(bundle, parts=[bundle.generator, bundle.index / "kinds.json"])
+        with pytest.raises(BundleError, match=r"index/0/vectors\.npy does not have the content") as caught:
+            check_files(bundle, parts=[bundle.index])
+        assert "kinds" not in str(caught.value)
 
     def test_a_file_that_vanishes_after_opening_is_found(self, bundle: Bundle) -> None:
         bundle.encoder.unlink()
