@@ -67,7 +67,7 @@ class KnownFiles:
 
 
 def check_files(bundle: Bundle, verify: VerifyFiles = "once", parts: Collection[Path] | None = None) -> None:
-    """Refuse a bundle with a file that does not have the content that its manifest names.
+    """Refuse a bundle with a file that its manifest does not list, or whose content is not the one that it names.
 
     Args:
         bundle: the bundle.
@@ -77,10 +77,11 @@ def check_files(bundle: Bundle, verify: VerifyFiles = "once", parts: Collection[
 
     Raises:
         OptionError: where `verify` is none of these.
-        BundleError: naming every file that was altered or cannot be read.
+        BundleError: naming every file that was altered, added or cannot be read.
     """
     if verify not in get_args(VerifyFiles):
         raise OptionError(f"verify_files: got {verify!r}, expected one of {', '.join(get_args(VerifyFiles))}")
+    bundle.refuse_strays()
     if verify == "never":
         return
     wanted = [

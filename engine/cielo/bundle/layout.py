@@ -32,6 +32,9 @@ ENCODER_MODEL = "model.onnx"
 REFERENCES = "references.json"
 REFERENCE_VECTORS = "vectors.npz"
 
+# Where names begin under which cielo or a library looks for parts of a bundle.
+_READ = (f"{GENERATOR}/", f"{ENCODER}/", f"{INDEX}/", f"{PARITY}/", CALIBRATION, KNOWLEDGE_BASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -105,12 +108,14 @@ class Bundle(Layout):
     def open(cls, path: Path) -> Bundle:
         """Open the bundle in the directory `path`: its schema and the sizes of its files are checked.
 
+        It may hold regular files and folders, and links to those inside of it; `path` itself may be a link.
+
         Raises:
             BundleError: naming every problem found.
         """
         content = _read(path)
         bundle = cls(path, read_manifest(content, str(path / MANIFEST)), hashlib.sha256(content).hexdigest())
-        _refuse(path, list(bundle._wrong_sizes()))
+        _refuse(path, [*_foreign(path, Path(os.path.realpath(path))), *bundle._wrong_sizes()])
         return bundle
 
     @property
@@ -185,6 +190,26 @@ class Bundle(Layout):
         elif taken != self.manifest.files[name].sha256:
             yield f"{name} does not have the content that the manifest names"
 
+    def real(self, name: str) -> Path:
+        """Return where a file of the bundle lies once links are followed.
+
+        Raises:
+            BundleError: where that is no regular file inside of the bundle.
+        """
+        place = Path(os.path.realpath(self.path / name))
+        if not place.is_file() or not place.is_relative_to(os.path.realpath(self.path)):
+            _refuse(self.path, [f"{name} is not a regular file inside of it"])
+        return place
+
+    def refuse_strays(self) -> None:
+        """Refuse files that the manifest does not list where cielo or a library would read them as part of the bundle.
+
+        Raises:
+            BundleError: naming them.
+        """
+        strays = [name for name in self.unlisted_files() if name.startswith(_READ) and "/." not in name]
+        _refuse(self.path, [f"{name} is not listed in its manifest" for name in strays])
+
     def unlisted_files(self) -> list[str]:
         """Return the names of files in the bundle that its manifest does not list."""
         present = {file.relative_to(self.path).as_posix() for file in self.path.rglob("*") if file.is_file()}
@@ -195,6 +220,25 @@ class Bundle(Layout):
         """A hash of everything but the calibrations and parity figures: what a machine finds out depends on it."""
         files = {name: entry for name, entry in self.manifest.files.items() if name != CALIBRATION}
         return hashlib.sha256(schema.canonical(replace(self.manifest, files=files, parity={}))).hexdigest()
+
+
+def _foreign(folder: Path, root: Path) -> Iterator[str]:
+    """Name what is no file of the bundle `root`: links that leave it, and whatever is neither file nor folder."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        yield f"{folder.name} cannot be read ({error.strerror})"
+        return
+    for entry in found:
+        place = Path(entry.path)
+        if entry.is_symlink():
+            if not Path(os.path.realpath(place)).is_relative_to(root):
+                yield f"{entry.name} is a link to something outside of it"
+        elif entry.is_dir():
+            yield from _foreign(place, root)
+        elif not entry.is_file():
+            yield f"{entry.name} is not a regular file"
 
 
 def _hash_or_error(file: Path) -> str | OSError:

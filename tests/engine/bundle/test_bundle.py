@@ -460,11 +460,19 @@ class TestAmend:
 
     def test_a_linked_file_becomes_one(self, tmp_path: Path, bundle: Bundle) -> None:
         name = next(iter(bundle.manifest.files))
-        (bundle.path / name).rename(tmp_path / "elsewhere")
-        (bundle.path / name).symlink_to(os.path.relpath(tmp_path / "elsewhere", (bundle.path / name).parent))
+        (bundle.path / name).rename(bundle.path / "elsewhere")
+        (bundle.path / name).symlink_to(os.path.relpath(bundle.path / "elsewhere", (bundle.path / name).parent))
         amended = amend(bundle, tmp_path / "deeper" / "out", CALIBRATED)
         assert not (amended.path / name).is_symlink()
         amended.check_hashes()
+
+    @pytest.mark.parametrize("name", ["encoder", "knowledge_base.sqlite"])
+    def test_what_lies_outside_is_never_taken(self, tmp_path: Path, bundle: Bundle, name: str) -> None:
+        (bundle.path / name).rename(tmp_path / "foreign")
+        (bundle.path / name).symlink_to(tmp_path / "foreign")
+        with pytest.raises(BundleError, match="is not a regular file inside of it"):
+            amend(bundle, tmp_path / "out", CALIBRATED)
+        assert not (tmp_path / "out").exists()
 
     def test_what_a_machine_found_out_holds_after_calibrating(
         self, tmp_path: Path, bundle: Bundle, shown: ParityFigures
