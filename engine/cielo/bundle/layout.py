@@ -17,7 +17,7 @@ from cielo import schema
 from cielo.bundle.calibration import Calibrations
 from cielo.bundle.manifest import REMEDY, Execution, GeneratorModel, Manifest, read_manifest
 from cielo.errors import BundleError
-from cielo.files import sha256_of
+from cielo.files import read_bounded, sha256_of
 
 MANIFEST = "manifest.json"
 GENERATOR = "generator"
@@ -32,6 +32,7 @@ ENCODER_MODEL = "model.onnx"
 REFERENCES = "references.json"
 REFERENCE_VECTORS = "vectors.npz"
 
+_MOST_BYTES = 4_000_000  # of the manifest and of the calibrations; they hold some thousands
 # Where names begin under which cielo or a library looks for parts of a bundle.
 _READ = (f"{GENERATOR}/", f"{ENCODER}/", f"{INDEX}/", f"{PARITY}/", CALIBRATION, KNOWLEDGE_BASE)
 
@@ -153,7 +154,7 @@ class Bundle(Layout):
             BundleError: where the file is damaged.
         """
         try:
-            content = self.calibration.read_bytes()
+            content = read_bounded(self.calibration, _MOST_BYTES)
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -257,7 +258,7 @@ def _read(path: Path) -> bytes:
     if not path.is_dir():
         raise BundleError(f"no bundle at {path}: expected a directory with a {MANIFEST}; `cielo convert` makes one")
     try:
-        return (path / MANIFEST).read_bytes()
+        return read_bounded(path / MANIFEST, _MOST_BYTES)
     except OSError as error:
         raise BundleError(f"{path} is not a bundle: {MANIFEST} cannot be read ({error.strerror})") from error
 
