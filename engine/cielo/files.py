@@ -20,6 +20,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 _CHUNK = 1 << 20
 _PARTIAL = re.compile(r"\.cielo-[0-9a-f]{32}\.partial")
@@ -28,12 +29,47 @@ _HERE, _EXCHANGE = -100, 2  # renameat2(2): AT_FDCWD, RENAME_EXCHANGE
 _MOST_LINKS = 40  # as many as Linux follows
 
 
+def open_regular(file: Path) -> BinaryIO:
+    """Open a regular file for reading; anything else (a FIFO, a device, a folder) is refused and never waited for.
+
+    Raises:
+        OSError: where it cannot be opened or is not a regular file.
+    """
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file", str(file))
+
+
+def read_bounded(file: Path, most: int) -> bytes:
+    """Return what a regular file holds, which may be `most` bytes.
+
+    Raises:
+        OSError: where it cannot be read, is not a regular file, or is longer.
+    """
+    with open_regular(file) as stream:
+        content = stream.read(most + 1) if os.fstat(stream.fileno()).st_size <= most else None
+    if content is None or len(content) > most:
+        raise OSError(errno.EFBIG, f"longer than {most / 1e6:g} MB", str(file))
+    return content
+
+
 def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a regular file, in hexadecimal.
+
+    Raises:
+        OSError: where it cannot be read or is not a regular file.
+    """
+    with open_regular(file) as stream:
+        return sha256_of_stream(stream)
+
+
+def sha256_of_stream(stream: BinaryIO) -> str:
+    """Return the SHA-256 of what is left of an opened file, in hexadecimal."""
     digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
+    while chunk := stream.read(_CHUNK):
+        digest.update(chunk)
     return digest.hexdigest()
 
 

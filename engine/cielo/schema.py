@@ -13,6 +13,7 @@ import math
 import re
 import types
 import typing
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -63,17 +64,17 @@ def decode(
     """
     document = parse(content, what, error=error, remedy=remedy, shown=shown) if isinstance(content, bytes) else content
     walk = _Walk(shown, refuse_unknown=unknown == "refuse")
-    problems = list(walk.impossible(document, ""))
-    if walk.refuse_unknown:
-        problems += walk.problems(kind, document, "")
-    if not problems:
-        try:
+    try:
+        problems = list(walk.impossible(document, ""))
+        if walk.refuse_unknown:
+            problems += walk.problems(kind, document, "")
+        if not problems:
             return msgspec.convert(document, kind, dec_hook=functools.partial(_decode_path, folder))
-        except msgspec.ValidationError as invalid:
-            # Without a problem of its own a record as a whole refuses what it was made of.
-            problems = list(walk.problems(kind, document, "")) or [_of_a_record(invalid)]
-        except RecursionError:
-            problems = ["is nested too deeply"]
+    except msgspec.ValidationError as invalid:
+        # Without a problem of its own a record as a whole refuses what it was made of.
+        problems = list(walk.problems(kind, document, "")) or [_of_a_record(invalid)]
+    except RecursionError:
+        problems = ["is nested too deeply"]
     raise error(_message(f"{what} is not valid", problems, remedy))
 
 
@@ -88,8 +89,8 @@ def parse(content: bytes, what: str, *, error: type[CieloError], remedy: str, sh
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            seen = [key for key, _ in pairs]
-            twice.extend(key for key in found if seen.count(key) > 1)
+            counts = Counter(key for key, _ in pairs)
+            twice.extend(key for key in found if counts[key] > 1)
         return found
 
     try:
@@ -298,7 +299,8 @@ class _Walk:
     def _join(self, path: str, key: object) -> str:
         if not self._shown:
             return f"{path}[…]"
-        return f"{path}.{key}" if path else str(key)
+        name = str(key) if len(str(key)) <= _SHORT else f"{str(key)[:_SHORT]}…"
+        return f"{path}.{name}" if path else name
 
 
 def _range(rule: msgspec.Meta) -> str:

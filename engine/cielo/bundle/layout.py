@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from cielo import schema
 from cielo.bundle.calibration import Calibrations
 from cielo.bundle.manifest import REMEDY, Execution, GeneratorModel, Manifest, read_manifest
 from cielo.errors import BundleError
-from cielo.files import sha256_of
+from cielo.files import read_bounded, sha256_of
 
 MANIFEST = "manifest.json"
 GENERATOR = "generator"
@@ -32,8 +32,9 @@ ENCODER_MODEL = "model.onnx"
 REFERENCES = "references.json"
 REFERENCE_VECTORS = "vectors.npz"
 
-# hnswlib can crash on a damaged file. The vectors are read row by row, and checked by `cielo verify` alone.
-_READ_ROW_BY_ROW = "vectors.npy"
+_MOST_BYTES = 4_000_000  # of the manifest and of the calibrations; they hold some thousands
+# Where names begin under which cielo or a library looks for parts of a bundle.
+_READ = (f"{GENERATOR}/", f"{ENCODER}/", f"{INDEX}/", f"{PARITY}/", CALIBRATION, KNOWLEDGE_BASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +109,14 @@ class Bundle(Layout):
     def open(cls, path: Path) -> Bundle:
         """Open the bundle in the directory `path`: its schema and the sizes of its files are checked.
 
+        It may hold regular files and folders, and links to those inside of it; `path` itself may be a link.
+
         Raises:
             BundleError: naming every problem found.
         """
         content = _read(path)
         bundle = cls(path, read_manifest(content, str(path / MANIFEST)), hashlib.sha256(content).hexdigest())
-        _refuse(path, list(bundle._wrong_sizes()))
+        _refuse(path, [*_foreign(path, Path(os.path.realpath(path))), *bundle._wrong_sizes()])
         return bundle
 
     @property
@@ -151,7 +154,7 @@ class Bundle(Layout):
             BundleError: where the file is damaged.
         """
         try:
-            content = self.calibration.read_bytes()
+            content = read_bounded(self.calibration, _MOST_BYTES)
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -172,26 +175,41 @@ class Bundle(Layout):
         Raises:
             BundleError: naming every file that was altered.
         """
-        self._check(list(self.manifest.files))
+        self.compare_hashes({name: _hash_or_error(self.path / name) for name in self.manifest.files})
 
-    def check_index(self) -> None:
-        """Compare the SHA-256 of each file of the index that is loaded whole with the manifest.
+    def compare_hashes(self, found: Mapping[str, str | OSError]) -> None:
+        """Compare the SHA-256 of some files, or the error of reading them, with the manifest.
 
         Raises:
-            BundleError: naming every file that was altered.
+            BundleError: naming every file that was altered or cannot be read.
         """
-        names = [name for name in self.manifest.files if name.startswith(f"{INDEX}/")]
-        self._check([name for name in names if not name.endswith(_READ_ROW_BY_ROW)])
+        _refuse(self.path, [problem for name, taken in found.items() for problem in self._wrong_content(name, taken)])
 
-    def _check(self, names: list[str]) -> None:
-        _refuse(self.path, [problem for name in names for problem in self._wrong_content(name)])
+    def _wrong_content(self, name: str, taken: str | OSError) -> Iterator[str]:
+        if isinstance(taken, OSError):
+            yield f"{name} cannot be read ({taken.strerror})"
+        elif taken != self.manifest.files[name].sha256:
+            yield f"{name} does not have the content that the manifest names"
 
-    def _wrong_content(self, name: str) -> Iterator[str]:
-        try:
-            if sha256_of(self.path / name) != self.manifest.files[name].sha256:
-                yield f"{name} does not have the content that the manifest names"
-        except OSError as error:
-            yield f"{name} cannot be read ({error.strerror})"
+    def real(self, name: str) -> Path:
+        """Return where a file of the bundle lies once links are followed.
+
+        Raises:
+            BundleError: where that is no regular file inside of the bundle.
+        """
+        place = Path(os.path.realpath(self.path / name))
+        if not place.is_file() or not place.is_relative_to(os.path.realpath(self.path)):
+            _refuse(self.path, [f"{name} is not a regular file inside of it"])
+        return place
+
+    def refuse_strays(self) -> None:
+        """Refuse files that the manifest does not list where cielo or a library would read them as part of the bundle.
+
+        Raises:
+            BundleError: naming them.
+        """
+        strays = [name for name in self.unlisted_files() if name.startswith(_READ) and "/." not in name]
+        _refuse(self.path, [f"{name} is not listed in its manifest" for name in strays])
 
     def unlisted_files(self) -> list[str]:
         """Return the names of files in the bundle that its manifest does not list."""
@@ -205,6 +223,32 @@ class Bundle(Layout):
         return hashlib.sha256(schema.canonical(replace(self.manifest, files=files, parity={}))).hexdigest()
 
 
+def _foreign(folder: Path, root: Path) -> Iterator[str]:
+    """Name what is no file of the bundle `root`: links that leave it, and whatever is neither file nor folder."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        yield f"{folder.name} cannot be read ({error.strerror})"
+        return
+    for entry in found:
+        place = Path(entry.path)
+        if entry.is_symlink():
+            if not Path(os.path.realpath(place)).is_relative_to(root):
+                yield f"{entry.name} is a link to something outside of it"
+        elif entry.is_dir():
+            yield from _foreign(place, root)
+        elif not entry.is_file():
+            yield f"{entry.name} is not a regular file"
+
+
+def _hash_or_error(file: Path) -> str | OSError:
+    try:
+        return sha256_of(file)
+    except OSError as error:
+        return error
+
+
 def _refuse(path: Path, problems: list[str]) -> None:
     if problems:
         raise BundleError(f"the bundle {path} is damaged: {'; '.join(problems)}; copy or build it again")
@@ -214,7 +258,7 @@ def _read(path: Path) -> bytes:
     if not path.is_dir():
         raise BundleError(f"no bundle at {path}: expected a directory with a {MANIFEST}; `cielo convert` makes one")
     try:
-        return (path / MANIFEST).read_bytes()
+        return read_bounded(path / MANIFEST, _MOST_BYTES)
     except OSError as error:
         raise BundleError(f"{path} is not a bundle: {MANIFEST} cannot be read ({error.strerror})") from error
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cielo.bundle.budget import keep_within
+from cielo.bundle.hashes import VerifyFiles
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.manifest import Execution, shown_parity
 from cielo.bundle.stages import Stages, open_stages
@@ -70,6 +71,7 @@ def open_bundle(
     allow_unverified: bool = False,
     plan: ThreadPlan | None = None,
     memory: int | None = None,
+    verify_files: VerifyFiles = "once",
 ) -> Opened:
     """Open a bundle and its stages.
 
@@ -83,6 +85,8 @@ def open_bundle(
         allow_unverified: open it although parity was not shown.
         plan: how the processors are used; None: what `cielo tune` kept for this machine, else the default.
         memory: a budget for the resident memory of this process, in bytes; None: there is none.
+        verify_files: ``always``: hash every file; ``once``: those that this machine has not hashed as they are now;
+            ``never``: none.
 
     Raises:
         BundleError: where the bundle is missing or damaged, or holds no generator for the backend.
@@ -101,7 +105,7 @@ def open_bundle(
     if not allow_unverified:
         _require_parity(bundle, execution)
     plan = plan or plan_for(bundle, execution, threads)
-    stages = open_stages(bundle, execution, plan)
+    stages = open_stages(bundle, execution, plan, verify_files=verify_files)
     try:
         if memory is not None:
             keep_within(stages, bundle, execution.backend, memory)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from cielo.bundle.hashes import VerifyFiles, check_files
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution, PromptSettings
 from cielo.generation.backends import backend
@@ -61,18 +62,22 @@ class Stages:
         self.close()
 
 
-def open_stages(bundle: Bundle, execution: Execution, plan: ThreadPlan | None = None) -> Stages:
+def open_stages(
+    bundle: Bundle, execution: Execution, plan: ThreadPlan | None = None, *, verify_files: VerifyFiles = "once"
+) -> Stages:
     """Open every stage of a bundle.
 
     Args:
         bundle: the bundle.
         execution: how the generator runs; the encoder runs on the same device.
         plan: how the processors are used; default: `default_plan`.
+        verify_files: when the files are hashed before they are loaded; see `cielo.bundle.hashes.check_files`.
 
     Raises:
         BundleError: where a part of the bundle is altered or cannot be loaded.
         DeviceError: where the machine cannot run what was asked for.
     """
+    check_files(bundle, verify_files)
     plan = plan or default_plan(execution.device)
     manifest = bundle.manifest
     with contextlib.ExitStack() as opened, ThreadPoolExecutor(_AT_ONCE) as pool:  # reading is half waiting
@@ -82,7 +87,6 @@ def open_stages(bundle: Bundle, execution: Execution, plan: ThreadPlan | None = 
         opened.callback(_close_when_open, embedder)
         generator = pool.submit(_open_generator, bundle, tokenizer, execution, plan)
         opened.callback(_close_when_open, generator)
-        bundle.check_index()
         indexes = load_all(bundle.index, manifest.index.ef, manifest.index.rescored or RESCORED)
         knowledge_base = KnowledgeBase(bundle.knowledge_base)
         opened.callback(knowledge_base.close)

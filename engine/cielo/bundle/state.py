@@ -5,6 +5,7 @@ Both are kept in the machine's state directory, for each backend, device and com
 
 from __future__ import annotations
 
+import errno
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from cielo import schema
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution, ParityFigures
 from cielo.errors import BundleError
-from cielo.files import atomic_write
+from cielo.files import atomic_write, read_bounded
 from cielo.generation.plan import ThreadPlan, default_plan
 from cielo.machine import machine_key, state_directory, usable_cores
+
+MOST_BYTES = 4_000_000  # of a state file; they hold some thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def record_parity(bundle: Bundle, execution: Execution, figures: ParityFigures) 
         BundleError: where the state directory cannot be written to.
     """
     file = _parity_file(bundle)
-    _write(file, MachineParity({**_read_parity(file), execution.key: figures}))
+    write_state(file, MachineParity({**_read_parity(file), execution.key: figures}))
     return file
 
 
@@ -77,7 +80,7 @@ def save_plan(bundle: Bundle, execution: Execution, plan: ThreadPlan, measured: 
         BundleError: where the state directory cannot be written to.
     """
     file = plan_file(bundle, execution)
-    _write(file, KeptPlan(usable_cores(), plan, measured))
+    write_state(file, KeptPlan(usable_cores(), plan, measured))
     return file
 
 
@@ -85,7 +88,9 @@ def load_plan(bundle: Bundle, execution: Execution) -> ThreadPlan | None:
     """Return the plan kept for this machine; None where there is none, or it was made with another number of cores."""
     file = plan_file(bundle, execution)
     try:
-        kept = schema.decode(KeptPlan, file.read_bytes(), str(file), error=BundleError, remedy="run `cielo tune`")
+        kept = schema.decode(
+            KeptPlan, read_bounded(file, MOST_BYTES), str(file), error=BundleError, remedy="run `cielo tune`"
+        )
     except OSError:
         return None
     except BundleError as error:
@@ -113,15 +118,24 @@ def _parity_file(bundle: Bundle) -> Path:
 def _read_parity(file: Path) -> Mapping[str, ParityFigures]:
     """Return what a state file holds; a damaged one holds nothing."""
     try:
-        found = schema.decode(MachineParity, file.read_bytes(), str(file), error=BundleError, remedy="delete it")
+        found = schema.decode(
+            MachineParity, read_bounded(file, MOST_BYTES), str(file), error=BundleError, remedy="delete it"
+        )
     except (OSError, BundleError):
         return {}
     return found.parity
 
 
-def _write(file: Path, record: object) -> None:
+def write_state(file: Path, record: object) -> None:
+    """Write a state file.
+
+    Raises:
+        BundleError: where the state directory cannot be written to.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        if file.exists() and not file.is_file():  # a FIFO would be waited for
+            raise OSError(errno.EINVAL, f"{file.name} is not a regular file")
         with atomic_write(file) as temporary:
             temporary.write_bytes(schema.encode(record))
     except OSError as error:

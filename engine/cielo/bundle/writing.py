@@ -88,13 +88,13 @@ def amend(bundle: Bundle, output: Path, files: Mapping[str, bytes], *, overwrite
     may be overwritten.
 
     Raises:
-        BundleError: where `output` stands already, or cannot be written.
+        BundleError: where `output` stands already or cannot be written, or a file of the bundle lies outside of it.
     """
     with writing(output, overwrite=overwrite) as directory:
         try:
             for name in bundle.manifest.files:
                 if name not in files:
-                    _link_or_copy(bundle.path / name, directory / name)
+                    _link_or_copy(bundle.real(name), directory / name)
             for name, content in files.items():
                 (directory / name).parent.mkdir(parents=True, exist_ok=True)
                 (directory / name).write_bytes(content)
@@ -109,6 +109,6 @@ def amend(bundle: Bundle, output: Path, files: Mapping[str, bytes], *, overwrite
 def _link_or_copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        target.hardlink_to(source.resolve())  # of a link, what it stands for
+        target.hardlink_to(source)
     except OSError:  # another file system, or none that has links
         shutil.copy2(source, target)

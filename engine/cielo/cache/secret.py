@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
 
-from cielo.files import temporary_file
+from cielo.files import read_bounded, temporary_file
 from cielo.machine import state_directory
 
 SECRET_BYTES = 32
@@ -38,9 +39,13 @@ def load_secret(directory: Path | None = None) -> bytes:
 def _read_secret(file: Path) -> bytes | None:
     """Return the secret; None where there is none, a damaged one being removed."""
     try:
-        content = file.read_bytes()
+        content = read_bounded(file, SECRET_BYTES)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EFBIG):
+            raise
+        content = b""  # no regular file, or a longer one
     if len(content) != SECRET_BYTES:
         file.unlink(missing_ok=True)
         return None

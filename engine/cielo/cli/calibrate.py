@@ -11,7 +11,7 @@ from cielo.bundle.calibration import Reliability
 from cielo.bundle.layout import Bundle
 from cielo.cli import corpora
 from cielo.cli.base import console, main, open_linker
-from cielo.cli.options import ALLOW_UNVERIFIED, model_options
+from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, model_options
 from cielo.errors import BundleError
 
 
@@ -28,6 +28,7 @@ from cielo.errors import BundleError
     help="Default: the bundle's own. May be repeated.",
 )
 @ALLOW_UNVERIFIED
+@VERIFY
 @corpora.CORPUS
 @corpora.SPLIT
 @corpora.CUIS

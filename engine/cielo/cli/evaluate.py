@@ -18,6 +18,7 @@ from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
     LEXICON,
+    VERIFY,
     Assignment,
     link_options,
     linking_options,
@@ -94,6 +95,7 @@ _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
 @click.option("--with-text", is_flag=True, help="Let --tsv hold the mentions and their sentences.")
 @LEXICON
 @ALLOW_UNVERIFIED
+@VERIFY
 @BUNDLE
 @linking_options
 @model_options
@@ -239,7 +241,7 @@ def _replay(given: dict[str, Any], pipeline: str) -> Iterator[Replay]:
     with (
         temporary_folder(Path(tempfile.gettempdir())) as folder,
         console(stderr=True).status("reading the tables"),
-        open_replay(folder, tables, bundle, threads=given["threads"]) as replay,
+        open_replay(folder, tables, bundle, threads=given["threads"], verify_files=given["verify_files"]) as replay,
     ):
         yield replay
 

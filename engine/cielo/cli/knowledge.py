@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.bundle.layout import Bundle, default_bundle
+from cielo.bundle.hashes import checked_knowledge_base
+from cielo.bundle.layout import default_bundle
 from cielo.cli.base import EXIT_FAILED, EXIT_ROWS, console, fail, main
 from cielo.cli.options import Assignment, subset_of, subset_options
 from cielo.errors import TableError
@@ -152,7 +153,7 @@ def _base_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _opened(file: Path | None, bundle: Path | None, kind: str | None = None) -> Iterator[KnowledgeBase]:
     from cielo.knowledge.reading import KnowledgeBase
 
-    base = KnowledgeBase(file or Bundle.open(bundle or default_bundle()).knowledge_base)
+    base = KnowledgeBase(file or checked_knowledge_base(bundle or default_bundle()))
     try:
         if kind is not None and kind not in base.kinds:
             raise click.UsageError(f"got kind {kind!r}; the knowledge base has {', '.join(base.kinds)}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cielo.bundle.hashes import checked_knowledge_base
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli import corpora
 from cielo.cli.base import EXIT_ROWS, main, report_problems
@@ -85,7 +86,7 @@ def _check(file: Path, bundle: Path | None) -> int:
     from cielo.knowledge.reading import KnowledgeBase
     from cielo.link import lexicon as module
 
-    base = KnowledgeBase(Bundle.open(bundle or default_bundle()).knowledge_base)
+    base = KnowledgeBase(checked_knowledge_base(bundle or default_bundle()))
     try:
         read = module.read_lexicon(file, lambda code, kind: base.find(code, kind) is not None)
         problems = read.problems

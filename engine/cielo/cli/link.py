@@ -20,6 +20,7 @@ from cielo.cli.options import (
     BUNDLE,
     DECODINGS,
     LEXICON,
+    VERIFY,
     Size,
     link_options,
     linking_options,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 )
 @BUNDLE
 @ALLOW_UNVERIFIED
+@VERIFY
 @click.option(
     "--memory", type=Size(), help="Keep the process within this much memory, such as 3GB, by making batches smaller."
 )

@@ -11,7 +11,7 @@ import click
 
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli.base import console, main, open_linker
-from cielo.cli.options import ALLOW_UNVERIFIED, Size, model_options
+from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, Size, model_options
 from cielo.machine import processor_name
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def _show_plans(found: Sequence[Measured], goal: Goal, bundle: Bundle) -> None:
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Raw samples go here.")
 @click.option("--html", "html_path", type=click.Path(dir_okay=False, path_type=Path), help="The report goes here.")
 @ALLOW_UNVERIFIED
+@VERIFY
 @model_options
 def bench(
     bundle: Path | None,

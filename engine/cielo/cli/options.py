@@ -19,6 +19,8 @@ BUNDLE = click.option("--bundle", type=click.Path(path_type=Path), envvar="CIELO
                       help="Default: CIELO_BUNDLE, else the mini.")  # fmt: skip
 LEXICON = click.option("--lexicon", type=click.Path(dir_okay=False, path_type=Path),
                        help="Mentions and their codes, asked before the model.")  # fmt: skip
+VERIFY = click.option("--verify", "verify_files", type=click.Choice(["always", "once", "never"]), default="once",
+                      show_default=True, help="When the bundle's files are hashed: once for this machine.")  # fmt: skip
 ALLOW_UNVERIFIED = click.option("--allow-unverified", is_flag=True, help=UNVERIFIED)
 
 # Where a command keeps what --codes named, for `cielo.cli.base.report_unknown_codes`.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from cielo.bundle.calibration import Calibration
+from cielo.bundle.hashes import VerifyFiles
 from cielo.bundle.opening import open_bundle
 from cielo.bundle.stages import Stages
 from cielo.cache.opening import open_cache
@@ -91,6 +92,7 @@ class Linker:
         memory: int | None = None,
         cache: bool | Path = True,
         lexicon: Path | None = None,
+        verify_files: VerifyFiles = "once",
     ) -> Self:
         """Open a bundle.
 
@@ -110,6 +112,8 @@ class Linker:
                 link everything again.
             lexicon: a table of mentions and their codes (`cielo.link.lexicon`), asked before the model; lines with
                 codes that the knowledge base does not have are passed over.
+            verify_files: when the bundle's files are hashed, so that a damaged one is refused: ``once`` for each
+                machine, as long as their sizes and times stay; ``always``, at each opening; ``never``.
 
         Raises:
             TableError: where the lexicon cannot be read.
@@ -127,6 +131,7 @@ class Linker:
             allow_unverified=allow_unverified,
             plan=plan,
             memory=memory,
+            verify_files=verify_files,
         )
         stages, manifest = opened.stages, opened.bundle.manifest
         try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,8 +16,11 @@ from numpy.typing import NDArray
 from cielo import schema
 from cielo.bundle.manifest import REMEDY
 from cielo.errors import BundleError
+from cielo.files import read_bounded
 from cielo.generation.searches import DECODINGS
 from cielo.records import Decoding, Hypothesis
+
+_MOST_BYTES = 200_000_000  # of a file of references, unfolded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +98,19 @@ class References(ReferenceOutputs):
         try:
             # Prompts are clinical texts, perhaps a user's own: errors show nothing of them.
             found = schema.decode(
-                ReferenceOutputs, outputs.read_bytes(), str(outputs), error=BundleError, remedy=REMEDY, unknown="ignore"
+                ReferenceOutputs,
+                read_bounded(outputs, _MOST_BYTES),
+                str(outputs),
+                error=BundleError,
+                remedy=REMEDY,
+                unknown="ignore",
             )
+            with zipfile.ZipFile(io.BytesIO(read_bounded(vectors, _MOST_BYTES))) as parts:
+                if sum(part.file_size for part in parts.infolist()) > _MOST_BYTES:  # a few bytes can unfold to anything
+                    raise ValueError("too long")
             with np.load(vectors) as arrays:
                 array = arrays["vectors"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise BundleError(
                 f"the parity references cannot be read ({type(error).__name__}); build the bundle again"
             ) from error

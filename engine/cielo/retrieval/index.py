@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cielo.errors import BundleError
+from cielo.files import read_bounded
 from cielo.retrieval.storage import Descriptions, Rows, VectorFile, graph_shape, read_descriptions, read_projection
 from cielo.retrieval.vectors import Vectors, blocks, principal_directions, project, squared_distances
 
@@ -262,9 +263,9 @@ def save_all(indexes: dict[str, Index], directory: Path) -> None:
 def load_all(directory: Path, ef: int, rescored: int = RESCORED) -> dict[str, Index]:
     """Open what `save_all` wrote."""
     try:
-        kinds = json.loads((directory / "kinds.json").read_text(encoding="utf-8"))
+        kinds = json.loads(read_bounded(directory / "kinds.json", 1_000_000).decode("utf-8"))
         if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
             raise ValueError("expected a list of texts")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError("the index's list of kinds cannot be read; build the bundle again") from error
     return {kind: Index.load(directory / str(number), ef, rescored) for number, kind in enumerate(kinds)}

@@ -11,13 +11,17 @@ import struct
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cielo.errors import BundleError
+from cielo.files import read_bounded
 from cielo.retrieval.vectors import Vectors
+
+_MOST_BYTES = 500_000_000  # of what is read whole
+_MOST_LINES, _LONGEST_LINE = 50_000_000, 16_000_000
 
 
 class Descriptions(Protocol):
@@ -74,13 +78,8 @@ class VectorFile:
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as stream:
-            if np.lib.format.read_magic(stream) != (1, 0):  # others are for longer headers
-                raise ValueError(f"{path.name} is in a form that is not read")
-            self.shape, by_column, kind = np.lib.format.read_array_header_1_0(stream)
+            self.shape = _shape_of_rows(path, stream)
             self._begin = stream.tell()
-            size = stream.seek(0, os.SEEK_END) - self._begin
-        if len(self.shape) != 2 or by_column or kind != np.float32 or size != 4 * self.shape[0] * self.shape[1]:
-            raise ValueError(f"{path.name} is not a whole matrix of float32 rows")
         self._path = path
         self._file = _File(path)
 
@@ -119,9 +118,13 @@ class DescriptionFile:
             while chunk := stream.read(1 << 20):
                 ends.append(np.flatnonzero(np.frombuffer(chunk, dtype=np.uint8) == ord("\n")) + size + 1)
                 size += len(chunk)
+                if sum(map(len, ends)) > _MOST_LINES:
+                    raise ValueError(f"{path.name} has more than {_MOST_LINES:,} lines")
         self._ends = np.concatenate(ends)
         if self._ends[-1] != size:
             raise ValueError(f"{path.name} does not end with a whole line")
+        if len(self) and np.diff(self._ends).max() > _LONGEST_LINE:
+            raise ValueError(f"{path.name} has a line of more than {_LONGEST_LINE / 1e6:g} MB")
         self._file = _File(path)
 
     def __len__(self) -> int:
@@ -133,7 +136,7 @@ class DescriptionFile:
         begin, end = int(self._ends[label]), int(self._ends[label + 1])
         try:
             return _texts(json.loads(self._file.read(end - begin, begin).decode("utf-8")))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError("the index's descriptions cannot be read; build the bundle again") from error
 
     def __iter__(self) -> Iterator[list[str]]:
@@ -155,7 +158,7 @@ def read_descriptions(directory: Path) -> Descriptions:
     # Compatibility: bundles from before the reduced graph, the shipped mini among them, hold all in one JSON array.
     old = directory / "descriptions.json"
     if old.exists():
-        return [_texts(value) for value in json.loads(old.read_text(encoding="utf-8"))]
+        return [_texts(value) for value in json.loads(read_bounded(old, _MOST_BYTES).decode("utf-8"))]
     return DescriptionFile(directory / "descriptions.jsonl")
 
 
@@ -167,10 +170,31 @@ def read_projection(path: Path) -> Vectors | None:
     """
     if not path.exists():
         return None
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path.name} is longer than {_MOST_BYTES / 1e6:g} MB")
+    with path.open("rb") as stream:
+        _shape_of_rows(path, stream)
     projection: Vectors = np.load(path)
-    if projection.ndim != 2 or projection.dtype != np.float32:
-        raise ValueError(f"{path.name} is not a matrix of float32 numbers")
+    if not np.isfinite(projection).all():
+        raise ValueError(f"{path.name} holds numbers that are not finite")
     return projection
+
+
+def _shape_of_rows(path: Path, stream: BinaryIO) -> tuple[int, int]:
+    """Return the shape of an ``.npy`` file, whose stream then stands at its first row.
+
+    Raises:
+        ValueError: where the file is no whole matrix of float32 rows.
+    """
+    if np.lib.format.read_magic(stream) != (1, 0):  # others are for longer headers
+        raise ValueError(f"{path.name} is in a form that is not read")
+    shape, by_column, kind = np.lib.format.read_array_header_1_0(stream)
+    begin = stream.tell()
+    size = stream.seek(0, os.SEEK_END) - begin
+    stream.seek(begin)
+    if len(shape) != 2 or by_column or kind != np.float32 or size != 4 * shape[0] * shape[1]:
+        raise ValueError(f"{path.name} is not a whole matrix of float32 rows")
+    return shape[0], shape[1]
 
 
 def graph_shape(path: Path) -> tuple[int, int]:

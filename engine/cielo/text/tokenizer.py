@@ -15,6 +15,10 @@ from pathlib import Path
 from tokenizers import Tokenizer as FastTokenizer
 
 from cielo.errors import BundleError
+from cielo.files import read_bounded
+from cielo.text.growth import refuse_growth
+
+_MOST_BYTES = 100_000_000  # of the file; that of the published model has 16 million
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +39,20 @@ class Tokenizer:
             BundleError: where the file cannot be read as a tokenizer.
         """
         try:
-            self._tokenizer = FastTokenizer.from_file(str(path))
-        except Exception as error:  # the Rust library raises bare Exception
+            content = read_bounded(path, _MOST_BYTES)
+            refuse_growth(content)
+            self._tokenizer = FastTokenizer.from_buffer(content)
+            self._tokenizer.no_truncation()
+            self._tokenizer.no_padding()
+            self._closing = self._closing_ids()
+        except BaseException as error:  # the Rust library raises bare Exception, and where it panics BaseException
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            reason = error.strerror if isinstance(error, OSError) else str(error).partition(" at line ")[0]
             raise BundleError(
-                f"{path.name} is not a tokenizer file of the tokenizers library; build the bundle again"
+                f"{path.name} is not a tokenizer file of the tokenizers library ({reason}); build the bundle again"
             ) from error
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
         self.max_tokens = max_tokens
-        self._closing = self._closing_ids()
 
     def _closing_ids(self) -> list[int]:
         """The special tokens that the tokenizer puts at the end of every text (``</s>``)."""

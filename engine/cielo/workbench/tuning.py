@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from cielo.bundle.hashes import check_files
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution
 from cielo.children import run_child
@@ -91,9 +92,11 @@ def tune(
     search is ``probable``, whether to look for a single answer greedily first.
 
     Raises:
+        BundleError: where the generator's files were altered.
         TuningError: where no plan could be measured.
     """
     tell = progress or (lambda text: None)
+    check_files(bundle, parts=[bundle.generator_model(execution.backend), bundle.generator_tokenizer])
     device = execution.device
     task = _task(bundle, execution, prompts, workload)
     found: list[Measured] = []

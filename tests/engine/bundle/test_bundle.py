@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cielo.bundle import manifest as module
+from cielo.bundle.hashes import check_files
 from cielo.bundle.layout import Bundle, Layout, default_bundle
 from cielo.bundle.manifest import FileEntry, Manifest, ParityFigures
 from cielo.bundle.state import known_parity, record_parity
@@ -237,20 +238,19 @@ class TestDamage:
         content[350] ^= 1
         bundle.encoder.write_bytes(content)
         opened = Bundle.open(bundle.path)
-        opened.check_index()
+        check_files(opened, parts=[opened.index])
         with pytest.raises(BundleError, match=r"encoder/model\.onnx does not have the content") as caught:
             opened.check_hashes()
         assert "generator" not in str(caught.value)
 
-    def test_the_index_is_checked_by_itself_without_its_vectors(self, bundle_files: Path, manifest: Manifest) -> None:
+    def test_a_part_is_checked_by_itself(self, bundle_files: Path, manifest: Manifest) -> None:
         (bundle_files / "index" / "0" / "vectors.npy").write_bytes(b"vectors")
         bundle = write_manifest(bundle_files, manifest)
         (bundle.index / "0" / "vectors.npy").write_bytes(b"changed")
-        bundle.check_index()
-        (bundle.index / "kinds.json").write_bytes(b"{}")
-        with pytest.raises(BundleError, match=r"index/kinds\.json does not have the content") as caught:
-            bundle.check_index()
-        assert "vectors" not in str(caught.value)
+        check_files(bundle, parts=[bundle.generator, bundle.index / "kinds.json"])
+        with pytest.raises(BundleError, match=r"index/0/vectors\.npy does not have the content") as caught:
+            check_files(bundle, parts=[bundle.index])
+        assert "kinds" not in str(caught.value)
 
     def test_a_file_that_vanishes_after_opening_is_found(self, bundle: Bundle) -> None:
         bundle.encoder.unlink()
@@ -460,11 +460,19 @@ class TestAmend:
 
     def test_a_linked_file_becomes_one(self, tmp_path: Path, bundle: Bundle) -> None:
         name = next(iter(bundle.manifest.files))
-        (bundle.path / name).rename(tmp_path / "elsewhere")
-        (bundle.path / name).symlink_to(os.path.relpath(tmp_path / "elsewhere", (bundle.path / name).parent))
+        (bundle.path / name).rename(bundle.path / "elsewhere")
+        (bundle.path / name).symlink_to(os.path.relpath(bundle.path / "elsewhere", (bundle.path / name).parent))
         amended = amend(bundle, tmp_path / "deeper" / "out", CALIBRATED)
         assert not (amended.path / name).is_symlink()
         amended.check_hashes()
+
+    @pytest.mark.parametrize("name", ["encoder", "knowledge_base.sqlite"])
+    def test_what_lies_outside_is_never_taken(self, tmp_path: Path, bundle: Bundle, name: str) -> None:
+        (bundle.path / name).rename(tmp_path / "foreign")
+        (bundle.path / name).symlink_to(tmp_path / "foreign")
+        with pytest.raises(BundleError, match="is not a regular file inside of it"):
+            amend(bundle, tmp_path / "out", CALIBRATED)
+        assert not (tmp_path / "out").exists()
 
     def test_what_a_machine_found_out_holds_after_calibrating(
         self, tmp_path: Path, bundle: Bundle, shown: ParityFigures

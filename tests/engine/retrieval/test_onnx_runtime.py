@@ -36,7 +36,7 @@ def test_linking_leaves_no_file_but_those_of_the_state_directory(tmp_path: Path,
     assert done.stdout == "BW20\n1\n"
     assert [str(file) for folder in (home, temporary) for file in folder.rglob("*")] == []
     assert {path.name for path in tmp_path.iterdir()} == {"home", "tmp", "state"}
-    assert {path.name for path in state.iterdir()} <= {"cache", "plans", "parity"}
+    assert {path.name for path in state.iterdir()} <= {"cache", "files", "plans", "parity"}
 
 
 def test_modules_are_loaded_by_name() -> None:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cielo.bundle.hashes import VerifyFiles, check_files
 from cielo.bundle.layout import KNOWLEDGE_BASE, Bundle
 from cielo.knowledge.building import build_knowledge_base
 from cielo.knowledge.code_tables import CodeTable
@@ -21,7 +22,12 @@ from cielo.workbench.evaluation.run import Replay
 
 @contextlib.contextmanager
 def open_replay(
-    folder: Path, tables: Sequence[CodeTable], bundle: Bundle | None = None, *, threads: int | None = None
+    folder: Path,
+    tables: Sequence[CodeTable],
+    bundle: Bundle | None = None,
+    *,
+    threads: int | None = None,
+    verify_files: VerifyFiles = "once",
 ) -> Iterator[Replay]:
     """Open what stored outputs are resolved with.
 
@@ -30,10 +36,11 @@ def open_replay(
         tables: of codes and descriptions.
         bundle: whose encoder embeds the descriptions and the outputs that have no match; None: pipeline I alone.
         threads: of the encoder; None: the processors.
+        verify_files: when the encoder's files are hashed; see `cielo.bundle.hashes.check_files`.
 
     Raises:
         TableError: where a table cannot be read.
-        BundleError: where the encoder cannot be opened.
+        BundleError: where the encoder was altered or cannot be opened.
     """
     path = folder / KNOWLEDGE_BASE
     edition = ", ".join(table.path.name for table in tables)
@@ -45,6 +52,7 @@ def open_replay(
         if bundle is None:
             yield Replay(Resolver(base), edition, 0.0, _systems(base))
             return
+        check_files(bundle, verify_files, [bundle.encoder, bundle.encoder_tokenizer])
         tokenizer = Tokenizer(bundle.encoder_tokenizer, bundle.manifest.encoder.max_tokens)
         embedder = Embedder(bundle.encoder, tokenizer, threads=threads or usable_cores())
         opened.callback(embedder.close)
