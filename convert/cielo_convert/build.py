@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cielo import schema
@@ -17,7 +17,6 @@ from cielo.bundle.manifest import (
     Manifest,
     PromptSettings,
     SourceModel,
-    TableSource,
 )
 from cielo.bundle.writing import write_manifest, writing
 from cielo.knowledge.building import BuiltKnowledgeBase, RejectedCode, build_knowledge_base
@@ -207,7 +206,7 @@ def _manifest(
             concepts=built.summary.concepts,
             descriptions=built.summary.descriptions,
             systems=built.systems,
-            tables=tuple(TableSource(**asdict(source)) for source in built.sources),
+            tables=built.sources,
         ),
         index=index,
         tolerances={"index.recall": recipe.index.recall} | dict(recipe.parity.tolerances),

@@ -16,6 +16,7 @@ from msgspec import Meta
 from cielo import schema
 from cielo.errors import BundleError
 from cielo.generation.memory import Shape
+from cielo.knowledge.records import TableSource
 from cielo.records import Decoding
 from cielo.schema import Text
 
@@ -187,24 +188,6 @@ class EncoderSection:
     precision: Precision
     pooling: Pooling
     max_tokens: _Positive
-
-
-@dataclass(frozen=True, slots=True)
-class TableSource:
-    """A table of codes that the knowledge base was built from.
-
-    Attributes:
-        name: of its file.
-        kind: of its rows.
-        rows: how many were taken.
-        rejected: how many were not.
-    """
-
-    name: str
-    kind: str
-    sha256: _Sha256
-    rows: _Count
-    rejected: _Count
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 from cielo.records import Concept
 
@@ -30,9 +33,9 @@ class TableSource:
 
     name: str
     kind: str
-    sha256: str
-    rows: int
-    rejected: int
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    rows: Annotated[int, Meta(ge=0)]
+    rejected: Annotated[int, Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)

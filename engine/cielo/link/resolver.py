@@ -21,8 +21,8 @@ from cielo.errors import BundleError
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work, candidate_of, decide, decide_ranked, distinct, merged
-from cielo.link.clock import Clock
 from cielo.link.confidence import Features, confidence, has_these_terms
+from cielo.link.timing import StageTimer
 from cielo.records import Candidate, Concept, Link, has_content
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import Index, Neighbour
@@ -67,14 +67,14 @@ class Resolver:
         self.calibrations = dict(calibrations or {})
         self._allowed = functools.lru_cache(_SUBSETS_KEPT)(self._allowed_labels)
 
-    def resolve(self, works: Sequence[Work], request: LinkRequest, clock: Clock) -> list[Link]:
+    def resolve(self, works: Sequence[Work], request: LinkRequest, clock: StageTimer) -> list[Link]:
         """Return the link of each work, without `timings` and `id`; `judge` is yet to come."""
         self._match(works, request, clock)
         self._search(works, request, clock)
         ranked = self._rerank(works, clock) if request.options.rerank else [merged(work) for work in works]
         return [self._link(work, candidates, request) for work, candidates in zip(works, ranked, strict=True)]
 
-    def _match(self, works: Sequence[Work], request: LinkRequest, clock: Clock) -> None:
+    def _match(self, works: Sequence[Work], request: LinkRequest, clock: StageTimer) -> None:
         """Look every hypothesis up; each distinct text once."""
         known: dict[tuple[str, str | None], list[Concept]] = {}
         with clock.stage("match"):
@@ -90,7 +90,7 @@ class Resolver:
             return self.knowledge_base.match_as_published(text, kind)
         return self.knowledge_base.match(text, kind, request.options.subset)
 
-    def _search(self, works: Sequence[Work], request: LinkRequest, clock: Clock) -> None:
+    def _search(self, works: Sequence[Work], request: LinkRequest, clock: StageTimer) -> None:
         """Find the nearest descriptions of the misses (or of all); each distinct generated text is embedded once."""
         if request.options.pipeline == "I" or self._embedder is None:
             return
@@ -142,7 +142,7 @@ class Resolver:
             return self.knowledge_base.first_row(description, kind)
         return self.knowledge_base.match(description, kind, request.options.subset)
 
-    def _rerank(self, works: Sequence[Work], clock: Clock) -> list[list[Candidate]]:
+    def _rerank(self, works: Sequence[Work], clock: StageTimer) -> list[list[Candidate]]:
         """Order each mention's candidates by the log-probability of their description given the prompt."""
         joined = [merged(work) for work in works]
         wanted = {

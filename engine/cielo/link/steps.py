@@ -12,9 +12,9 @@ from cielo.generation.plan import ThreadPlan
 from cielo.generation.searches import SEARCHES, certain_first
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work, candidate_of
-from cielo.link.clock import Clock
 from cielo.link.lexicon import Lexicon
 from cielo.link.resolver import Resolver, judge
+from cielo.link.timing import StageTimer
 from cielo.records import Concept, Hypothesis, Link, Mention, Timings
 from cielo.text.prompt import LineEnds
 from cielo.text.tokenizer import Encoded
@@ -43,7 +43,7 @@ class Steps:
 
     def run(self, batch: Sequence[Mention], request: LinkRequest) -> list[Link]:
         """Return the link of each mention of a batch, in order."""
-        clock = Clock()
+        clock = StageTimer()
         listed = {row: link for row, mention in enumerate(batch) if (link := self._look_up(mention, request))}
         rest = [mention for row, mention in enumerate(batch) if row not in listed]
         with clock.stage("tokenize"):
@@ -92,7 +92,7 @@ class Steps:
         line_ends: LineEnds = "delete" if request.is_published else "space"
         return [self._stages.prompt(mention.text, mention.sentence, line_ends=line_ends) for mention in mentions]
 
-    def _find_all(self, entries: list[_Entry], request: LinkRequest, clock: Clock) -> dict[_Entry, Link]:
+    def _find_all(self, entries: list[_Entry], request: LinkRequest, clock: StageTimer) -> dict[_Entry, Link]:
         """Return the link of each distinct entry: from the cache, or found by the models and kept there."""
         if self._cache is None:
             return dict(zip(entries, self._find(entries, request, clock), strict=True))
@@ -106,10 +106,10 @@ class Steps:
         self._cache.put_many({keys[entry]: link for entry, link in fresh.items()})
         return {entry: fresh[entry] if entry in fresh else known[keys[entry]] for entry in entries}
 
-    def _find(self, entries: list[_Entry], request: LinkRequest, clock: Clock) -> list[Link]:
+    def _find(self, entries: list[_Entry], request: LinkRequest, clock: StageTimer) -> list[Link]:
         return self._resolver.resolve(self._generate(entries, request, clock), request, clock) if entries else []
 
-    def _generate(self, entries: Sequence[_Entry], request: LinkRequest, clock: Clock) -> list[Work]:
+    def _generate(self, entries: Sequence[_Entry], request: LinkRequest, clock: StageTimer) -> list[Work]:
         """Decode each distinct prompt once."""
         with clock.stage("tokenize"):
             rows = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompt for prompt, _ in entries))}

@@ -21,7 +21,7 @@ _SEP = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Dialect:
     """How a table of separated values is laid out.
 
     Attributes:
@@ -41,7 +41,7 @@ def separator_line(line: str) -> str | None:
     return None if found is None else found[1]
 
 
-def find_layout(lines: Sequence[str], roles: Sequence[Role], candidates: str, quoting: Quoting) -> Layout:
+def find_dialect(lines: Sequence[str], roles: Sequence[Role], candidates: str, quoting: Quoting) -> Dialect:
     """Return the layout of a table.
 
     Args:
@@ -51,12 +51,12 @@ def find_layout(lines: Sequence[str], roles: Sequence[Role], candidates: str, qu
         quoting: see `cielo.tables.formats.TableFormat`.
     """
     read = {mark: read_records(lines, mark, quoting) for mark in candidates}
-    best: tuple[int, int, Layout] | None = None
+    best: tuple[int, int, Dialect] | None = None
     for mark, records in read.items():
         for line, cells, _ in records:
             if any(map(str.strip, cells)) and (not roles or has_all(cells, roles)):
                 if best is None or (line, -len(cells)) < best[:2]:
-                    best = line, -len(cells), Layout(mark, line, tuple(cells))
+                    best = line, -len(cells), Dialect(mark, line, tuple(cells))
                 break
     if best is not None and roles:
         return best[2]
@@ -64,9 +64,9 @@ def find_layout(lines: Sequence[str], roles: Sequence[Role], candidates: str, qu
     # Of two that are equally regular it is the one that stands first.
     likeliest = max(candidates, key=lambda mark: (*_regularity(read[mark]), -(first_line + mark).index(mark)))
     if best is None:
-        return Layout(likeliest)
+        return Dialect(likeliest)
     first = next(((line, cells) for line, cells, _ in read[likeliest] if any(map(str.strip, cells))), None)
-    return Layout(likeliest) if first is None else Layout(likeliest, first[0], tuple(first[1]))
+    return Dialect(likeliest) if first is None else Dialect(likeliest, first[0], tuple(first[1]))
 
 
 def _regularity(records: Sequence[Record]) -> tuple[float, int]:

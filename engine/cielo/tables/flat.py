@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from cielo.tables.columns import Role, unique_names
-from cielo.tables.delimiters import DELIMITERS, HEAD_LINES, find_layout, separator_line
+from cielo.tables.delimiters import DELIMITERS, HEAD_LINES, find_dialect, separator_line
 from cielo.tables.encodings import UNDECODED, not_decoded, open_lines
 from cielo.tables.formats import TableFormat
 from cielo.tables.records import Lines, Record, split_records
@@ -38,7 +38,7 @@ def open_flat(
         head[0] = "\n"
     candidates = form.delimiter or named or ("\t" if tsv else DELIMITERS)
     quoting = form.quoting or ("none" if tsv else "strict")
-    layout = find_layout(head, roles, candidates, quoting)
+    layout = find_dialect(head, roles, candidates, quoting)
     table.delimiter, table.header = layout.delimiter, layout.header
     table.raw_columns = layout.columns
     table.columns = tuple(unique_names(layout.columns))

@@ -17,7 +17,7 @@ from cielo.workbench.bench.system import System
 from cielo.workbench.bench.workload import PUBLISHED_CHARACTERS
 from cielo.workbench.page.canvas import Picture
 from cielo.workbench.page.colours import LIGHT, themed
-from cielo.workbench.page.parts import DASH, Facts, Table, Tile
+from cielo.workbench.page.parts import DASH, Facts, PageTable, Tile
 from cielo.workbench.page.plots import Stack, stacked
 from cielo.workbench.page.render import render
 
@@ -50,13 +50,13 @@ class _ArrivalsView:
 class _StagesView:
     keys: Facts
     picture: Picture
-    table: Table
+    table: PageTable
     unit: str
 
 
 @dataclass(frozen=True, slots=True)
 class _MemoryView:
-    table: Table
+    table: PageTable
     by_kernel: bool
     cuda: bool
 
@@ -78,7 +78,7 @@ class _View:
     bundle_hash: str
     below: tuple[str, ...]
     tiles: tuple[Tile, ...]
-    overview: Table
+    overview: PageTable
     warnings: tuple[str, ...]
     scenarios: Sequence[_ScenarioView]
     arrivals: _ArrivalsView | None
@@ -165,7 +165,7 @@ def _known(entry: ScenarioResult) -> dict[int, float]:
     return {percent: value for percent, value in found.items() if value is not None}
 
 
-def _overview(scenarios: Sequence[ScenarioResult]) -> Table:
+def _overview(scenarios: Sequence[ScenarioResult]) -> PageTable:
     unit = figures.Unit(value for entry in scenarios for value in figures.percentiles(entry.latency))
     rows = tuple(
         (
@@ -179,7 +179,7 @@ def _overview(scenarios: Sequence[ScenarioResult]) -> Table:
         for entry in scenarios
     )
     times = (f"{name}, {unit.name}" for name in figures.LATENCY)
-    return Table("All figures", ("", "queries", *times, "mentions/s", "cores busy", "ended by"), rows)
+    return PageTable("All figures", ("", "queries", *times, "mentions/s", "cores busy", "ended by"), rows)
 
 
 def _rate(entry: ScenarioResult) -> str:
@@ -278,7 +278,7 @@ def _stages(scenarios: Sequence[ScenarioResult]) -> _StagesView | None:
         for stack, stages in zip(stacks, per_mention, strict=True)
     )
     keys = tuple((name, themed(colour)) for name, colour in colours.items())
-    table = Table(f"Time of each stage, {unit.name} per mention", ("", *names, "all"), rows)
+    table = PageTable(f"Time of each stage, {unit.name} per mention", ("", *names, "all"), rows)
     return _StagesView(keys, stacked(stacks, "Share of each stage", colours), table, unit.name)
 
 
@@ -290,7 +290,7 @@ def _memory(result: BenchResult) -> _MemoryView | None:
     for entry in result.scenarios:
         steady, peak = map(figures.memory, (entry.memory.steady, entry.memory.peak))
         rows.append((f"{_NAMES[entry.scenario]}, at its end", steady, peak))
-    table = Table("Resident memory", ("", "steady", "peak"), tuple(rows))
+    table = PageTable("Resident memory", ("", "steady", "peak"), tuple(rows))
     return _MemoryView(table, memory.peak_by == "kernel", result.provenance.device == "cuda")
 
 

@@ -10,7 +10,7 @@ from cielo.workbench.evaluation.results import Evaluation, PooledScores, RunScor
 from cielo.workbench.evaluation.scores import Scores
 from cielo.workbench.page import plots
 from cielo.workbench.page.canvas import Picture
-from cielo.workbench.page.parts import DASH, Cell, Facts, Table, count, figure, words
+from cielo.workbench.page.parts import DASH, Facts, PageCell, PageTable, count, figure, words
 from cielo.workbench.page.text import visible
 
 _FEW_MENTIONS = 20  # a group of fewer is drawn faintly
@@ -64,9 +64,9 @@ class MistakesView:
 
     keys: Facts
     picture: Picture
-    table: Table
+    table: PageTable
     dense: bool
-    sureness: Table | None
+    sureness: PageTable | None
 
 
 def mistakes_view(runs: Sequence[RunScores]) -> MistakesView:
@@ -86,34 +86,36 @@ def mistakes_view(runs: Sequence[RunScores]) -> MistakesView:
     )
     counts = [{str(one.name): one.count for one in run.errors} for run in runs]
     rows = tuple((name, *(count(found.get(name)) for found in counts)) for name in ("right", *_MISTAKES))
-    table = Table("Mentions of each class, for each run", ("mentions", *(run.name for run in runs)), rows)
+    table = PageTable("Mentions of each class, for each run", ("mentions", *(run.name for run in runs)), rows)
     keys = tuple((long, colour) for _, long, colour in _MISTAKES.values())
     return MistakesView(keys, picture, table, len(runs) > 2, _sureness(runs[0]))
 
 
-def _sureness(run: RunScores) -> Table | None:
+def _sureness(run: RunScores) -> PageTable | None:
     """Return how sure the answers of each class were."""
     entries = [entry for entry in run.errors if entry.count]
     shown = [name for name in ("confidence", "probability", "distance") if any(getattr(one, name) for one in entries)]
     if not shown:
         return None
-    rows: list[tuple[str | Cell, ...]] = [
+    rows: list[tuple[str | PageCell, ...]] = [
         (entry.name, count(entry.count), *(_quartiles(getattr(entry, name)) for name in shown)) for entry in entries
     ]
-    return Table("How sure answers of each class are", ("class", "mentions", *(f"{name}, median" for name in shown)),
-                 tuple(rows))  # fmt: skip
+    head = ("class", "mentions", *(f"{name}, median" for name in shown))
+    return PageTable("How sure answers of each class are", head, tuple(rows))
 
 
-def _quartiles(found: Quartiles | None) -> Cell:
-    return Cell(DASH) if found is None else Cell(figure(found.median, 3), f"{found.low:.3f} to {found.high:.3f}")
+def _quartiles(found: Quartiles | None) -> PageCell:
+    return (
+        PageCell(DASH) if found is None else PageCell(figure(found.median, 3), f"{found.low:.3f} to {found.high:.3f}")
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class CodiEspView:
     """CodiEsp's measures of the runs that have them; `positions` is None where the corpus names none."""
 
-    ranked: Table
-    positions: Table | None
+    ranked: PageTable
+    positions: PageTable | None
 
 
 def codiesp_view(runs: Sequence[RunScores]) -> CodiEspView | None:
@@ -136,11 +138,11 @@ def codiesp_view(runs: Sequence[RunScores]) -> CodiEspView | None:
         if one is not None
     )
     pooled = ("precision", "recall", "F1", "right", "answered", "gold")
+    head = ("run", "kind", "MAP", "MAP (script)", "documents", *pooled)
     return CodiEspView(
-        Table("CodiEsp’s measures of each run and kind", ("run", "kind", "MAP", "MAP (script)", "documents", *pooled),
-              ranked),
-        Table("CodiEsp’s measures of positions", ("run", "positions", *pooled), placed) if placed else None,
-    )  # fmt: skip
+        PageTable("CodiEsp’s measures of each run and kind", head, ranked),
+        PageTable("CodiEsp’s measures of positions", ("run", "positions", *pooled), placed) if placed else None,
+    )
 
 
 def _pooled(one: PooledScores) -> tuple[str, ...]:
@@ -154,7 +156,7 @@ class SettingsView:
 
     evaluated: Facts
     common: Facts
-    differing: Table | None
+    differing: PageTable | None
 
 
 def settings_view(evaluation: Evaluation) -> SettingsView:
@@ -166,7 +168,7 @@ def settings_view(evaluation: Evaluation) -> SettingsView:
     alike = {name: value for name, value in settings[0].items() if all(one[name] == value for one in settings)}
     other = [name for name in settings[0] if name not in alike]
     rows = tuple((run.name, *(one[name] for name in other)) for run, one in zip(runs, settings, strict=True))
-    differing = Table("Settings in which the runs differ", ("run", *other), rows) if other else None
+    differing = PageTable("Settings in which the runs differ", ("run", *other), rows) if other else None
     return SettingsView((*evaluated, *_intervals_of(runs)), tuple(alike.items()), differing)
 
 

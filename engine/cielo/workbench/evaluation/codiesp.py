@@ -188,7 +188,7 @@ def _pairs(ranking: Ranking, kind: str | None) -> set[tuple[Place, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class PositionedCode:
     """A code with the fragments that it stands for, as ``(start, end)``, in the order of the corpus."""
 
     document: str
@@ -197,21 +197,21 @@ class Located:
     spans: Spans
 
 
-def located_gold(annotated: Iterable[Annotated]) -> list[Located]:
+def located_gold(annotated: Iterable[Annotated]) -> list[PositionedCode]:
     """Return the right codes with their positions; mentions whose position is not known are left out.
 
     Raises:
         ValueError: where a document or a kind is not known.
     """
     return [
-        Located(*_place(mention), code, mention.spans)
+        PositionedCode(*_place(mention), code, mention.spans)
         for mention in annotated
         if mention.spans
         for code in mention.codes
     ]
 
 
-def located_answers(outcomes: Iterable[Outcome]) -> list[Located]:
+def located_answers(outcomes: Iterable[Outcome]) -> list[PositionedCode]:
     """Return the answered codes with the positions of their mentions; those without a position are left out.
 
     The mentions are the annotators': what is scored is the codes, as if every mention had been found where it stands.
@@ -220,7 +220,7 @@ def located_answers(outcomes: Iterable[Outcome]) -> list[Located]:
         ValueError: where a document or a kind is not known.
     """
     return [
-        Located(*_place(outcome.annotated, outcome.kind), outcome.code, outcome.annotated.spans)
+        PositionedCode(*_place(outcome.annotated, outcome.kind), outcome.code, outcome.annotated.spans)
         for outcome in outcomes
         if outcome.code is not None and outcome.annotated.spans
     ]
@@ -239,7 +239,7 @@ def extent(spans: Spans) -> tuple[int, int]:
     return min(start for start, _ in spans), max(end for _, end in spans)
 
 
-def positions(predicted: Iterable[Located], gold: Iterable[Located], tolerance: int = TOLERANCE) -> Micro:
+def positions(predicted: Iterable[PositionedCode], gold: Iterable[PositionedCode], tolerance: int = TOLERANCE) -> Micro:
     """Return the measures of CodiEsp-X as the script has them.
 
     A distinct (document, code) is right where one of its predictions covers one of its right mentions and exceeds it by
@@ -255,7 +255,9 @@ def positions(predicted: Iterable[Located], gold: Iterable[Located], tolerance: 
     return Micro(len(answers), len(rights), good)
 
 
-def matched_positions(predicted: Iterable[Located], gold: Iterable[Located], tolerance: int = TOLERANCE) -> Micro:
+def matched_positions(
+    predicted: Iterable[PositionedCode], gold: Iterable[PositionedCode], tolerance: int = TOLERANCE
+) -> Micro:
     """Return the measures over mentions, each matched at most once.
 
     A prediction is right where document, kind and code agree and its start and its end, over all fragments, lie within
@@ -275,7 +277,7 @@ def matched_positions(predicted: Iterable[Located], gold: Iterable[Located], tol
 
 
 def _by_code(
-    located: Iterable[Located], reading: Callable[[Spans], tuple[int, int]]
+    located: Iterable[PositionedCode], reading: Callable[[Spans], tuple[int, int]]
 ) -> dict[tuple[str, str, str], list[tuple[int, int]]]:
     """Return the extents of each document, kind and code."""
     found: defaultdict[tuple[str, str, str], list[tuple[int, int]]] = defaultdict(list)

@@ -15,7 +15,7 @@ from cielo.workbench.evaluation import breakdowns, views
 from cielo.workbench.evaluation.results import CorpusSummary, Evaluation, RunScores
 from cielo.workbench.evaluation.views import best_known, interval_of
 from cielo.workbench.page import render
-from cielo.workbench.page.parts import Facts, Table, Tile, count, many, words
+from cielo.workbench.page.parts import Facts, PageTable, Tile, count, many, words
 from cielo.workbench.page.text import visible
 from cielo.workbench.records import write_text
 
@@ -36,7 +36,7 @@ def write_page(path: Path, evaluation: Evaluation) -> None:
 @dataclass(frozen=True, slots=True)
 class _SkippedView:
     shown: str
-    table: Table | None
+    table: PageTable | None
     open: bool
 
 
@@ -148,6 +148,6 @@ def _skipped(corpus: CorpusSummary) -> _SkippedView | None:
     rows = tuple((entry.place, entry.reason) for entry in places)
     return _SkippedView(
         shown=listed_of + many(max(corpus.skipped, len(places)), "place"),
-        table=Table("Places that were skipped", ("place", "reason"), rows) if rows else None,
+        table=PageTable("Places that were skipped", ("place", "reason"), rows) if rows else None,
         open=len(places) <= _OPEN,
     )

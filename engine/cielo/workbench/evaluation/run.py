@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from cielo.errors import MentionError
 from cielo.knowledge.codes import System
 from cielo.link.candidates import LinkRequest, Work
-from cielo.link.clock import Clock
 from cielo.link.linker import Linker
 from cielo.link.resolver import Resolver
+from cielo.link.timing import StageTimer
 from cielo.options import LinkOptions
 from cielo.records import BundleIdentity, Hypothesis, Link, Provenance
 from cielo.text.normal import fold_spaces
@@ -167,7 +167,7 @@ class Replay:
         links: list[Link] = []
         for start in range(0, len(corpus.mentions), _AT_ONCE):
             part = corpus.mentions[start : start + _AT_ONCE]
-            links += self.resolver.resolve([_stored(entry) for entry in part], request, Clock())
+            links += self.resolver.resolve([_stored(entry) for entry in part], request, StageTimer())
         pairs = zip(corpus.mentions, links, strict=True)
         outcomes = [_outcome(entry, link, seen, self.systems) for entry, link in pairs]
         return Run(name, replace(_origin(provenance), top_k=options.top_k), tuple(_without_probability(outcomes)))

@@ -9,7 +9,7 @@ from cielo.bundle.calibration import Reliability, ReliabilityQuality
 from cielo.workbench.evaluation.results import Evaluation, RunComparison, RunScores, SplitScores
 from cielo.workbench.page import plots
 from cielo.workbench.page.canvas import Picture, Shape
-from cielo.workbench.page.parts import DASH, Cell, Table, count, figure
+from cielo.workbench.page.parts import DASH, PageCell, PageTable, count, figure
 from cielo.workbench.page.text import shorten, visible
 
 _SPLITS = {"test": "All mentions", "test_unseen": "Unseen in training", "test_seen": "Seen in training"}
@@ -40,7 +40,7 @@ class SplitView:
     title: str
     mentions: str = ""
     picture: Picture | None = None
-    table: Table | None = None
+    table: PageTable | None = None
 
 
 def split_views(runs: Sequence[RunScores]) -> list[SplitView]:
@@ -60,7 +60,9 @@ def _split_view(runs: Sequence[RunScores], name: str, title: str) -> SplitView:
     rows = [plots.IntervalRow(visible(run.name), _estimates(split), _note(split)) for run, split in splits]
     label = f"{title}: accuracy of each run with its interval; the table below has the figures"
     head = ("run", "PLI", "PLII", "3 characters", *(column for _, column in _COLUMNS), "seconds")
-    table = Table(f"{title}: scores of each run", head, tuple(_scores_row(run, split, name) for run, split in splits))
+    table = PageTable(
+        f"{title}: scores of each run", head, tuple(_scores_row(run, split, name) for run, split in splits)
+    )
     picture = plots.intervals(rows, "share of mentions that are right, %", label)
     return SplitView(title, count(splits[0][1].count), picture, table)
 
@@ -78,7 +80,7 @@ def _note(split: SplitScores) -> str:
     return f"{label} {figure(value, 1)}"
 
 
-def _scores_row(run: RunScores, split: SplitScores, name: str) -> tuple[str | Cell, ...]:
+def _scores_row(run: RunScores, split: SplitScores, name: str) -> tuple[str | PageCell, ...]:
     return (
         run.name,
         *(_with_interval(getattr(split, key), *interval_of(split, key)) for key in ("pli", "plii", "accuracy_3")),
@@ -87,9 +89,9 @@ def _scores_row(run: RunScores, split: SplitScores, name: str) -> tuple[str | Ce
     )
 
 
-def _with_interval(value: float | None, low: float | None, high: float | None) -> Cell:
+def _with_interval(value: float | None, low: float | None, high: float | None) -> PageCell:
     known = value is not None and low is not None and high is not None
-    return Cell(figure(value), f"{low:.2f} to {high:.2f}" if known else "")
+    return PageCell(figure(value), f"{low:.2f} to {high:.2f}" if known else "")
 
 
 def _seconds(value: float | None) -> str:
@@ -102,7 +104,7 @@ class ComparisonsView:
 
     against: str
     picture: Picture | None
-    table: Table | None
+    table: PageTable | None
     missed: str
 
 
@@ -125,14 +127,14 @@ def comparisons_view(evaluation: Evaluation) -> ComparisonsView | None:
     axis = f"difference to “{shorten(against, 40)}”, percentage points"
     picture = plots.intervals(rows, axis, label, bounds=(-100, 100), line_at=0)
     head = ("run", "difference", "p", "p (McNemar)", "right in it alone", "right in the first alone", "both", "neither")
-    table = Table("Each run against the first", head, tuple(map(_comparison_row, entries)))
+    table = PageTable("Each run against the first", head, tuple(map(_comparison_row, entries)))
     return ComparisonsView(against, picture, table, missed)
 
 
-def _comparison_row(entry: RunComparison) -> tuple[str | Cell, ...]:
+def _comparison_row(entry: RunComparison) -> tuple[str | PageCell, ...]:
     return (
         entry.run,
-        Cell(f"{entry.difference:+.2f}", f"{entry.low:+.2f} to {entry.high:+.2f}"),
+        PageCell(f"{entry.difference:+.2f}", f"{entry.low:+.2f} to {entry.high:+.2f}"),
         f"{entry.p_value:.3g}",
         f"{entry.mcnemar_p_value:.3g}",
         *(count(value) for value in (entry.only_second, entry.only_first, entry.both, entry.neither)),
@@ -154,7 +156,7 @@ class WithholdingView:
     """What is left where unsure answers are withheld."""
 
     picture: Picture
-    table: Table
+    table: PageTable
 
 
 def withholding_view(runs: Sequence[RunScores]) -> WithholdingView | None:
@@ -170,7 +172,7 @@ def withholding_view(runs: Sequence[RunScores]) -> WithholdingView | None:
     areas = tuple((run.name, figure(run.risk_coverage_area, 4)) for run in runs)
     return WithholdingView(
         plots.curves(series, "mentions that get a code (coverage), %", "right of these, %", label),
-        Table("Area of risk of each run", ("run", "area of risk (AURC)"), areas),
+        PageTable("Area of risk of each run", ("run", "area of risk (AURC)"), areas),
     )
 
 
@@ -186,8 +188,8 @@ class ReliabilityView:
     decoding: str
     mentions: str
     picture: Picture
-    errors: Table
-    bins: Table
+    errors: PageTable
+    bins: PageTable
 
 
 def reliability_view(decoding: str, found: Reliability) -> ReliabilityView:
@@ -212,6 +214,6 @@ def reliability_view(decoding: str, found: Reliability) -> ReliabilityView:
         decoding,
         count(found.mentions),
         plots.agreement(sets, "mean confidence of a bin", "share that is right", label),
-        Table(f"{decoding}: errors of confidences", ("", "calibration error", "Brier", "log-loss, nats"), errors),
-        Table(f"{decoding}: bins of confidences", ("confidence", "mean", "right", "mentions"), rows),
+        PageTable(f"{decoding}: errors of confidences", ("", "calibration error", "Brier", "log-loss, nats"), errors),
+        PageTable(f"{decoding}: bins of confidences", ("confidence", "mean", "right", "mentions"), rows),
     )

@@ -9,7 +9,7 @@ DASH = "–"  # instead of what is not known
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class PageCell:
     """A cell of a table with a second, smaller line."""
 
     text: str
@@ -17,12 +17,12 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PageTable:
     """A table: its first column holds names, the others figures; the caption is for a screen reader."""
 
     caption: str
     head: tuple[str, ...]
-    rows: tuple[tuple[str | Cell, ...], ...]
+    rows: tuple[tuple[str | PageCell, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)

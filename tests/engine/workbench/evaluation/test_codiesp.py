@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 from cielo.workbench.evaluation.codiesp import (
-    Located,
     Micro,
+    PositionedCode,
     average_precision,
     extent,
     gold_codes,
@@ -31,7 +31,7 @@ PLACES = st.tuples(st.sampled_from("abcd"), st.sampled_from(["diagnosis", "proce
 RANKINGS = st.dictionaries(PLACES, CODES, max_size=8)
 LOCATED = st.lists(
     st.builds(
-        lambda document, code, start, length: Located(document, "diagnosis", code, ((start, start + length),)),
+        lambda document, code, start, length: PositionedCode(document, "diagnosis", code, ((start, start + length),)),
         st.sampled_from("ab"),
         st.sampled_from(["I10", "T68"]),
         st.integers(0, 40),
@@ -41,8 +41,8 @@ LOCATED = st.lists(
 )
 
 
-def at(code: str, *spans: tuple[int, int], kind: str = "diagnosis", document: str = "a") -> Located:
-    return Located(document, kind, code, spans)
+def at(code: str, *spans: tuple[int, int], kind: str = "diagnosis", document: str = "a") -> PositionedCode:
+    return PositionedCode(document, kind, code, spans)
 
 
 def answer(code: str | None, gold: str, sure: float | None = None, **known: Any) -> Outcome:
@@ -243,15 +243,15 @@ def test_answers_stand_where_their_mentions_do() -> None:
 
 @settings(deadline=None)
 @given(LOCATED, LOCATED)
-def test_as_many_mentions_are_matched_as_can_be(predicted: list[Located], gold: list[Located]) -> None:
+def test_as_many_mentions_are_matched_as_can_be(predicted: list[PositionedCode], gold: list[PositionedCode]) -> None:
     predicted, gold = predicted[:4], gold[:4]
 
-    def near(one: Located, other: Located) -> bool:
+    def near(one: PositionedCode, other: PositionedCode) -> bool:
         (start, end), (right_start, right_end) = extent(one.spans), extent(other.spans)
         same = (one.document, one.code) == (other.document, other.code)
         return same and abs(start - right_start) <= 10 and abs(end - right_end) <= 10
 
-    padded: list[Located | None] = [*gold, *[None] * len(predicted)]
+    padded: list[PositionedCode | None] = [*gold, *[None] * len(predicted)]
     best = max(
         sum(other is not None and near(one, other) for one, other in zip(predicted, order, strict=False))
         for order in permutations(padded, len(predicted))
@@ -260,7 +260,7 @@ def test_as_many_mentions_are_matched_as_can_be(predicted: list[Located], gold: 
 
 
 @given(LOCATED, LOCATED)
-def test_a_covering_prediction_is_a_near_one(predicted: list[Located], gold: list[Located]) -> None:
+def test_a_covering_prediction_is_a_near_one(predicted: list[PositionedCode], gold: list[PositionedCode]) -> None:
     covering, near = positions(predicted, gold), matched_positions(predicted, gold)
     assert covering.right <= near.right <= min(near.predicted, near.gold)
     assert covering.predicted <= near.predicted

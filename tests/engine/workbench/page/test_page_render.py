@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from cielo.errors import CieloError, TableError
 from cielo.workbench.page import colours, extra, render
-from cielo.workbench.page.parts import DASH, Cell, Table, Tile, count, figure, many, words
+from cielo.workbench.page.parts import DASH, PageCell, PageTable, Tile, count, figure, many, words
 from cielo.workbench.page.text import shorten, visible
 from cielo.workbench.records import write_text
 from hypothesis import given
 from hypothesis import strategies as st
 from page_reading import HOSTILE, read, tables_of
 
-TABLE = Table(HOSTILE, (HOSTILE,), ((HOSTILE, Cell(HOSTILE, HOSTILE)),))
+TABLE = PageTable(HOSTILE, (HOSTILE,), ((HOSTILE, PageCell(HOSTILE, HOSTILE)),))
 PARTS = {
     "header": (HOSTILE, HOSTILE, HOSTILE, [HOSTILE]),
     "tiles": ([Tile(HOSTILE, HOSTILE, HOSTILE)],),
@@ -45,7 +45,9 @@ class TestParts:
         assert HOSTILE in "".join(reader.texts)
 
     def test_a_table_has_names_in_its_first_column_and_a_second_line_in_cells(self) -> None:
-        shown = part("table", Table("a caption", ("", "b"), (("c", Cell("1", "2 to 3")), ("d", Cell("4")))), "dense")
+        shown = part(
+            "table", PageTable("a caption", ("", "b"), (("c", PageCell("1", "2 to 3")), ("d", PageCell("4")))), "dense"
+        )
         assert tables_of(shown) == [[["", "b"], ["c", "1|2 to 3"], ["d", "4"]]]
         assert shown.count('<th scope="row">') == shown.count('<th scope="col">') == 2
         assert "<caption>a caption</caption>" in shown and 'tabindex="0"' in shown and "wide dense" in shown

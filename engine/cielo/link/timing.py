@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 
-class Clock:
+class StageTimer:
     """Adds up the seconds of each stage."""
 
     def __init__(self) -> None:
