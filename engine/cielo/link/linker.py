@@ -123,16 +123,9 @@ class Linker:
             CacheError: where the file of the cache is something else.
         """
         opened = open_bundle(
-            bundle,
-            backend=backend,
-            device=device,
-            compute_type=compute_type,
-            threads=threads,
-            allow_unverified=allow_unverified,
-            plan=plan,
-            memory=memory,
-            verify_files=verify_files,
-        )
+            bundle, backend=backend, device=device, compute_type=compute_type, threads=threads, plan=plan,
+            allow_unverified=allow_unverified, memory=memory, verify_files=verify_files,
+        )  # fmt: skip
         stages, manifest = opened.stages, opened.bundle.manifest
         try:
             decoding = LinkOptions(decoding=decoding or manifest.generator.decoding).decoding or "probable"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,8 @@ from numpy.typing import NDArray
 
 from cielo.errors import BundleError
 from cielo.files import read_bounded
-from cielo.retrieval.storage import Descriptions, Rows, VectorFile, graph_shape, read_descriptions, read_projection
+from cielo.retrieval.graph_check import check_graph
+from cielo.retrieval.storage import Descriptions, Rows, VectorFile, read_descriptions, read_projection
 from cielo.retrieval.vectors import Vectors, blocks, principal_directions, project, squared_distances
 
 Mask = NDArray[np.bool_]
@@ -126,7 +126,7 @@ class Index:
 
     @classmethod
     def load(cls, directory: Path, ef: int, rescored: int = RESCORED) -> Self:
-        """Open what `save` wrote. A damaged graph can crash the process: check its hash before.
+        """Open what `save` wrote.
 
         Args:
             directory: the index.
@@ -140,7 +140,8 @@ class Index:
             rows = VectorFile(directory / "vectors.npy")
             descriptions = read_descriptions(directory)
             projection = read_projection(directory / "projection.npy")
-            count, dimension = graph_shape(directory / "graph.hnsw")
+            shape = check_graph(directory / "graph.hnsw")
+            count, dimension = shape.count, shape.dimension
             if not len(descriptions) == rows.shape[0] == count:
                 raise BundleError(
                     f"the index {directory.name} holds parts of different lengths; build the bundle again"
@@ -152,7 +153,7 @@ class Index:
             some = np.unique(np.linspace(0, count - 1, _SAMPLE).astype(np.int64))
             if not np.allclose(np.asarray(graph.get_items(some)), project(rows[some], projection), rtol=0, atol=1e-5):
                 raise BundleError(f"the index {directory.name} has a graph of other vectors; build the bundle again")
-        except (OSError, EOFError, ValueError, TypeError, IndexError, RuntimeError, struct.error) as error:
+        except (OSError, EOFError, ValueError, TypeError, IndexError, RuntimeError) as error:
             raise BundleError(
                 f"the index {directory.name} cannot be loaded ({error}); build the bundle again"
             ) from error
@@ -247,6 +248,8 @@ class Index:
         return list(self._neighbours(ordered[first], distances[first]))
 
     def _neighbours(self, labels: NDArray[Any], distances: NDArray[Any]) -> Iterator[Neighbour]:
+        if not np.isfinite(distances).all():
+            raise BundleError("the index holds vectors that are not finite; build the bundle again")
         for label, distance in zip(labels, distances, strict=True):
             for description in self.descriptions[int(label)]:
                 yield Neighbour(description, float(distance))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,14 +194,3 @@ def _shape_of_rows(path: Path, stream: BinaryIO) -> tuple[int, int]:
     if len(shape) != 2 or by_column or kind != np.float32 or size != 4 * shape[0] * shape[1]:
         raise ValueError(f"{path.name} is not a whole matrix of float32 rows")
     return shape[0], shape[1]
-
-
-def graph_shape(path: Path) -> tuple[int, int]:
-    """Return how many vectors a graph holds, and their dimension, which hnswlib itself does not check.
-
-    A file of hnswlib 0.8 begins with six sizes: the links' place in an element, the elements there may be, those there
-    are, the size of one, its label's place, and its vector's, just before the label.
-    """
-    with path.open("rb") as stream:
-        _, _, count, _, label, vector = struct.unpack("<6Q", stream.read(48))
-    return count, (label - vector) // 4
