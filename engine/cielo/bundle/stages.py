@@ -37,10 +37,19 @@ class Stages:
     prompt_settings: PromptSettings
 
     def prompt(self, term: str, sentence: str | None, *, line_ends: LineEnds = "space") -> str:
-        """Return the prompt of a mention, prepared as the bundle's model was trained; see `build_prompt`."""
-        settings = self.prompt_settings
-        prepare, window = settings.prepare_sentence, settings.window
-        return build_prompt(term, sentence, prepare=prepare, window=window, line_ends=line_ends)
+        """Return the prompt of a mention, prepared as the bundle's model was trained; see `build_prompt`.
+
+        Of a long one there is no more than the tokenizer looks at, and one character, so that it is seen to be cut.
+        """
+        settings, most = self.prompt_settings, self.tokenizer.most_characters
+        return build_prompt(
+            term,
+            sentence,
+            prepare=settings.prepare_sentence,
+            window=settings.window,
+            line_ends=line_ends,
+            longest=None if most is None else most + 1,
+        )
 
     def score(self, prompts: Sequence[Encoded], texts: Sequence[str]) -> list[float]:
         """Return the log-probability of each text given its prompt, ``</s>`` included."""
