@@ -1,8 +1,8 @@
 """Killed commands: a target is the old one or the whole new one, and nothing is left; ``python -m tests.faults.kills``.
 
 Each writing command is started and killed after a random time, by SIGKILL, SIGTERM, SIGHUP or SIGINT. A target that
-stood there must hold what it held, or what an unbroken run writes. After a signal that can be caught nothing else may be
-left; what SIGKILL leaves is removed by the next run that writes into the same folder.
+stood there must hold what it held, or what an unbroken run writes. After a signal that can be caught nothing else may
+be left; what SIGKILL leaves is removed by the next run that writes into the same folder.
 """
 
 from __future__ import annotations

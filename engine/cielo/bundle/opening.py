@@ -97,7 +97,7 @@ def open_bundle(
     chosen = _choose_backend(bundle, backend, device, compute_type)
     if device != "cuda":  # before the library loads, which looking for a GPU does
         on_cpu = bundle.execution("cpu", backend=chosen, compute_type=compute_type)
-        registered(chosen).prepare(plan or plan_for(bundle, on_cpu, threads))
+        registered(chosen).prepare(plan or plan_for(bundle, on_cpu, threads), sparing=memory is not None)
     target = resolve_device(registered(chosen), device)
     execution = bundle.execution(target, backend=chosen, compute_type=compute_type)
     if device == AUTO and target == "cuda" and not has_parity(bundle, execution):
@@ -108,7 +108,7 @@ def open_bundle(
     stages = open_stages(bundle, execution, plan, verify_files=verify_files)
     try:
         if memory is not None:
-            keep_within(stages, bundle, execution.backend, memory)
+            stages = keep_within(stages, bundle, execution.backend, memory)
     except BaseException:
         stages.close()
         raise

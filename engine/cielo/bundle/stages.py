@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,10 +12,12 @@ from typing import Any, Self
 from cielo.bundle.hashes import VerifyFiles, check_files
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution, PromptSettings
+from cielo.bundle.turns import Turns
 from cielo.generation.backends import backend
 from cielo.generation.plan import ThreadPlan, default_plan
 from cielo.generation.protocol import Generator
 from cielo.knowledge.reading import KnowledgeBase
+from cielo.machine import give_back_memory
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import RESCORED, Index, load_all
 from cielo.text.prompt import LineEnds, build_prompt
@@ -27,7 +28,10 @@ _AT_ONCE = 3  # a tokenizer, the encoder and the generator, while this thread re
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The opened stages of one bundle; closing it releases the models."""
+    """The opened stages of one bundle; closing it releases the models.
+
+    `turns` are those that callers take where a budget of memory is to be kept; None: there is none.
+    """
 
     tokenizer: Tokenizer
     generator: Generator
@@ -35,12 +39,22 @@ class Stages:
     embedder: Embedder
     indexes: dict[str, Index]
     prompt_settings: PromptSettings
+    turns: Turns | None = None
 
     def prompt(self, term: str, sentence: str | None, *, line_ends: LineEnds = "space") -> str:
-        """Return the prompt of a mention, prepared as the bundle's model was trained; see `build_prompt`."""
-        settings = self.prompt_settings
-        prepare, window = settings.prepare_sentence, settings.window
-        return build_prompt(term, sentence, prepare=prepare, window=window, line_ends=line_ends)
+        """Return the prompt of a mention, prepared as the bundle's model was trained; see `build_prompt`.
+
+        Of a long one there is no more than the tokenizer looks at, and one character, so that it is seen to be cut.
+        """
+        settings, most = self.prompt_settings, self.tokenizer.most_characters
+        return build_prompt(
+            term,
+            sentence,
+            prepare=settings.prepare_sentence,
+            window=settings.window,
+            line_ends=line_ends,
+            longest=None if most is None else most + 1,
+        )
 
     def score(self, prompts: Sequence[Encoded], texts: Sequence[str]) -> list[float]:
         """Return the log-probability of each text given its prompt, ``</s>`` included."""
@@ -94,7 +108,7 @@ def open_stages(
             tokenizer.result(), generator.result(), knowledge_base, embedder.result(), indexes, manifest.prompt
         )
         opened.pop_all()
-    _give_back_memory()
+    give_back_memory()
     return stages
 
 
@@ -117,9 +131,3 @@ def _open_generator(bundle: Bundle, tokenizer: Future[Tokenizer], execution: Exe
 def _close_when_open(stage: Future[Any]) -> None:
     with contextlib.suppress(Exception):  # it did not open, and says so elsewhere
         stage.result().close()
-
-
-def _give_back_memory() -> None:
-    """Let glibc return what loading has freed: of a large encoder, a third of a gigabyte."""
-    with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
-        ctypes.CDLL(None).malloc_trim(0)

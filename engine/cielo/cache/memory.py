@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 from collections import OrderedDict
@@ -11,6 +12,8 @@ from cielo.cache.protocol import MEMORY_ENTRIES, CacheStats, bare, check_entries
 from cielo.cache.secret import SECRET_BYTES
 from cielo.records import Link
 
+_LINK_BYTES, _CANDIDATE_BYTES = 1_000, 500  # at most, of links of five candidates and of a hundred
+
 
 class MemoryCache:
     """The links used last, in this process. Thread-safe.
@@ -19,16 +22,21 @@ class MemoryCache:
     candidates each it would be about 400 MB.
     """
 
-    def __init__(self, entries: int = MEMORY_ENTRIES, *, secret: bytes | None = None) -> None:
+    def __init__(
+        self, entries: int = MEMORY_ENTRIES, *, secret: bytes | None = None, most_bytes: int | None = None
+    ) -> None:
         """Make an empty cache.
 
         Args:
             entries: the most links that are kept.
             secret: for `key`; default: a new one, since nobody else reads this memory.
+            most_bytes: that they take, as their candidates are counted; None: there is no such bound.
         """
         check_entries(entries)
         self._secret = secret or secrets.token_bytes(SECRET_BYTES)
         self._entries = entries
+        self._most_bytes = math.inf if most_bytes is None else most_bytes
+        self._bytes = 0
         self._links: OrderedDict[bytes, Link] = OrderedDict()
         self._lock = threading.Lock()
         self._stats = CacheStats()
@@ -58,12 +66,18 @@ class MemoryCache:
         kept = {digest: bare(link) for digest, link in links.items()}
         with self._lock:
             for digest, link in kept.items():
+                known = self._links.pop(digest, None)
+                self._bytes += _size(link) - (0 if known is None else _size(known))
                 self._links[digest] = link
-                self._links.move_to_end(digest)
-            while len(self._links) > self._entries:
-                self._links.popitem(last=False)
+            while self._links and (len(self._links) > self._entries or self._bytes > self._most_bytes):
+                self._bytes -= _size(self._links.popitem(last=False)[1])
 
     def close(self) -> None:
         """Forget every link."""
         with self._lock:
             self._links.clear()
+            self._bytes = 0
+
+
+def _size(link: Link) -> int:
+    return _LINK_BYTES + _CANDIDATE_BYTES * len(link.candidates)

@@ -15,8 +15,8 @@ from cielo.records import Link, Provenance
 class LayeredCache:
     """A file with memory before it: what the file does not take is known as long as the process lives."""
 
-    def __init__(self, disk: DiskCache, *, entries: int = MEMORY_ENTRIES) -> None:
-        self._memory = MemoryCache(entries, secret=disk.secret)
+    def __init__(self, disk: DiskCache, *, entries: int = MEMORY_ENTRIES, most_bytes: int | None = None) -> None:
+        self._memory = MemoryCache(entries, secret=disk.secret, most_bytes=most_bytes)
         self._disk = disk
 
     @property
@@ -49,7 +49,12 @@ class LayeredCache:
 
 
 def open_cache(
-    path: Path | None = None, *, knowledge_base: KnowledgeBase, provenance: Provenance, entries: int = MEMORY_ENTRIES
+    path: Path | None = None,
+    *,
+    knowledge_base: KnowledgeBase,
+    provenance: Provenance,
+    entries: int = MEMORY_ENTRIES,
+    most_bytes: int | None = None,
 ) -> ResultCache:
     """Return a linker's cache: in memory alone, or with the file `path` behind it.
 
@@ -58,10 +63,11 @@ def open_cache(
         knowledge_base: of the bundle; it must stay open as long as the cache.
         provenance: of the linker's links.
         entries: the most links in memory.
+        most_bytes: that these take; None: there is no such bound.
 
     Raises:
         CacheError: where `path` is something else than a result cache.
     """
     if path is None:
-        return MemoryCache(entries)
-    return LayeredCache(DiskCache(path, knowledge_base, provenance), entries=entries)
+        return MemoryCache(entries, most_bytes=most_bytes)
+    return LayeredCache(DiskCache(path, knowledge_base, provenance), entries=entries, most_bytes=most_bytes)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cielo.errors import BundleError
 from cielo.generation.batching import make_batches
 from cielo.generation.capabilities import require_runnable
-from cielo.generation.memory import MemoryLimit, Shape
+from cielo.generation.memory import MemoryLimit, Scoring, Shape
 from cielo.generation.plan import ThreadPlan
 from cielo.generation.searches import SEARCHES, BeamSearch
 from cielo.records import Decoding, Hypothesis
@@ -53,11 +53,14 @@ class CTranslate2Backend:
         """Return OpenMP's wait policy: what its threads do between parallel regions."""
         return {"OMP_WAIT_POLICY": plan.wait_policy.upper()}
 
-    def prepare(self, plan: ThreadPlan) -> None:
+    def prepare(self, plan: ThreadPlan, *, sparing: bool = False) -> None:
         """Set OpenMP's wait policy for this process, unless the environment names one or the library is loaded already.
 
-        OpenMP reads it once, when CTranslate2 loads; with one thread for each replica it makes no difference.
+        OpenMP reads it once, when CTranslate2 loads; with one thread for each replica it makes no difference. To be
+        `sparing`, MKL is kept from holding on to the buffers of each thread, which took as much again as the batches.
         """
+        if sparing:
+            os.environ.setdefault("MKL_DISABLE_FAST_MM", "1")
         if plan.threads == 1 or "OMP_WAIT_POLICY" in os.environ:
             return
         if "ctranslate2" in sys.modules:
@@ -139,7 +142,7 @@ class CTranslate2Generator:
             "return_end_token": True,
             "return_scores": True,
         }
-        sources = [self._tokenizer.tokens(prompt.ids) for prompt in prompts]
+        sources = [prompt.ids for prompt in prompts]
         found: list[list[Hypothesis]] = [[] for _ in prompts]
         for row, result in self._in_batches("translate_batch", (sources,), settings, search):
             pairs = zip(result.hypotheses, result.scores, strict=True)
@@ -148,19 +151,21 @@ class CTranslate2Generator:
 
     def log_probs(self, prompts: Sequence[Encoded], targets: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
         """Return the log-probability of each token of each target (ids without ``</s>``), ``</s>``'s own at the end."""
-        sources = [self._tokenizer.tokens(prompt.ids) for prompt in prompts]
-        outputs = [self._tokenizer.tokens(target) for target in targets]
+        sources = [prompt.ids for prompt in prompts]
         longest = max((len(target) + 1 for target in targets), default=1)
         found: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32) for _ in prompts]
-        search = BeamSearch(beams=1, max_new_tokens=longest)
-        for row, result in self._in_batches("score_batch", (sources, outputs), {}, search):
+        for row, result in self._in_batches("score_batch", (sources, targets), {}, Scoring(longest)):
             found[row] = np.asarray(result.log_probs, dtype=np.float32)
         return found
 
     def _in_batches(
-        self, method: str, columns: tuple[list[list[str]], ...], settings: dict[str, Any], search: BeamSearch
+        self,
+        method: str,
+        columns: tuple[Sequence[Sequence[int]], ...],
+        settings: dict[str, Any],
+        work: BeamSearch | Scoring,
     ) -> Iterator[tuple[int, Any]]:
-        """Give the rows of `columns` to the translator, batch by batch, and yield each row's number and result."""
+        """Give the rows of `columns`, ids, to the translator, and yield each row's number and result batch by batch."""
         if self._translator is None:
             raise RuntimeError("the generator was closed; open it again")
         run = getattr(self._translator, method)
@@ -168,10 +173,11 @@ class CTranslate2Generator:
         lengths = [len(source) for source in columns[0]]
         limit, together = self._limit, self._plan.replicas
         if limit is not None:
-            together = limit.batches_together(max(lengths, default=0), search, together)
-        most_rows = None if limit is None else lambda longest: limit.rows(longest, search, together)
+            together = limit.batches_together(max(lengths, default=0), work, together)
+        most_rows = None if limit is None else lambda longest: limit.rows(longest, work, together)
         for batch in make_batches(lengths, self._plan.batch_tokens, together, most_rows):
-            rows = [[column[row] for row in batch] for column in columns]
+            # As texts, tokens take ten times the memory: they are made for one batch at a time.
+            rows = [[self._tokenizer.tokens(column[row]) for row in batch] for column in columns]
             # One call, one batch: CTranslate2 does not cut it again.
             started = run(*rows, max_batch_size=0, max_input_length=0, asynchronous=True, **settings)
             waiting.append((batch, started))

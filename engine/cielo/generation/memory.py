@@ -10,6 +10,17 @@ if TYPE_CHECKING:  # a manifest holds a shape, and is read without the tokenizer
 
 
 @dataclass(frozen=True, slots=True)
+class Scoring:
+    """The scoring of given outputs, whose tokens all go through the decoder at once.
+
+    Attributes:
+        target_tokens: of the longest output, ``</s>`` included.
+    """
+
+    target_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """What the memory of a decoding batch depends on: layers of the decoder, and sizes.
 
@@ -25,15 +36,19 @@ class Shape:
     inner: int
     outputs: int
 
-    def row_bytes(self, source_tokens: int, search: BeamSearch) -> int:
-        """Return the most memory, in bytes, that one prompt of `source_tokens` can need in a search.
+    def row_bytes(self, source_tokens: int, work: BeamSearch | Scoring) -> int:
+        """Return the most memory, in bytes, that one prompt of `source_tokens` can need in a search or a scoring.
 
         Keys and values, of the source once and of each beam's output up to the longest allowed; hidden states of the
-        encoder's widest layer; and the scores of one step, three times over. All in float32.
+        widest layer; and the scores of one step (in a scoring: of every step), three times over. All in float32.
         """
-        cached = 2 * self.decoder_layers * self.width * (source_tokens + search.beams * search.max_new_tokens)
-        encoder = source_tokens * (4 * self.width + 3 * self.inner)
-        return 4 * (cached + encoder + 3 * search.beams * self.outputs)
+        if isinstance(work, Scoring):
+            kept = steps = work.target_tokens
+            widest = max(source_tokens, work.target_tokens)
+        else:
+            kept, steps, widest = work.beams * work.max_new_tokens, work.beams, source_tokens
+        cached = 2 * self.decoder_layers * self.width * (source_tokens + kept)
+        return 4 * (cached + widest * (4 * self.width + 3 * self.inner) + 3 * steps * self.outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +61,10 @@ class MemoryLimit:
     working_bytes: int
     shape: Shape
 
-    def batches_together(self, longest: int, search: BeamSearch, replicas: int) -> int:
+    def batches_together(self, longest: int, work: BeamSearch | Scoring, replicas: int) -> int:
         """Return how many of `replicas` may work at a time, where the longest prompt has `longest` tokens."""
-        return max(1, min(replicas, self.working_bytes // self.shape.row_bytes(longest, search)))
+        return max(1, min(replicas, self.working_bytes // self.shape.row_bytes(longest, work)))
 
-    def rows(self, longest: int, search: BeamSearch, together: int) -> int:
+    def rows(self, longest: int, work: BeamSearch | Scoring, together: int) -> int:
         """Return the most rows of a batch, which may be 0, where `together` batches are at work."""
-        return self.working_bytes // together // self.shape.row_bytes(longest, search)
+        return self.working_bytes // together // self.shape.row_bytes(longest, work)

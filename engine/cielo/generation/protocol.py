@@ -93,8 +93,13 @@ class Backend(Protocol):
         """Return the environment variables that a plan asks for, for a process to be started."""
         ...
 
-    def prepare(self, plan: ThreadPlan) -> None:
-        """Set this process's environment as a plan asks, before the library is loaded."""
+    def prepare(self, plan: ThreadPlan, *, sparing: bool = False) -> None:
+        """Set this process's environment as a plan asks, before the library is loaded.
+
+        Args:
+            plan: how the processors are used.
+            sparing: whether freed memory is to go back to the system rather than be kept for the next batch.
+        """
         ...
 
     def open(

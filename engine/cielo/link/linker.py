@@ -133,7 +133,8 @@ class Linker:
             calibrations = read_calibrations(opened.bundle)
             file = cache if isinstance(cache, Path) else None
             base = stages.knowledge_base
-            kept = open_cache(file, knowledge_base=base, provenance=provenance) if cache else None
+            most = stages.turns.cache_bytes if stages.turns else None
+            kept = open_cache(file, knowledge_base=base, provenance=provenance, most_bytes=most) if cache else None
             listed = None if lexicon is None else read_lexicon(lexicon, lambda *code: base.find(*code) is not None)
             return cls(
                 stages,

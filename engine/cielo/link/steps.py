@@ -42,7 +42,17 @@ class Steps:
         self._lexicon = lexicon
 
     def run(self, batch: Sequence[Mention], request: LinkRequest) -> list[Link]:
-        """Return the link of each mention of a batch, in order."""
+        """Return the link of each mention of a batch, in order; within a memory budget part by part, in turns."""
+        turns = self._stages.turns
+        if turns is None:
+            return self._run(batch, request)
+        links: list[Link] = []
+        for part in turns.parts(batch, request.options.top_k):
+            with turns.taken():
+                links += self._run(part, request)
+        return links
+
+    def _run(self, batch: Sequence[Mention], request: LinkRequest) -> list[Link]:
         clock = StageTimer()
         listed = {row: link for row, mention in enumerate(batch) if (link := self._look_up(mention, request))}
         rest = [mention for row, mention in enumerate(batch) if row not in listed]

@@ -33,6 +33,8 @@ _SEED = 20240229
 RESCORED = 50  # neighbours that the full vectors decide between, where a bundle does not say how many
 # Distances that are worked on at once: with the blocks of vectors, what bounds the memory of exact search.
 _CELLS = 1 << 21
+# What a distance takes: itself, twice in between, and its place in the order; and how often a vector is held.
+_CELL_BYTES, _COPIES = 32, 2
 # Exact search keeps so many more than it is asked for: matrix products round otherwise than differences.
 _SPARE = 8
 # Neighbours that the graph is asked for at most, where few of them are allowed.
@@ -92,6 +94,7 @@ class Index:
         self._rows = rows
         self._projection = projection
         self._rescored = rescored
+        self._most_bytes: int | None = None
         self.descriptions = descriptions
 
     @classmethod
@@ -168,6 +171,17 @@ class Index:
         """The distinct vectors, by label. Of an opened index a view of the file, resident as long as it is held."""
         return self._rows.mapped() if isinstance(self._rows, VectorFile) else np.asarray(self._rows)
 
+    def limit_memory(self, working_bytes: int) -> None:
+        """Make the blocks of an exact search so small that it stays within `working_bytes`, at one call at a time."""
+        self._most_bytes = working_bytes
+
+    def _block_of(self, queries: int) -> int:
+        """Return how many vectors an exact search compares with its queries at once."""
+        if self._most_bytes is None:
+            return max(1, _CELLS // max(1, queries))
+        row = _COPIES * self._rows.shape[1] * 4 + _CELL_BYTES * queries
+        return max(1, min(_CELLS // max(1, queries), self._most_bytes // row))
+
     def search(self, vectors: Vectors, k: int, allowed: Mask | None = None) -> list[list[Neighbour]]:
         """Return the descriptions of the (up to) `k` nearest labels of each vector [n, dimension], nearest first.
 
@@ -216,7 +230,7 @@ class Index:
             return [[] for _ in vectors]
         kept = min(k + _SPARE, len(among))
         near: list[tuple[NDArray[Any], NDArray[Any]]] = []
-        for part in blocks(len(among), max(1, _CELLS // max(1, len(vectors)))):
+        for part in blocks(len(among), self._block_of(len(vectors))):
             block = among[part]
             found = squared_distances(vectors, self._rows[block])
             best = np.argpartition(found, min(kept, len(block)) - 1, axis=1)[:, :kept]

@@ -7,7 +7,7 @@ where mT5's byte fallback comes in.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -19,6 +19,15 @@ from cielo.files import read_bounded
 from cielo.text.growth import refuse_growth
 
 _MOST_BYTES = 100_000_000  # of the file; that of the published model has 16 million
+
+# A long text's beginning is enough, where it gives the model more tokens than it takes and so many more. Words are
+# tokenised each by itself, and the beginning ends between two of them. Inside a word too long for that the split may
+# hang on what comes after, but not so far back.
+_MARGIN = 64
+# The characters of a beginning, for each token that the model takes, and to begin with; and the same of the longest
+# beginning. The published model's tokens have at most sixteen characters, and about four.
+_BEGINNING, _LONGEST = (8, 512), (64, 4096)
+_AT_ONCE = 256  # texts, whose encodings are held together
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +87,48 @@ class Tokenizer:
         """The special tokens that end every text."""
         return self.tokens(self._closing)
 
+    @property
+    def most_characters(self) -> int | None:
+        """The characters of a text that are looked at, at most; None: all of them, since any number of tokens is taken.
+
+        Of a longer text whose first so many characters make no more tokens than the model takes (a run of unknown
+        characters, which are one token together), the rest is left out, and it counts as truncated.
+        """
+        return None if self.max_tokens is None else self._characters(_LONGEST)
+
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Return the ids of each text with its special tokens; a text that is too long keeps its closing tokens."""
-        return [self._truncate(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))]
+        """Return the ids of each text with its special tokens; a text that is too long keeps its closing tokens.
+
+        Time and memory of a text are bounded by the tokens that the model takes (see `most_characters`).
+        """
+        if self.max_tokens is None:
+            return self.encode_whole(texts)
+        size = self._characters(_BEGINNING)
+        begun = self._ids([_beginning(text, size) for text in texts])
+        return [self._truncate(text, ids, size) for text, ids in zip(texts, begun, strict=True)]
 
     def encode_whole(self, texts: Sequence[str]) -> list[Encoded]:
         """Return the ids of each text with its special tokens, however long it is."""
-        return [Encoded(encoding.ids, False) for encoding in self._tokenizer.encode_batch(list(texts))]
+        return [Encoded(ids, False) for ids in self._ids(texts)]
 
-    def _truncate(self, ids: list[int]) -> Encoded:
-        if self.max_tokens is None or len(ids) <= self.max_tokens:
-            return Encoded(ids, False)
-        return Encoded(ids[: self.max_tokens - len(self._closing)] + self._closing, True)
+    def _ids(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        for start in range(0, len(texts), _AT_ONCE):
+            part = list(texts[start : start + _AT_ONCE])
+            yield from (list(encoding.ids) for encoding in self._tokenizer.encode_batch(part))
+
+    def _characters(self, counted: tuple[int, int]) -> int:
+        each, first = counted
+        return first + each * (self.max_tokens or 0)
+
+    def _truncate(self, text: str, ids: list[int], size: int) -> Encoded:
+        """Return the first tokens of a text, of whose first `size` characters `ids` are."""
+        most, taken = self._characters(_LONGEST), self.max_tokens or 0
+        while size < min(len(text), most) and len(ids) <= taken + _MARGIN:
+            size = min(4 * size, most)
+            ids = list(self._tokenizer.encode(_beginning(text, size)).ids)
+        if len(ids) <= taken:
+            return Encoded(ids, len(text) > size)
+        return Encoded(ids[: taken - len(self._closing)] + self._closing, True)
 
     def encode_target(self, text: str) -> list[int]:
         """Return the ids of a text without special tokens, as the generator would put them out."""
@@ -103,3 +142,11 @@ class Tokenizer:
         """Return the text of a generator's output tokens, special ones left out."""
         ids = (self._tokenizer.token_to_id(token) for token in tokens)
         return str(self._tokenizer.decode([token for token in ids if token is not None], skip_special_tokens=True))
+
+
+def _beginning(text: str, size: int) -> str:
+    """Return the first `size` characters of a longer text, or fewer, so that it ends before a space."""
+    if len(text) <= size:
+        return text
+    space = text.rfind(" ", size // 2, size)
+    return text[: space if space >= 0 else size]

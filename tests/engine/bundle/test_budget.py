@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cielo.bundle import budget as memory
@@ -47,35 +48,85 @@ def test_where_the_system_tells_nothing_a_budget_is_refused(monkeypatch: pytest.
 
 BUDGET = 260_000_000
 WORK = """
-import json, sys
+import gc, json, sys, threading
 from pathlib import Path
 from cielo.link.linker import Linker
 from cielo.machine import bytes_in
 from cielo.generation.plan import ThreadPlan
+from cielo.options import LinkOptions
 from cielo.records import Mention
-budget = int(sys.argv[1]) or None
+budget, case = int(sys.argv[1]) or None, sys.argv[2]
 words = "dolor de garganta con fiebre y tos seca desde hace tres días".split()
-mentions = [Mention(f"{words[n % 12]} {n}", " ".join(words[: n % 12]) * (1 + n % 40)) for n in range(600)]
+
+def mentions(count, first=0, times=1):
+    numbers = range(first, first + count)
+    return [Mention(f"{words[n % 12]} {n} " * times, " ".join(words[: n % 12]) * (1 + n % 40)) for n in numbers]
+
+def held(found):
+    # The bytes of what the caller keeps.
+    seen, waiting, total = set(), [found], 0
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            total += sys.getsizeof(one)
+            waiting += gc.get_referents(one) if not isinstance(one, type) else []
+    return total
+
+RERANKED = LinkOptions(rerank=True, top_k=20)
+PUBLISHED = LinkOptions(matching="published", neighbours="always", top_k=20)
+
+def in_threads(linker):
+    def work(first):
+        options = (RERANKED, PUBLISHED, None, LinkOptions(neighbours="always"))[first % 4]
+        linker.link(mentions(12, 100 * first, times=60), options)
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return []
+
+CASES = {
+    "plain": lambda linker: linker.link(mentions(300) + mentions(40, 300, times=60)),
+    "rerank": lambda linker: linker.link(mentions(40, times=60), RERANKED),
+    "published": lambda linker: linker.link(mentions(600), PUBLISHED),
+    "one big call": lambda linker: linker.link(mentions(20_000, 0)[::9]),
+    "threads": in_threads,
+    "long": lambda linker: linker.link([Mention("tos " * 5_000_000, "x"), Mention("tos", "fiebre, " * 2_500_000)]),
+}
 plan = ThreadPlan(2, batch_tokens=1_000_000)
-with Linker.open(device="cpu", plan=plan, memory=budget, cache=False) as linker:
-    links = linker.link(mentions)
+with Linker.open(device="cpu", plan=plan, memory=budget) as linker:
+    links = CASES[case](linker)
 peak = bytes_in(Path("/proc/self/status"), "VmHWM")  # getrusage would count the process that this one came from
-print(json.dumps({"peak": peak, "codes": [link.code for link in links]}))
+print(json.dumps({"peak": peak, "kept": held(links), "codes": [link.code for link in links]}))
 """
+CASES = ("plain", "rerank", "published", "one big call", "threads", "long")
 
 
-def work(budget: int) -> dict[str, object]:
-    done = subprocess.run(
-        [sys.executable, "-c", WORK, str(budget)], capture_output=True, text=True, check=True, env={**os.environ}
-    )
+def work(budget: int, case: str) -> dict[str, Any]:
+    command = [sys.executable, "-c", WORK, str(budget), case]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
     return dict(json.loads(done.stdout))
 
 
-@pytest.mark.skipif(resident_bytes() is None, reason="no /proc")
+needs_proc = pytest.mark.skipif(resident_bytes() is None, reason="no /proc")
+
+
+@needs_proc
 def test_a_budget_holds_and_changes_no_code() -> None:
-    free, kept = work(0), work(BUDGET)
-    assert kept["peak"] <= BUDGET < free["peak"]  # type: ignore[operator]
+    free, kept = work(0, "plain"), work(BUDGET, "plain")
+    assert kept["peak"] <= BUDGET < free["peak"]
     assert kept["codes"] == free["codes"]
+
+
+@needs_proc
+@pytest.mark.parametrize("case", CASES[1:])
+def test_a_budget_holds_for_all_kinds_of_work(case: str) -> None:
+    done = work(BUDGET, case)
+    # What the caller keeps, its mentions of 20 MB and its links, is the caller's.
+    own = 40_000_000 if case == "long" else done["kept"]
+    assert done["peak"] - own <= BUDGET, f"{case}: {done['peak']:,} bytes, of which {own:,} are the caller's"
 
 
 def test_the_command_takes_a_budget(tmp_path: Path) -> None:

@@ -36,6 +36,20 @@ pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
 
 class TestMemory:
+    def test_links_take_no_more_than_the_bytes_that_they_may(self) -> None:
+        one = link_to(0)
+        size = 1_000 + 500 * len(one.candidates)
+        cache = MemoryCache(most_bytes=2 * size)
+        for number in (1, 2, 2, 1, 3):
+            cache.put_many({digest(number): one})
+        assert set(cache.get_many(map(digest, (1, 2, 3)))) == {digest(1), digest(3)}
+        assert MemoryCache(most_bytes=size - 1).get_many([digest(1)]) == {}
+
+    def test_a_cache_of_no_bytes_keeps_nothing(self) -> None:
+        cache = MemoryCache(most_bytes=0)
+        cache.put_many({digest(1): link_to(0)})
+        assert cache.get_many([digest(1)]) == {}
+
     def test_what_was_put_is_found_without_what_belongs_to_the_call(self) -> None:
         cache = MemoryCache()
         cache.put_many({digest(1): link_to(1, id=MARKER, timings=Timings(generate=2.0, mentions=3))})

@@ -56,7 +56,7 @@ class ToyBackend:
     def environment(self, plan: ThreadPlan) -> Mapping[str, str]:
         return {}
 
-    def prepare(self, plan: ThreadPlan) -> None:
+    def prepare(self, plan: ThreadPlan, *, sparing: bool = False) -> None:
         pass
 
     def open(

@@ -72,6 +72,8 @@ def vector(text: str) -> tuple[float, float]:
 class FakeTokenizer:
     """Numbers texts; those with more than 200 characters count as cut."""
 
+    most_characters: int | None = None
+
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.targets: list[str] = []

@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import shutil
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -130,6 +131,31 @@ def test_squared_distances_are_those_of_unit_vectors() -> None:
     left, right = random_vectors(4), random_vectors(6, seed=1)
     expected = ((left[:, None, :] - right[None, :, :]) ** 2).sum(axis=2)
     assert squared_distances(left, right) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("working_bytes", [0, 1000, 100_000, 10**9])
+def test_a_limit_of_memory_changes_no_neighbour(index: Index, working_bytes: int) -> None:
+    queries = random_vectors(50, seed=1)
+    free = index.search_exactly(queries, 5)
+    index.limit_memory(working_bytes)
+    assert index.search_exactly(queries, 5) == free
+
+
+def test_an_exact_search_stays_within_its_limit_of_memory() -> None:
+    index = Index.build(names(3000), random_vectors(3000, 64), IndexSettings(m=2, ef_construction=2))
+    queries = random_vectors(500, 64, seed=1)
+
+    def peak() -> int:
+        tracemalloc.start()
+        try:
+            index.search_exactly(queries, 5)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    free = peak()
+    index.limit_memory(4_000_000)
+    assert peak() < 5_000_000 < free  # the neighbours themselves are counted here too
 
 
 class TestRecall:
