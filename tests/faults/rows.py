@@ -2,8 +2,8 @@
 
 Tables of mentions are written in a random format, dialect and encoding, and faults are planted in some of their rows: a
 stray quote, a row too short or too long or without a text, bytes that are no text, a line that is no JSON, an unknown
-kind. Each table is linked by the command. Every good row must come back once, in its order, with the link that its mention
-gets alone; every planted one must come back with an error, or not at all where its line ends were destroyed.
+kind. Each table is linked by the command. Every good row must come back once, in its order, with the link that its
+mention gets alone; every planted one must come back with an error, or not at all where its line ends were destroyed.
 """
 
 from __future__ import annotations
