@@ -96,7 +96,7 @@ def info(bundle: Path | None, as_json: bool) -> None:
         shown = {"path": str(opened.path), "sha256": opened.sha256, **schema.to_builtins(opened.manifest)}
         click.echo(json.dumps(shown, ensure_ascii=False, indent=1))
         return
-    for name, value in _facts(opened):
+    for name, value in list(_facts(opened)):  # all or nothing
         click.echo(f"{name:<32}{value}")
 
 
