@@ -107,7 +107,7 @@ class Linker:
             plan: how the processors are used; default: what `cielo tune` kept for this machine, else one thread for
                 each batch and a batch for each physical core.
             memory: a budget for the resident memory of this process, in bytes: batches are made so small that the
-                worst they can need fits into it.
+                worst they can need fits into it, whoever calls; callers take turns.
             cache: keep links in memory, the last 10,000 of them (`cielo.cache`); a path: in that file too; False:
                 link everything again.
             lexicon: a table of mentions and their codes (`cielo.link.lexicon`), asked before the model; lines with
