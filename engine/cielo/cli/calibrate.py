@@ -60,6 +60,7 @@ def calibrate(
     with open_linker(bundle=bundle, cache=False, **opening) as linker, console(stderr=True).status("calibrating"):
         annotated = linkable(annotated, linker)
         corpora.require_mentions(annotated, corpora.NONE_LINKABLE)
+        corpora.report_unknown([annotated], linker.knowledge_base)
         chosen = decodings or (linker.provenance().decoding,)
         found = fit(linker, annotated, chosen, data=corpus_hash(annotated))
     for decoding, entry in found.items():

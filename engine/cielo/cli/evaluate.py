@@ -281,18 +281,25 @@ def _show_scores(evaluation: Evaluation) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from cielo.workbench.evaluation.summary import gold_notes
+
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("run", overflow="fold")  # the names may be folded where the terminal is narrow; figures never
-    for name in ("PLI", "PLII", "3 char.", "recall@5", "MRR", "answered", "text"):
+    notes = gold_notes(evaluation)
+    known = ("PLI, known", "PLII, known") if notes else ()  # else they are the same
+    for name in ("PLI", "PLII", *known, "3 char.", "recall@5", "MRR", "answered", "text"):
         table.add_column(name, justify="right", no_wrap=True)
     for run in evaluation.runs:
         for name, split in run.splits.items():
             shown = [_with_interval(split, key) for key in ("pli", "plii", "accuracy_3")]
+            shown[2:2] = map(_percent, (split.pli_known, split.plii_known) if notes else ())
             others = map(_percent, (split.recall_at_5, split.mrr, split.coverage, split.text_accuracy))
             table.add_row(escape(f"{run.name}\n{name}, {split.count:,}"), *shown, *others)
     table.caption, table.caption_justify = "in per cent; below a share its 95 % interval", "left"
     out = console()
     out.print(table)
+    for note in notes:
+        out.print(escape(note))
     for entry in evaluation.comparisons:
         out.print(
             f"{entry.run} against {entry.against}: {entry.difference:+.2f} points "

@@ -14,7 +14,7 @@ import click
 
 from cielo.bundle.hashes import checked_knowledge_base
 from cielo.bundle.layout import default_bundle
-from cielo.cli.base import EXIT_FAILED, EXIT_ROWS, console, fail, main
+from cielo.cli.base import EXIT_FAILED, EXIT_ROWS, console, fail, main, report_unknown_codes
 from cielo.cli.options import Assignment, subset_of, subset_options
 from cielo.errors import TableError
 from cielo.files import atomic_write
@@ -99,6 +99,7 @@ def build(
             subset=subset_of(chapters=chapters, leaf=leaf, codes=codes),
         )
     _show_built(output, built)
+    report_unknown_codes(lambda code: code not in built.unknown)
     if rejected is not None:
         _write_rejected(rejected, built.rejected)
     if built.rejected:

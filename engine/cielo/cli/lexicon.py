@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,9 @@ from cielo.cli import corpora
 from cielo.cli.base import EXIT_ROWS, main, report_problems
 from cielo.cli.options import BUNDLE
 from cielo.files import sha256_of
+
+if TYPE_CHECKING:
+    from cielo.workbench.evaluation.records import Corpus
 
 
 @main.group()
@@ -69,7 +73,7 @@ def build(
         f"left out: {len(made.too_rare):,} too rare, {len(made.conflicts):,} with codes that disagree, "
         f"{made.unusable:,} unusable"
     )
-    _check(output, bundle)
+    _check(output, bundle, read)
     corpora.report_skipped(read, mapped)
 
 
@@ -82,12 +86,13 @@ def check(file: Path, bundle: Path | None) -> None:
         sys.exit(EXIT_ROWS)
 
 
-def _check(file: Path, bundle: Path | None) -> int:
+def _check(file: Path, bundle: Path | None, made_of: Sequence[Corpus] = ()) -> int:
     from cielo.knowledge.reading import KnowledgeBase
     from cielo.link import lexicon as module
 
     base = KnowledgeBase(checked_knowledge_base(bundle or default_bundle()))
     try:
+        corpora.report_unknown(made_of, base)
         read = module.read_lexicon(file, lambda code, kind: base.find(code, kind) is not None)
         problems = read.problems
     finally:

@@ -130,7 +130,11 @@ class TestBuild:
     ) -> None:
         monkeypatch.chdir(tables)
         (tables / "codes.txt").write_text("a00 Cólera\nR509\n\nbw20\nQ99\n", encoding="utf-8")
-        assert build(tables, *options).exit_code == 3
+        result = build(tables, *options)
+        assert result.exit_code == 3
+        listed = "--codes" in options  # which has one code that no table has
+        assert ("codes, line 5: the knowledge base does not know the code" in result.stderr) == listed
+        assert ("codes: 1 of 4 lines name no code that is known" in result.stderr) == listed
         base = KnowledgeBase(tables / "b")
         assert [code for kind in base.kinds for code in base.codes(kind)] == codes
 

@@ -93,6 +93,7 @@ def test_codes_that_the_knowledge_base_lacks_are_told_when_it_is_built(tmp_path:
     assert result.exit_code == 0
     assert "1 entries, 1 problems" in result.stdout
     assert "line 3: the knowledge base does not know the code" in result.stderr
+    assert "2 of 4 mentions (50.0 %; 1 of 2 codes) is not in the knowledge base: diagnosis 2 of 4" in result.stderr
     assert SECRET not in result.output
 
 
