@@ -142,8 +142,8 @@ def report_withheld(linker: Linker, subset: Subset | None, without: int, linked:
         return
     base = linker.knowledge_base
     click.echo(
-        f"cielo: {without:,} of {linked:,} mentions got no code; --chapter, --leaf and --codes left {base.count(subset):,} "
-        f"of {sum(base.concepts.values()):,} codes to choose from",
+        f"cielo: {without:,} of {linked:,} mentions got no code; --chapter, --leaf and --codes left "
+        f"{base.count(subset):,} of {sum(base.concepts.values()):,} codes to choose from",
         err=True,
     )
 

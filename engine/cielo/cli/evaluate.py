@@ -24,6 +24,7 @@ from cielo.cli.options import (
     linking_options,
     model_options,
 )
+from cielo.cli.outputs import Output, writes
 from cielo.errors import TableError
 from cielo.files import atomic_write, temporary_folder
 from cielo.options import LinkOptions
@@ -88,9 +89,9 @@ _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
     help="Of the bootstrap that intervals come from.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="A report with plots goes here.")
+@click.option("--html", type=Output(dir_okay=False, path_type=Path), help="A report with plots goes here.")
 @click.option(
-    "--tsv", type=click.Path(dir_okay=False, path_type=Path), help="A line for each mention of the first run goes here."
+    "--tsv", type=Output(dir_okay=False, path_type=Path), help="A line for each mention of the first run goes here."
 )
 @click.option("--with-text", is_flag=True, help="Let --tsv hold the mentions and their sentences.")
 @LEXICON
@@ -99,6 +100,7 @@ _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
 @BUNDLE
 @linking_options
 @model_options
+@writes
 def evaluate(corpus: Path | None, predictions: Path | None, **given: Any) -> None:
     """Score the links of CORPUS, or --predictions, against its annotations.
 

@@ -26,6 +26,7 @@ from cielo.cli.options import (
     linking_options,
     model_options,
 )
+from cielo.cli.outputs import Output, writes
 from cielo.errors import MentionError
 from cielo.records import Candidate, Decoding, Link, Mention
 from cielo.tables import FORMATS, Format, Table, TableFormat, format_of
@@ -42,8 +43,18 @@ if TYPE_CHECKING:
 @click.argument("text", required=False)
 @click.option("--sentence", help="The sentence that the mention stands in.")
 @click.option("--kind", help="Only codes of this kind (in the mini: diagnosis, procedure).")
-@click.option("--input", "source", metavar="FILE|-", help="Rows to link, with a column `text`.")
-@click.option("--output", "target", metavar="FILE|-", default="-", show_default=True, help="Where the rows go.")
+@click.option(
+    "--input", "source", metavar="FILE|-", type=click.Path(allow_dash=True), help="Rows to link, with a column `text`."
+)
+@click.option(
+    "--output",
+    "target",
+    metavar="FILE|-",
+    type=Output(allow_dash=True),
+    default="-",
+    show_default=True,
+    help="Where the rows go.",
+)
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), help="Of --output; default: by its name, else that of --input."
 )
@@ -63,11 +74,12 @@ if TYPE_CHECKING:
     "--memory", type=Size(), help="Keep the process within this much memory, such as 3GB, by making batches smaller."
 )
 @click.option(
-    "--cache", type=click.Path(dir_okay=False, path_type=Path), help="Keep links in this file; it holds no text."
+    "--cache", type=Output(kept=True, dir_okay=False, path_type=Path), help="Keep links in this file; it holds no text."
 )
 @LEXICON
 @linking_options
 @model_options
+@writes
 def link(
     text: str | None,
     sentence: str | None,

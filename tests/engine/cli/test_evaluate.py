@@ -266,7 +266,7 @@ def test_no_clinical_text_leaves_but_where_it_is_asked_for(stored: list[str | Pa
     for content in (result.output, table.read_text(encoding="utf-8"), page.read_text(encoding="utf-8")):
         assert SECRET not in content
         assert "inducida" not in content
-    run("evaluate", *stored, "--pipeline", "I", "--tsv", table, "--with-text")
+    run("evaluate", *stored, "--pipeline", "I", "--tsv", table, "--overwrite", "--with-text")
     assert table.read_text(encoding="utf-8").count(SECRET) == 2
 
 
@@ -437,7 +437,7 @@ def test_an_old_table_of_rows_stays_where_the_new_one_cannot_be_made(
 
     monkeypatch.setattr("cielo.workbench.evaluation.analysis.rows", fail)
     (tmp_path / "rows.tsv").write_text("old")
-    result = run("evaluate", development, "--decoding", "greedy", "--tsv", tmp_path / "rows.tsv")
+    result = run("evaluate", development, "--decoding", "greedy", "--tsv", tmp_path / "rows.tsv", "--overwrite")
     assert result.exit_code == 130
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("rows.tsv", "old")]
 

@@ -62,11 +62,12 @@ def test_the_thresholds_and_any_kind(corpora: list[Path], tmp_path: Path) -> Non
         ("HTA", "I10", "diagnosis"), ("HTA", "BW20", "procedure"), ("tos", "R05", "diagnosis"),
     }  # fmt: skip
     before = output.read_bytes()
-    result = run("lexicon", "build", *corpora, "--output", output, "--any-kind")
+    again = ["--output", output, "--overwrite", "--any-kind"]
+    result = run("lexicon", "build", *corpora, *again)
     assert result.exit_code == 1  # three of four are less than nine tenths: no text is left
     assert "there is no text for it" in result.stderr
     assert output.read_bytes() == before
-    result = run("lexicon", "build", *corpora, "--output", output, "--any-kind", "--minimum-purity", "0.75")
+    result = run("lexicon", "build", *corpora, *again, "--minimum-purity", "0.75")
     assert result.exit_code == 0
     assert entries(output) == [("HTA", "I10", None, 3, 0.75)]
 
