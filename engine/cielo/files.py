@@ -102,6 +102,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
         _sync(target.parent)
 
 
+def is_replaced(path: str | Path) -> bool:
+    """Tell whether writing `path` replaces what stands there; a device, a pipe and an open stream are written into."""
+    target = _follow(Path(path))
+    known = None if isinstance(target, int) else _stat(target)
+    return known is not None and (stat.S_ISREG(known.st_mode) or stat.S_ISDIR(known.st_mode))
+
+
 @contextlib.contextmanager
 def temporary_file(parent: Path) -> Iterator[Path]:
     """Give a new file in `parent`, mode 0600; the block may rename it; what is left of it at the end is removed.

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cielo.knowledge.code_list import CodeList
-    from cielo.knowledge.reading import KnowledgeBase
     from cielo.knowledge.subsets import Subset
     from cielo.link.lexicon import LexiconProblem
     from cielo.link.linker import Linker
@@ -116,7 +115,8 @@ def require_codes(linker: Linker, subset: Subset | None) -> None:
     Raises:
         UsageError: saying what was expected.
     """
-    report_unknown_codes(linker.knowledge_base)
+    base = linker.knowledge_base
+    report_unknown_codes(lambda code: base.find(code) is not None)
     if subset is not None and not linker.knowledge_base.count(subset):
         raise click.UsageError(
             "no code of the knowledge base lies in the subset that was asked for; chapters are Roman numerals of "
@@ -124,16 +124,28 @@ def require_codes(linker: Linker, subset: Subset | None) -> None:
         )
 
 
-def report_unknown_codes(base: KnowledgeBase) -> None:
-    """Report the lines of --codes that name no code of the knowledge base, on standard error."""
+def report_unknown_codes(knows: Callable[[str], bool]) -> None:
+    """Report the lines of --codes that name no code that `knows` has, on standard error."""
     listed: CodeList | None = click.get_current_context().meta.get(LISTED)
     if listed is None:
         return
-    problems = listed.problems(lambda code: base.find(code) is not None)
+    problems = listed.problems(knows)
     for problem in problems[:_SHOWN]:
         click.echo(f"  codes, line {problem.line}: {problem.reason}", err=True)
     if problems:
         click.echo(f"  codes: {len(problems):,} of {len(listed.lines):,} lines name no code that is known", err=True)
+
+
+def report_withheld(linker: Linker, subset: Subset | None, without: int, linked: int) -> None:
+    """Say on standard error that a subset is why most mentions may have no code, where most have none."""
+    if subset is None or 2 * without <= linked:
+        return
+    base = linker.knowledge_base
+    click.echo(
+        f"cielo: {without:,} of {linked:,} mentions got no code; --chapter, --leaf and --codes left "
+        f"{base.count(subset):,} of {sum(base.concepts.values()):,} codes to choose from",
+        err=True,
+    )
 
 
 def report_problems(problems: Sequence[LexiconProblem]) -> None:

@@ -13,6 +13,7 @@ from cielo import schema
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli.base import EXIT_FAILED, console, fail, main
 from cielo.cli.options import model_options
+from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 from cielo.errors import ParityError
 from cielo.machine import processor_name
 
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
 @main.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="Directory of the new bundle.")
-@click.option("--overwrite", is_flag=True, help="Replace what stands at --output, once the new bundle is whole.")
+@click.option("--output", required=True, type=Output(path_type=Path), help="Directory of the new bundle.")
+@OVERWRITE
 def convert(recipe: Path, output: Path, overwrite: bool) -> None:
     """Build a bundle from RECIPE (TOML): convert, index, and pass the parity gate."""
+    check_outputs(overwrite=overwrite)
     try:
         from cielo_convert.run import run_with_progress
     except ImportError as error:

@@ -12,14 +12,19 @@ from cielo.bundle.layout import Bundle
 from cielo.cli import corpora
 from cielo.cli.base import console, main, open_linker
 from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, model_options
-from cielo.errors import BundleError
+from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 
 
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("corpus", type=click.Path(path_type=Path))
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="Directory of the calibrated bundle.")
-@click.option("--overwrite", is_flag=True, help="Replace what stands at --output; it may be BUNDLE itself.")
+@click.option(
+    "--output",
+    required=True,
+    type=Output(path_type=Path),
+    help="Directory of the calibrated bundle; with --overwrite it may be BUNDLE itself.",
+)
+@OVERWRITE
 @click.option(
     "--decoding",
     "decodings",
@@ -53,13 +58,13 @@ def calibrate(
     from cielo.workbench.evaluation.run import linkable
     from cielo.workbench.evaluation.summary import corpus_hash
 
-    if output.exists() and not overwrite:  # before the work, not after it
-        raise BundleError(f"{output} exists; name another output, or --overwrite it")
+    check_outputs(overwrite=overwrite, besides=("bundle",))
     mapped = corpora.read_map(cui_map)
     annotated = corpora.read(corpus, form, split, mapped)
     with open_linker(bundle=bundle, cache=False, **opening) as linker, console(stderr=True).status("calibrating"):
         annotated = linkable(annotated, linker)
         corpora.require_mentions(annotated, corpora.NONE_LINKABLE)
+        corpora.report_unknown([annotated], linker.knowledge_base)
         chosen = decodings or (linker.provenance().decoding,)
         found = fit(linker, annotated, chosen, data=corpus_hash(annotated))
     for decoding, entry in found.items():

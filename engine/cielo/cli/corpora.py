@@ -13,6 +13,7 @@ from cielo.cli.base import EXIT_ROWS
 from cielo.errors import TableError
 
 if TYPE_CHECKING:
+    from cielo.knowledge.reading import KnowledgeBase
     from cielo.workbench.evaluation.corpora import CuiMap
     from cielo.workbench.evaluation.records import Corpus
 
@@ -57,6 +58,15 @@ def require_mentions(corpus: Corpus, message: str) -> None:
         if corpus.uncoded:
             reasons.append(f"{corpus.uncoded:,} mentions whose CUI no table maps")
         raise TableError(f"{message} ({'; '.join(reasons) or 'there is none'})")
+
+
+def report_unknown(corpora: Sequence[Corpus], base: KnowledgeBase) -> None:
+    """Say on standard error how many right codes the knowledge base lacks, if it lacks any."""
+    from cielo.workbench.evaluation.gold import count_gold, describe, judge
+
+    found = count_gold(judge((entry for corpus in corpora for entry in corpus.mentions), base))
+    if found is not None and found.all.unknown:
+        click.echo(f"  note: {describe(found)}", err=True)
 
 
 def report_skipped(corpora: Sequence[Corpus], cui_map: CuiMap | None) -> None:

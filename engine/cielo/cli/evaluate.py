@@ -24,6 +24,7 @@ from cielo.cli.options import (
     linking_options,
     model_options,
 )
+from cielo.cli.outputs import Output, writes
 from cielo.errors import TableError
 from cielo.files import atomic_write, temporary_folder
 from cielo.options import LinkOptions
@@ -88,9 +89,9 @@ _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
     help="Of the bootstrap that intervals come from.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="A report with plots goes here.")
+@click.option("--html", type=Output(dir_okay=False, path_type=Path), help="A report with plots goes here.")
 @click.option(
-    "--tsv", type=click.Path(dir_okay=False, path_type=Path), help="A line for each mention of the first run goes here."
+    "--tsv", type=Output(dir_okay=False, path_type=Path), help="A line for each mention of the first run goes here."
 )
 @click.option("--with-text", is_flag=True, help="Let --tsv hold the mentions and their sentences.")
 @LEXICON
@@ -99,6 +100,7 @@ _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
 @BUNDLE
 @linking_options
 @model_options
+@writes
 def evaluate(corpus: Path | None, predictions: Path | None, **given: Any) -> None:
     """Score the links of CORPUS, or --predictions, against its annotations.
 
@@ -281,18 +283,25 @@ def _show_scores(evaluation: Evaluation) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from cielo.workbench.evaluation.summary import gold_notes
+
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("run", overflow="fold")  # the names may be folded where the terminal is narrow; figures never
-    for name in ("PLI", "PLII", "3 char.", "recall@5", "MRR", "answered", "text"):
+    notes = gold_notes(evaluation)
+    known = ("PLI, known", "PLII, known") if notes else ()  # else they are the same
+    for name in ("PLI", "PLII", *known, "3 char.", "recall@5", "MRR", "answered", "text"):
         table.add_column(name, justify="right", no_wrap=True)
     for run in evaluation.runs:
         for name, split in run.splits.items():
             shown = [_with_interval(split, key) for key in ("pli", "plii", "accuracy_3")]
+            shown[2:2] = map(_percent, (split.pli_known, split.plii_known) if notes else ())
             others = map(_percent, (split.recall_at_5, split.mrr, split.coverage, split.text_accuracy))
             table.add_row(escape(f"{run.name}\n{name}, {split.count:,}"), *shown, *others)
     table.caption, table.caption_justify = "in per cent; below a share its 95 % interval", "left"
     out = console()
     out.print(table)
+    for note in notes:
+        out.print(escape(note))
     for entry in evaluation.comparisons:
         out.print(
             f"{entry.run} against {entry.against}: {entry.difference:+.2f} points "

@@ -14,8 +14,9 @@ import click
 
 from cielo.bundle.hashes import checked_knowledge_base
 from cielo.bundle.layout import default_bundle
-from cielo.cli.base import EXIT_FAILED, EXIT_ROWS, console, fail, main
+from cielo.cli.base import EXIT_FAILED, EXIT_ROWS, console, fail, main, report_unknown_codes
 from cielo.cli.options import Assignment, subset_of, subset_options
+from cielo.cli.outputs import Output, writes
 from cielo.errors import TableError
 from cielo.files import atomic_write
 
@@ -34,7 +35,7 @@ def kb() -> None:
 
 
 @kb.command()
-@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("output", type=Output(dir_okay=False, path_type=Path))
 @click.option(
     "--table",
     "tables",
@@ -63,8 +64,9 @@ def kb() -> None:
     metavar="KIND=SYSTEM",
     help="icd-10-cm, icd-10-pcs or other; default: what nearly all codes of the kind are.",
 )
-@click.option("--rejected", type=click.Path(dir_okay=False, path_type=Path), help="Rejected rows go here, as TSV.")
+@click.option("--rejected", type=Output(dir_okay=False, path_type=Path), help="Rejected rows go here, as TSV.")
 @subset_options
+@writes
 def build(
     output: Path,
     tables: Sequence[tuple[str, str]],
@@ -89,7 +91,6 @@ def build(
     read = [CodeTable(Path(path), kind, **reading) for kind, path in tables]
     read += [CodeTable(Path(path), kind, synonyms=True, **reading) for kind, path in synonyms]
     named: dict[str, Any] = dict(systems)  # checked where it is used
-    _check_rejected(rejected, [output, *(table.path for table in read)])
     with console(stderr=True).status("building the knowledge base"):
         built = build_knowledge_base(
             output,
@@ -99,15 +100,11 @@ def build(
             subset=subset_of(chapters=chapters, leaf=leaf, codes=codes),
         )
     _show_built(output, built)
+    report_unknown_codes(lambda code: code not in built.unknown)
     if rejected is not None:
         _write_rejected(rejected, built.rejected)
     if built.rejected:
         sys.exit(EXIT_ROWS)
-
-
-def _check_rejected(path: Path | None, taken: Sequence[Path]) -> None:
-    if path is not None and path.resolve() in [other.resolve() for other in taken]:
-        raise click.UsageError("--rejected names the output or a table; name another file")
 
 
 def _show_built(output: Path, built: BuiltKnowledgeBase) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +14,11 @@ from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli import corpora
 from cielo.cli.base import EXIT_ROWS, main, report_problems
 from cielo.cli.options import BUNDLE
-from cielo.files import sha256_of
+from cielo.cli.outputs import Output, writes
+from cielo.files import is_replaced, sha256_of
+
+if TYPE_CHECKING:
+    from cielo.workbench.evaluation.records import Corpus
 
 
 @main.group()
@@ -23,7 +28,7 @@ def lexicon() -> None:
 
 @lexicon.command()
 @click.argument("paths", metavar="CORPORA...", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="TSV, or CSV by name.")
+@click.option("--output", required=True, type=Output(dir_okay=False, path_type=Path), help="TSV, or CSV by name.")
 @click.option(
     "--minimum-count",
     type=click.IntRange(1),
@@ -43,6 +48,7 @@ def lexicon() -> None:
 @corpora.SPLIT
 @corpora.CUIS
 @BUNDLE
+@writes
 def build(
     paths: tuple[Path, ...],
     output: Path,
@@ -69,7 +75,7 @@ def build(
         f"left out: {len(made.too_rare):,} too rare, {len(made.conflicts):,} with codes that disagree, "
         f"{made.unusable:,} unusable"
     )
-    _check(output, bundle)
+    _check(output if is_replaced(output) else None, bundle, read)  # what went into a pipe cannot be read again
     corpora.report_skipped(read, mapped)
 
 
@@ -82,12 +88,15 @@ def check(file: Path, bundle: Path | None) -> None:
         sys.exit(EXIT_ROWS)
 
 
-def _check(file: Path, bundle: Path | None) -> int:
+def _check(file: Path | None, bundle: Path | None, made_of: Sequence[Corpus] = ()) -> int:
     from cielo.knowledge.reading import KnowledgeBase
     from cielo.link import lexicon as module
 
     base = KnowledgeBase(checked_knowledge_base(bundle or default_bundle()))
     try:
+        corpora.report_unknown(made_of, base)
+        if file is None:
+            return 0
         read = module.read_lexicon(file, lambda code, kind: base.find(code, kind) is not None)
         problems = read.problems
     finally:

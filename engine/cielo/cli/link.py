@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from cielo.cli.base import EXIT_ROWS, console, main, open_linker, report_problems, require_codes
+from cielo.cli.base import EXIT_ROWS, console, main, open_linker, report_problems, report_withheld, require_codes
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
@@ -26,7 +26,8 @@ from cielo.cli.options import (
     linking_options,
     model_options,
 )
-from cielo.errors import CieloError, MentionError
+from cielo.cli.outputs import Output, writes
+from cielo.errors import MentionError
 from cielo.records import Candidate, Decoding, Link, Mention
 from cielo.tables import FORMATS, Format, Table, TableFormat, format_of
 from cielo.tables import mentions as tables
@@ -42,8 +43,18 @@ if TYPE_CHECKING:
 @click.argument("text", required=False)
 @click.option("--sentence", help="The sentence that the mention stands in.")
 @click.option("--kind", help="Only codes of this kind (in the mini: diagnosis, procedure).")
-@click.option("--input", "source", metavar="FILE|-", help="Rows to link, with a column `text`.")
-@click.option("--output", "target", metavar="FILE|-", default="-", show_default=True, help="Where the rows go.")
+@click.option(
+    "--input", "source", metavar="FILE|-", type=click.Path(allow_dash=True), help="Rows to link, with a column `text`."
+)
+@click.option(
+    "--output",
+    "target",
+    metavar="FILE|-",
+    type=Output(allow_dash=True),
+    default="-",
+    show_default=True,
+    help="Where the rows go.",
+)
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), help="Of --output; default: by its name, else that of --input."
 )
@@ -63,11 +74,12 @@ if TYPE_CHECKING:
     "--memory", type=Size(), help="Keep the process within this much memory, such as 3GB, by making batches smaller."
 )
 @click.option(
-    "--cache", type=click.Path(dir_okay=False, path_type=Path), help="Keep links in this file; it holds no text."
+    "--cache", type=Output(kept=True, dir_okay=False, path_type=Path), help="Keep links in this file; it holds no text."
 )
 @LEXICON
 @linking_options
 @model_options
+@writes
 def link(
     text: str | None,
     sentence: str | None,
@@ -101,6 +113,7 @@ def link(
         require_codes(linker, options.subset)
         report_problems(linker.lexicon_problems())
         linked = linker.link([mention], options)[0]
+        report_withheld(linker, options.subset, linked.code is None, 1)
     if as_json:
         click.echo(json.dumps({"text": text, "sentence": sentence, **tables.link_columns(linked)}, ensure_ascii=False))
     else:
@@ -116,16 +129,20 @@ def _link_rows(
     options: LinkOptions,
     opening: dict[str, Any],
 ) -> None:
-    failed = 0
+    failed = linked = without = 0
 
     def outcomes(linker: Linker, rows: Iterable[tables.InputRow]) -> Iterator[dict[str, Any]]:
-        nonlocal failed
+        nonlocal failed, linked, without
         # Rows and mentions go in step: `link_each` reads ahead by a chunk, whose rows wait here.
         waiting, handed = itertools.tee(rows)
         mentions = (_mention_or_error(row, kind) for row in handed)
         for row, outcome in zip(waiting, linker.link_each(mentions, options), strict=True):
-            failed += isinstance(outcome, CieloError)
-            yield tables.output_row(row, outcome if isinstance(outcome, Link) else str(outcome))
+            if isinstance(outcome, Link):
+                linked, without = linked + 1, without + (outcome.code is None)
+                yield tables.output_row(row, outcome)
+            else:
+                failed += 1
+                yield tables.output_row(row, str(outcome))
 
     with tables.open_input(source) as stream:
         rows = tables.read_mentions(stream, reading, name="standard input" if source == "-" else source)
@@ -133,6 +150,7 @@ def _link_rows(
             require_codes(linker, options.subset)
             report_problems(linker.lexicon_problems())
             tables.write_rows(output, form, outcomes(linker, _with_progress(rows, source, stream)))
+            report_withheld(linker, options.subset, without, linked)
     _report_table(rows.table)
     if failed:
         click.echo(f"cielo: {failed} row(s) hold an error; see their column `error`", err=True)

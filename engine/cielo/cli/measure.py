@@ -12,6 +12,7 @@ import click
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli.base import console, main, open_linker
 from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, Size, model_options
+from cielo.cli.outputs import Output, writes
 from cielo.machine import processor_name
 
 if TYPE_CHECKING:
@@ -95,11 +96,12 @@ def _show_plans(found: Sequence[Measured], goal: Goal, bundle: Bundle) -> None:
 @click.option("--rate", type=float, help="Mentions a second that arrive; default: half of the offline throughput.")
 @click.option("--decoding", type=click.Choice(["published", "probable"]), help="The search; default: the bundle's own.")
 @click.option("--memory", type=Size(), help="Keep the process within this much memory, such as 3GB.")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Raw samples go here.")
-@click.option("--html", "html_path", type=click.Path(dir_okay=False, path_type=Path), help="The report goes here.")
+@click.option("--json", "json_path", type=Output(dir_okay=False, path_type=Path), help="Raw samples go here.")
+@click.option("--html", "html_path", type=Output(dir_okay=False, path_type=Path), help="The report goes here.")
 @ALLOW_UNVERIFIED
 @VERIFY
 @model_options
+@writes
 def bench(
     bundle: Path | None,
     scenarios: tuple[Scenario, ...],

@@ -12,7 +12,7 @@ from pathlib import Path
 from cielo.errors import TableError
 from cielo.files import atomic_write, sha256_of
 from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
-from cielo.knowledge.codes import SYSTEMS, System, canonical_code, guess_system
+from cielo.knowledge.codes import SYSTEMS, System, canonical_code, comparison_key, guess_system
 from cielo.knowledge.records import DescriptionRow, KnowledgeSummary, TableSource
 from cielo.knowledge.subsets import Subset
 from cielo.knowledge.writing import write_knowledge_base
@@ -49,13 +49,18 @@ class Terminology:
 
 @dataclass(frozen=True, slots=True)
 class BuiltKnowledgeBase:
-    """A knowledge base that was built, and what it was built from; see `Terminology`."""
+    """A knowledge base that was built, and what it was built from; see `Terminology`.
+
+    Attributes:
+        unknown: codes of the subset that no table has.
+    """
 
     summary: KnowledgeSummary
     systems: dict[str, System]
     sources: tuple[TableSource, ...]
     rejected: tuple[RejectedCode, ...]
     warnings: tuple[str, ...] = ()
+    unknown: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -118,7 +123,13 @@ def build_knowledge_base(
         summary = write_knowledge_base(
             temporary, read.rows, systems=read.systems, edition=edition, sources=read.sources, subset=subset
         )
-    return BuiltKnowledgeBase(summary, read.systems, read.sources, read.rejected, read.warnings)
+    unknown = _unknown(subset.codes, read.rows) if subset is not None and subset.codes else frozenset()
+    return BuiltKnowledgeBase(summary, read.systems, read.sources, read.rejected, read.warnings, unknown)
+
+
+def _unknown(codes: frozenset[str], rows: Sequence[DescriptionRow]) -> frozenset[str]:
+    known = {comparison_key(code) for code in {row.code for row in rows}}
+    return frozenset(code for code in codes if comparison_key(code) not in known)
 
 
 def _read(table: CodeTable) -> _Read:

@@ -123,6 +123,21 @@ class KnowledgeBase:
                 return Concept(*columns)
         return None
 
+    def holds(self, code: str, kind: str | None = None, subset: Subset | None = None) -> bool:
+        """Tell whether an answer can be `code` as scores compare codes: by `comparison_key`, its seventh character too.
+
+        Args:
+            code: as it is written.
+            kind: to look in; None: all.
+            subset: to look in; None: all.
+        """
+        allowed = None if subset is None else self._subset(subset)
+        return any(
+            allowed is None or number in allowed
+            for of in (self.kinds if kind is None else (kind,))
+            for number, *_ in self._alike(of, comparison_key(code, self.systems.get(of, "other")))
+        )
+
     def _alike(self, kind: str, key: str) -> list[Any]:
         return self._query("SELECT id, code, title, kind, title FROM concept WHERE kind = ? AND key = ?", kind, key)
 

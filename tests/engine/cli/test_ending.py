@@ -43,7 +43,7 @@ def linking(folder: Path) -> subprocess.Popen[str]:
     """Start linking rows, of which there are so many that the output is half-written for a while."""
     rows = "".join(f"tos {number},Paciente con tos\n" for number in range(100_000))
     (folder / "rows.csv").write_text(f"text,sentence\n{rows}", encoding="utf-8")
-    process = start(folder, "link", "--input", "rows.csv", "--output", "out.csv")
+    process = start(folder, "link", "--input", "rows.csv", "--output", "out.csv", "--overwrite")
     wait_for(lambda: partials(folder))
     return process
 

@@ -266,7 +266,7 @@ def test_no_clinical_text_leaves_but_where_it_is_asked_for(stored: list[str | Pa
     for content in (result.output, table.read_text(encoding="utf-8"), page.read_text(encoding="utf-8")):
         assert SECRET not in content
         assert "inducida" not in content
-    run("evaluate", *stored, "--pipeline", "I", "--tsv", table, "--with-text")
+    run("evaluate", *stored, "--pipeline", "I", "--tsv", table, "--overwrite", "--with-text")
     assert table.read_text(encoding="utf-8").count(SECRET) == 2
 
 
@@ -322,6 +322,38 @@ def test_the_lexicon_and_without_it(development: Path, tmp_path: Path) -> None:
     assert with_it["breakdown"]["methods"]["lexicon"]["count"] == 1
     assert "lexicon" not in without["breakdown"]["methods"]
     assert with_it["settings"]["lexicon"] and without["settings"]["lexicon"] is None
+
+
+OTHER_EDITION = (
+    "text,kind,code\nfiebre,diagnosis,R50.9\ntos,diagnosis,R05X\ncosa,diagnosis,Q99.9ZZZ\ncosa,procedure,0ZZZZZZ\n"
+)
+SAID = "the right code of 2 of 4 mentions (50.0 %; 2 of 4 codes) is not in the knowledge base: diagnosis 1 of 3"
+
+
+def test_another_edition_is_said_and_what_follows(tmp_path: Path) -> None:
+    write(tmp_path, {"other.csv": OTHER_EDITION})
+    told = evaluated(tmp_path / "other.csv")
+    assert told["gold"]["all"] == {"mentions": 4, "unknown": 2, "codes": 4, "unknown_codes": 2}
+    assert told["gold"]["kinds"]["procedure"]["unknown"] == 1
+    assert (told["gold"]["ceiling"], told["splits"]["test"]["known"]) == (50.0, 2)
+    assert told["splits"]["test"]["pli_known"] == 2 * told["splits"]["test"]["pli"]
+    page = tmp_path / "page.html"
+    result = run("evaluate", tmp_path / "other.csv", "--html", page)
+    assert SAID in result.stdout and "PLI, known" in result.stdout
+    assert "No run can have more than 50.00 %" in page.read_text(encoding="utf-8")
+
+
+def test_a_subset_lowers_the_ceiling(tmp_path: Path) -> None:
+    write(tmp_path, {"other.csv": OTHER_EDITION, "codes.txt": "R05\n"})
+    told = evaluated(tmp_path / "other.csv", "--codes", tmp_path / "codes.txt")
+    assert (told["gold"]["ceiling"], told["splits"]["test"]["known"]) == (25.0, 1)
+
+
+def test_stored_outputs_of_another_edition(stored: list[str | Path]) -> None:
+    told = evaluated(*stored, "--pipeline", "I", code=3)
+    assert (told["gold"]["all"]["unknown"], told["gold"]["ceiling"]) == (0, 100.0)
+    result = run("evaluate", *stored, "--pipeline", "I")
+    assert "known" not in result.output
 
 
 NOWHERE = "/does/not/exist"
@@ -405,7 +437,7 @@ def test_an_old_table_of_rows_stays_where_the_new_one_cannot_be_made(
 
     monkeypatch.setattr("cielo.workbench.evaluation.analysis.rows", fail)
     (tmp_path / "rows.tsv").write_text("old")
-    result = run("evaluate", development, "--decoding", "greedy", "--tsv", tmp_path / "rows.tsv")
+    result = run("evaluate", development, "--decoding", "greedy", "--tsv", tmp_path / "rows.tsv", "--overwrite")
     assert result.exit_code == 130
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("rows.tsv", "old")]
 
@@ -460,11 +492,13 @@ def annotated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_bundle_is_calibrated_in_a_copy_and_then_in_place(annotated: Path, tmp_path: Path) -> None:
-    output = tmp_path / "año" / "bundle"
+    output, other = tmp_path / "año" / "bundle", tmp_path / "other.tsv"
+    unknown = "tos\t\tdiagnosis\tQ99.9ZZZ\t\n"  # of another edition
+    other.write_text(annotated.read_text(encoding="utf-8").replace("cut\n", f"{unknown}cut\n"), encoding="utf-8")
     before = Bundle.open(default_bundle()).sha256
     result = run("calibrate", default_bundle(), annotated, "--output", output, "--decoding", "probable")
     assert result.exit_code == 3, result.output
-    assert "some.tsv, line 122" in result.stderr
+    assert "some.tsv, line 122" in result.stderr and "knowledge base" not in result.stderr
     assert "probable: confidence of" in result.stdout and "calibration error" in result.stdout
     made = Bundle.open(output)
     assert f"{made.name}@{made.sha256[:12]}" in result.stdout
@@ -476,11 +510,12 @@ def test_a_bundle_is_calibrated_in_a_copy_and_then_in_place(annotated: Path, tmp
     assert told["calibration"]["probable"]["mentions"] == made.calibrations()["probable"].model.mentions
     assert told["runs"][0]["splits"]["test"]["coverage"] < told["runs"][1]["splits"]["test"]["coverage"]
 
-    result = run("calibrate", output, annotated, "--output", output, "--overwrite", "--decoding", "published")
+    result = run("calibrate", output, other, "--output", output, "--overwrite", "--decoding", "published")
     assert result.exit_code == 3, result.output
+    assert "the right code of 1 of 121 mentions (0.8 %;" in result.stderr
     again = Bundle.open(output).calibrations()
     assert again["probable"] == made.calibrations()["probable"]
-    assert again["published"].reliability.data == again["probable"].reliability.data
+    assert again["published"].reliability.data != again["probable"].reliability.data
     assert sorted(path.name for path in output.parent.iterdir()) == ["bundle"]
 
 

@@ -130,17 +130,21 @@ class TestBuild:
     ) -> None:
         monkeypatch.chdir(tables)
         (tables / "codes.txt").write_text("a00 Cólera\nR509\n\nbw20\nQ99\n", encoding="utf-8")
-        assert build(tables, *options).exit_code == 3
+        result = build(tables, *options)
+        assert result.exit_code == 3
+        listed = "--codes" in options  # which has one code that no table has
+        assert ("codes, line 5: the knowledge base does not know the code" in result.stderr) == listed
+        assert ("codes: 1 of 4 lines name no code that is known" in result.stderr) == listed
         base = KnowledgeBase(tables / "b")
         assert [code for kind in base.kinds for code in base.codes(kind)] == codes
 
     def test_what_stands_there_is_replaced_only_by_a_whole_one(self, tables: Path, built: Path) -> None:
         before = built.read_bytes()
         (tables / "bad.xlsx").write_bytes(b"PK")
-        assert run("build", built, "--table", f"diagnosis={tables / 'bad.xlsx'}").exit_code == 1
-        assert build(tables, "--chapter", "XX").exit_code == 1
+        assert run("build", built, "--overwrite", "--table", f"diagnosis={tables / 'bad.xlsx'}").exit_code == 1
+        assert build(tables, "--chapter", "XX", "--overwrite").exit_code == 1
         assert built.read_bytes() == before
-        assert run("build", built, "--table", f"procedure={tables / 'p.csv'}").exit_code == 0
+        assert run("build", built, "--overwrite", "--table", f"procedure={tables / 'p.csv'}").exit_code == 0
         assert KnowledgeBase(built).kinds == ("procedure",)
         assert sorted(entry.name for entry in tables.iterdir()) == ["b", "bad.xlsx", "d.tsv", "p.csv", "índice.tsv"]
 
@@ -164,7 +168,7 @@ class TestBuild:
             (["b", "--table", "diagnosis=d.tsv", "--codes", "missing.txt"], 1, "cannot be read"),
             (["b", "--table", "diagnosis=d.tsv", "--rejected", "b"], 2, "--rejected"),
             (["b", "--table", "diagnosis=d.tsv", "--rejected", "d.tsv"], 2, "--rejected"),
-            (["d.tsv", "--table", "diagnosis=d.tsv"], 1, "is one of the tables"),
+            (["d.tsv", "--table", "diagnosis=d.tsv"], 2, "which --table names"),
             (["d.tsv/b", "--table", "diagnosis=d.tsv"], 1, "cannot be written"),
             (["b", "--table", "diag\udcff=d.tsv"], 1, "not valid Unicode"),
             (["b", "--table", "diagnosis=d.tsv", "--edition", "\udcff"], 1, "not valid Unicode"),

@@ -62,11 +62,12 @@ def test_the_thresholds_and_any_kind(corpora: list[Path], tmp_path: Path) -> Non
         ("HTA", "I10", "diagnosis"), ("HTA", "BW20", "procedure"), ("tos", "R05", "diagnosis"),
     }  # fmt: skip
     before = output.read_bytes()
-    result = run("lexicon", "build", *corpora, "--output", output, "--any-kind")
+    again = ["--output", output, "--overwrite", "--any-kind"]
+    result = run("lexicon", "build", *corpora, *again)
     assert result.exit_code == 1  # three of four are less than nine tenths: no text is left
     assert "there is no text for it" in result.stderr
     assert output.read_bytes() == before
-    result = run("lexicon", "build", *corpora, "--output", output, "--any-kind", "--minimum-purity", "0.75")
+    result = run("lexicon", "build", *corpora, *again, "--minimum-purity", "0.75")
     assert result.exit_code == 0
     assert entries(output) == [("HTA", "I10", None, 3, 0.75)]
 
@@ -93,6 +94,7 @@ def test_codes_that_the_knowledge_base_lacks_are_told_when_it_is_built(tmp_path:
     assert result.exit_code == 0
     assert "1 entries, 1 problems" in result.stdout
     assert "line 3: the knowledge base does not know the code" in result.stderr
+    assert "2 of 4 mentions (50.0 %; 1 of 2 codes) is not in the knowledge base: diagnosis 2 of 4" in result.stderr
     assert SECRET not in result.output
 
 

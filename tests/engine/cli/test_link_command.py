@@ -298,3 +298,14 @@ def test_a_spanish_spreadsheet_s_rows_are_linked_and_counted(tmp_path: Path) -> 
     assert result.exit_code == 3
     assert "4 lines were read, 2 rows given" in result.stderr
     assert [bool(row["error"]) for row in rows_of(target)] == [True, False]
+
+
+def test_a_part_of_the_codes_that_leaves_most_rows_without_one_is_said(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("text,kind\nfiebre,diagnosis\ntos,diagnosis\nTC abdominal,procedure\n", encoding="utf-8")
+    result = run("link", "--input", source, "--chapter", "XXII", "--output", tmp_path / "out.csv")
+    assert "3 of 3 mentions got no code; --chapter, --leaf and --codes left 1 of 1,886 codes" in result.stderr
+    assert "1 of 1 mentions got no code" in run("link", "fiebre", "--chapter", "XXII").stderr
+    for few in ([], ["--chapter", "XVIII"]):  # two of three rows have a code
+        result = run("link", "--input", source, *few, "--output", tmp_path / f"out{len(few)}.csv")
+        assert "got no code" not in result.stderr

@@ -73,6 +73,7 @@ class Outcome:
         confidence: calibrated; None where it never was.
         distance: to the nearest description; None where it was not looked for.
         seen: whether the mention's text occurs among the training mentions; None where they are not known.
+        known: whether a right code is among those that could be answered; None where nobody looked.
         system: the coding system by whose rule the codes are compared; None: as the codes look.
     """
 
@@ -87,6 +88,7 @@ class Outcome:
     confidence: float | None = None
     distance: float | None = None
     seen: bool | None = None
+    known: bool | None = None
     system: System | None = None
 
 

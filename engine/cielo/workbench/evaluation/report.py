@@ -13,6 +13,7 @@ from pathlib import Path
 from cielo.errors import TableError
 from cielo.workbench.evaluation import breakdowns, views
 from cielo.workbench.evaluation.results import CorpusSummary, Evaluation, RunScores
+from cielo.workbench.evaluation.summary import gold_notes
 from cielo.workbench.evaluation.views import best_known, interval_of
 from cielo.workbench.page import render
 from cielo.workbench.page.parts import Facts, PageTable, Tile, count, many, words
@@ -75,7 +76,7 @@ def to_html(evaluation: Evaluation) -> str:
         corpus_hash=f"@{about.corpus_sha256[:12]}" if about.corpus_sha256 else "",
         below=tuple(_below(evaluation)),
         tiles=tuple(_tiles(evaluation.corpus, runs[0])),
-        caveats=tuple(_caveats(evaluation.corpus, runs[0])),
+        caveats=(*gold_notes(evaluation), *_caveats(evaluation.corpus, runs[0])),
         first=runs[0].name,
         splits=views.split_views(runs),
         shapes=tuple((label, shape) for _, label, shape in views.MEASURES),

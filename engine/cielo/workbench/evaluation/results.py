@@ -14,6 +14,7 @@ from cielo.errors import TableError
 from cielo.workbench.evaluation.analysis import ClassCount
 from cielo.workbench.evaluation.bootstrap import Comparison, Interval
 from cielo.workbench.evaluation.codiesp import MeanAveragePrecision
+from cielo.workbench.evaluation.gold import GoldSummary
 from cielo.workbench.evaluation.records import Missed, RunSettings, Skipped
 from cielo.workbench.evaluation.scores import Breakdown, Point
 from cielo.workbench.records import decode, encode
@@ -89,6 +90,8 @@ class SplitScores:
         described: mentions whose right description is named, of which the text accuracies are shares.
         pli, plii: see above; `plii` is None for a run of pipeline I.
         accuracy_3: of the first three characters.
+        known: mentions with a right code that could be answered; `pli_known`, `plii_known`: the scores among them. None
+            where that is not known, or where it is none.
         intervals: of ``pli``, ``plii`` and ``accuracy_3``, where they are known.
 
     The others are as in `scores.Scores`.
@@ -110,6 +113,9 @@ class SplitScores:
     text_accuracy: float | None
     normal_text_accuracy: float | None
     intervals: dict[str, Interval]
+    known: int | None = None
+    pli_known: float | None = None
+    plii_known: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +200,7 @@ class Evaluation:
         comparisons: of every other run with the first.
         published_missed: None where there is no published search, or no other, to compare.
         calibration: what the bundle's calibrations are worth, by search.
+        gold: how many right codes could not be answered; None where that is not known.
     """
 
     about: About
@@ -203,6 +210,7 @@ class Evaluation:
     comparisons: tuple[RunComparison, ...] = ()
     published_missed: Missed | None = None
     calibration: dict[str, Reliability] = field(default_factory=dict)
+    gold: GoldSummary | None = None
 
 
 def to_json(evaluation: Evaluation) -> bytes:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from cielo.errors import MentionError
 from cielo.knowledge.codes import System
+from cielo.knowledge.reading import KnowledgeBase
+from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work
 from cielo.link.linker import Linker
 from cielo.link.resolver import Resolver
@@ -17,6 +19,7 @@ from cielo.options import LinkOptions
 from cielo.records import BundleIdentity, Hypothesis, Link, Provenance
 from cielo.text.normal import fold_spaces
 from cielo.text.tokenizer import Encoded
+from cielo.workbench.evaluation.gold import is_known
 from cielo.workbench.evaluation.records import Annotated, Corpus, Missed, Outcome, RunSettings, Skipped, SubsetSummary
 
 _AT_ONCE = 512
@@ -75,9 +78,9 @@ def link_corpus(
     start = time.perf_counter()
     links = tuple(linker.link_iter((entry.mention for entry in corpus.mentions), options))
     seconds = time.perf_counter() - start
-    systems = linker.knowledge_base.systems
-    outcomes = tuple(_outcome(entry, link, seen, systems) for entry, link in zip(corpus.mentions, links, strict=True))
     options = options or LinkOptions()
+    pairs = zip(corpus.mentions, links, strict=True)
+    outcomes = tuple(_outcome(entry, link, seen, linker.knowledge_base, options.subset) for entry, link in pairs)
     return Run(name, _settings(linker, options), outcomes, links, seconds)
 
 
@@ -113,7 +116,9 @@ def _origin(provenance: Provenance) -> RunSettings:
     )
 
 
-def _outcome(entry: Annotated, link: Link, seen: frozenset[str] | None, systems: Mapping[str, System]) -> Outcome:
+def _outcome(
+    entry: Annotated, link: Link, seen: frozenset[str] | None, base: KnowledgeBase, subset: Subset | None = None
+) -> Outcome:
     # Descriptions of the knowledge base have single spaces, and so do outputs: the annotated one is compared with them.
     description = None if entry.description is None else fold_spaces(entry.description)
     return Outcome(
@@ -128,7 +133,8 @@ def _outcome(entry: Annotated, link: Link, seen: frozenset[str] | None, systems:
         confidence=link.confidence,
         distance=link.distance,
         seen=None if seen is None else fold_spaces(entry.mention.text) in seen,
-        system=systems.get(link.kind or entry.mention.kind or ""),
+        known=is_known(entry, base, subset),
+        system=base.systems.get(link.kind or entry.mention.kind or ""),
     )
 
 
@@ -169,7 +175,7 @@ class Replay:
             part = corpus.mentions[start : start + _AT_ONCE]
             links += self.resolver.resolve([_stored(entry) for entry in part], request, StageTimer())
         pairs = zip(corpus.mentions, links, strict=True)
-        outcomes = [_outcome(entry, link, seen, self.systems) for entry, link in pairs]
+        outcomes = [_outcome(entry, link, seen, self.resolver.knowledge_base) for entry, link in pairs]
         return Run(name, replace(_origin(provenance), top_k=options.top_k), tuple(_without_probability(outcomes)))
 
 

@@ -12,6 +12,7 @@ from cielo.text.normal import normal_form
 from cielo.workbench.evaluation import codiesp
 from cielo.workbench.evaluation.analysis import count_classes
 from cielo.workbench.evaluation.bootstrap import accuracy_interval, compare
+from cielo.workbench.evaluation.gold import count_gold, describe, judged_by
 from cielo.workbench.evaluation.records import Corpus, Missed, Outcome
 from cielo.workbench.evaluation.results import (
     About,
@@ -72,6 +73,7 @@ def summarize(
         comparisons=tuple(_comparison(runs[0], run, resamples) for run in runs[1:]),
         published_missed=_missed(runs),
         calibration=dict(calibration or {}),
+        gold=count_gold(judged_by(runs[0].outcomes)),
     )
 
 
@@ -127,7 +129,9 @@ def _split(outcomes: Sequence[Outcome], run: Run, resamples: int) -> SplitScores
     measures: dict[str, Callable[[Outcome], bool]] = {"pli": _right_without_neighbours, "accuracy_3": is_right_category}
     if run.settings.pipeline == "II":
         measures["plii"] = is_right
-    shares = {name: 100.0 * sum(map(right, outcomes)) / scores.count for name, right in measures.items()}
+    shares = _shares(outcomes, measures)
+    known = [outcome for outcome in outcomes if outcome.known]
+    among = _shares(known, measures)
     return SplitScores(
         count=scores.count,
         right=scores.right,
@@ -147,7 +151,17 @@ def _split(outcomes: Sequence[Outcome], run: Run, resamples: int) -> SplitScores
         intervals={
             name: accuracy_interval(outcomes, right, resamples=resamples) for name, right in sorted(measures.items())
         },
+        known=None if all(outcome.known is None for outcome in outcomes) else len(known),
+        pli_known=among.get("pli"),
+        plii_known=among.get("plii"),
     )
+
+
+def _shares(outcomes: Sequence[Outcome], measures: Mapping[str, Callable[[Outcome], bool]]) -> dict[str, float]:
+    """Return the share of outcomes that each measure counts, in percent; nothing where there are no outcomes."""
+    if not outcomes:
+        return {}
+    return {name: 100.0 * sum(map(right, outcomes)) / len(outcomes) for name, right in measures.items()}
 
 
 def _right_without_neighbours(outcome: Outcome) -> bool:
@@ -185,6 +199,22 @@ def _codiesp(outcomes: Sequence[Outcome], corpus: Corpus) -> CodiEspScores | Non
 
 def _pooled(found: codiesp.Micro) -> PooledScores:
     return PooledScores(found.predicted, found.gold, found.right, found.precision, found.recall, found.f1)
+
+
+def gold_notes(evaluation: Evaluation) -> list[str]:
+    """Say, where right codes could not be answered, how many, the ceiling, and the first run's scores among the others.
+
+    The list is empty where all could be.
+    """
+    gold, run = evaluation.gold, evaluation.runs[0]
+    if gold is None or not gold.all.unknown:
+        return []
+    split = run.splits["test"]
+    where = "the knowledge base" if run.settings.subset is None else "the part of the knowledge base that was asked for"
+    scores = [("PLI", split.pli_known), ("PLII", split.plii_known)]
+    among = " and ".join(f"{name} {value:.2f} %" for name, value in scores if value is not None)
+    beside = f"; among the other {split.known:,} mentions “{run.name}” has {among}" if among else ""
+    return [f"{describe(gold, where)}. No run can have more than {gold.ceiling:.2f} % right{beside}."]
 
 
 def corpus_hash(corpus: Corpus) -> str:

@@ -18,7 +18,8 @@ MEASURES: tuple[tuple[str, str, Shape], ...] = (
 )  # fmt: skip
 _COLUMNS = (
     ("recall_at_3", "recall@3"), ("recall_at_5", "recall@5"), ("mrr", "MRR"), ("coverage", "answered"),
-    ("accuracy_covered", "right of answered"), ("text_accuracy", "text"),
+    ("accuracy_covered", "right of answered"), ("pli_known", "PLI, known"), ("plii_known", "PLII, known"),
+    ("text_accuracy", "text"),
 )  # fmt: skip
 
 

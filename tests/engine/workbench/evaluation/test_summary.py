@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from cielo.records import BundleIdentity, Link, Mention, Provenance
+from cielo.workbench.evaluation.gold import GoldCount
 from cielo.workbench.evaluation.records import Annotated, Corpus, Missed, Outcome, RunSettings, Skipped
+from cielo.workbench.evaluation.report import to_html
 from cielo.workbench.evaluation.results import About, Evaluation, from_json, to_json
 from cielo.workbench.evaluation.run import Run
-from cielo.workbench.evaluation.summary import corpus_hash, summarize
+from cielo.workbench.evaluation.summary import corpus_hash, gold_notes, summarize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from outcome_fakes import SYSTEMS, outcome, outcomes
@@ -57,6 +60,38 @@ def test_scores_of_each_split_by_hand() -> None:
     assert (seen.count, seen.pli, seen.plii) == (3, pytest.approx(100 / 3), pytest.approx(200 / 3))
     assert (unseen.count, unseen.pli, unseen.plii, unseen.accuracy_3) == (4, 25.0, 25.0, 50.0)
     assert unseen.mrr == pytest.approx(100 * 1.5 / 4)
+
+
+def test_right_codes_that_cannot_be_answered_are_counted_by_kind() -> None:
+    found = told(
+        run_of(
+            outcome("T68", "T68", known=True),
+            outcome("T68", "I15.0", known=True, method="semantic"),
+            outcome("T68", "Q99.9", known=False),
+            outcome("BW20", "0ZZZZZZ", kind="procedure", known=False),
+            outcome(None, "0ZZZZZZ", kind="procedure", known=False),
+        )
+    )
+    assert found.gold is not None
+    assert found.gold.all == GoldCount(mentions=5, unknown=3, codes=4, unknown_codes=2)
+    assert found.gold.kinds == {"diagnosis": GoldCount(3, 1, 3, 1), "procedure": GoldCount(2, 2, 1, 1)}
+    assert found.gold.ceiling == 40.0
+    split = found.splits["test"]
+    assert (split.pli, split.known, split.pli_known, split.plii_known) == (20.0, 2, 50.0, 50.0)
+    (note,) = gold_notes(found)
+    for said in ("3 of 5 mentions", "2 of 4 codes", "diagnosis 1 of 3", "procedure 2 of 2", "40.00 %", "PLI 50.00 %"):
+        assert said in note
+    assert note in html.unescape(to_html(found))
+    assert from_json(to_json(found)) == found
+
+
+def test_nothing_is_said_where_every_right_code_is_known_or_nobody_looked() -> None:
+    for known in (True, None):
+        found = told(run_of(outcome("T68", known=known)))
+        assert gold_notes(found) == []
+        assert (found.gold is None) == (found.splits["test"].known is None) == (known is None)
+    none = told(run_of(outcome("T68", "I10", known=False))).splits["test"]
+    assert (none.known, none.pli_known, none.plii_known) == (0, None, None)
 
 
 def test_plii_is_not_claimed_of_pipeline_one() -> None:
