@@ -172,6 +172,11 @@ FAULTS: tuple[Fault, ...] = (
         signed(replaced(b'"normalizers":', b'"normalizers":' + b"[" + b",".join([DOUBLING] * 40) + b'],"was":')),
         "more than 1000 times as long",
     ),
+    Fault(
+        "no token to begin with", "generator/ctranslate2/config.json",
+        signed(replaced(b'"decoder_start_token": "<pad>"', b'"decoder_start_token": null')),
+        "does not take what its bundle",
+    ),
     Fault("a view without end", "knowledge_base.sqlite", signed(endless_view), "", (LINK, KNOWN)),
     Fault("no numbers", "calibration.json", signed(holding(b"[" * 1_000_000)), "json is not JSON", (INFO, LINK)),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
@@ -13,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cielo.errors import BundleError
+from cielo.errors import BundleError, DeviceError
 from cielo.generation.batching import make_batches
 from cielo.generation.capabilities import require_runnable
 from cielo.generation.memory import MemoryLimit, Scoring, Shape
@@ -179,7 +180,8 @@ class CTranslate2Generator:
             # As texts, tokens take ten times the memory: they are made for one batch at a time.
             rows = [[self._tokenizer.tokens(column[row]) for row in batch] for column in columns]
             # One call, one batch: CTranslate2 does not cut it again.
-            started = run(*rows, max_batch_size=0, max_input_length=0, asynchronous=True, **settings)
+            with _faults_named():
+                started = run(*rows, max_batch_size=0, max_input_length=0, asynchronous=True, **settings)
             waiting.append((batch, started))
             # Two for each replica: one at work, one next. With a limit of memory, only those at work.
             if len(waiting) >= (2 * together if limit is None else together):
@@ -209,4 +211,19 @@ class CTranslate2Generator:
 
 def _results(batch: list[int], started: list[Any]) -> Iterator[tuple[int, Any]]:
     for row, result in zip(batch, started, strict=True):
-        yield row, result.result()
+        with _faults_named():
+            found = result.result()
+        yield row, found
+
+
+@contextlib.contextmanager
+def _faults_named() -> Iterator[None]:
+    """Turn what CTranslate2 raises while it decodes into one error; a ValueError's message may hold a user's text."""
+    try:
+        yield
+    except ValueError as error:
+        raise BundleError("the generator's model does not take what its bundle gives it; build it again") from error
+    except RuntimeError as error:
+        raise DeviceError(
+            f"the generator failed while it decoded ({error}); use smaller batches or `--memory`"
+        ) from error
