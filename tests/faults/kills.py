@@ -62,16 +62,11 @@ def prepare(folder: Path) -> None:
 def start(folder: Path, writing: Writing) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "CIELO_STATE": str(folder / "state"), "TMPDIR": str(folder / "temporary")}
     (folder / "temporary").mkdir(exist_ok=True)
-    overwriting = () if not (folder / writing.target).exists() or writing.name == "kb build" else _overwrite(writing)
+    overwriting = ("--overwrite",) if (folder / writing.target).exists() else ()
     return subprocess.Popen(
         [*COMMAND, *writing.arguments, *overwriting], cwd=folder, env=environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
-
-
-def _overwrite(writing: Writing) -> tuple[str, ...]:
-    helped = subprocess.run([*COMMAND, *writing.arguments[:1], "--help"], capture_output=True, text=True, check=True)
-    return ("--overwrite",) if "--overwrite" in helped.stdout else ()
 
 
 def contents(target: Path) -> dict[str, bytes]:
