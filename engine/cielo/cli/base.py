@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cielo.cli.options import LISTED
-from cielo.errors import CieloError, OptionError, ParityError
+from cielo.errors import MORE_MEMORY, CieloError, OptionError, ParityError, remedy_for
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +30,8 @@ _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 
 
 _SHOWN = 10
+# Files are written by functions that raise errors of cielo: these come from standard output.
+_OF_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 class _EndedError(BaseException):
@@ -81,14 +84,38 @@ class _Group(click.Group):
             fail("interrupted; nothing was written", EXIT_INTERRUPTED)
         except _EndedError as ended:
             fail(f"ended by {signal.Signals(ended.number).name}; nothing was written", 128 + ended.number)
-        except BrokenPipeError:
+
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        """Run the command line, and say in one line what the system refused: a full disk, a limit, memory."""
+        try:
+            try:
+                return super().main(*arguments, **settings)
+            finally:
+                sys.stdout.flush()  # at the interpreter's exit nobody would catch what it raises
+        except OSError as error:
+            _refused(error)
+        except MemoryError:
+            fail(f"there is not enough memory; {MORE_MEMORY}", EXIT_FAILED)
+
+
+def _refused(error: OSError) -> None:
+    """End with what the system refused; in silence where the reader of standard output has gone."""
+    if error.filename is None and error.errno in _OF_OUTPUT:
+        with contextlib.suppress(OSError):  # what could not be written would be tried once more at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
             sys.exit(EXIT_FAILED)
+        fail(f"standard output cannot be written ({error.strerror})", EXIT_FAILED)
+    named = "" if error.filename is None else f" ({click.format_filename(error.filename)})"
+    fail(
+        f"{error.strerror or type(error).__name__}{named}; {remedy_for(error, 'mend that, and try again')}", EXIT_FAILED
+    )
 
 
 def fail(message: str, code: int) -> None:
     """Say what went wrong, and end with a code."""
-    click.echo(f"cielo: {message}", err=True)
+    with contextlib.suppress(OSError):  # standard error may be full, too: the code still says it
+        click.echo(f"cielo: {message}", err=True)
     sys.exit(code)
 
 

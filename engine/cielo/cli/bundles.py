@@ -63,10 +63,11 @@ def verify(
 
 def _verify_parity(bundle: Bundle, backend: str, device: str, compute_type: str | None, threads: int | None) -> None:
     from cielo.bundle.opening import execution_on
-    from cielo.bundle.state import record_parity
+    from cielo.bundle.state import record_parity, require_state
     from cielo.parity.checks import run_checks
 
     execution = execution_on(bundle, backend=backend, device=device, compute_type=compute_type)
+    require_state(bundle, execution)
     report = run_checks(bundle, execution, threads=threads)
     _show_report(report)
     file = record_parity(bundle, execution, report.figures())

@@ -45,11 +45,12 @@ def tune(
     compute type, in the state directory (CIELO_STATE, else ~/.local/state/cielo).
     """
     from cielo.bundle.opening import execution_on
-    from cielo.bundle.state import save_plan
+    from cielo.bundle.state import require_state, save_plan
     from cielo.workbench.tuning import tune as measure
 
     opened = Bundle.open(bundle or default_bundle())
     execution = execution_on(opened, backend=backend, device=device, compute_type=compute_type)
+    require_state(opened, execution)
     with console(stderr=True).status("tuning") as status:
         found = measure(
             opened,
