@@ -20,6 +20,8 @@ _SAID = {
     "failed to allocate": MORE_MEMORY,
     "out of memory": MORE_MEMORY,
     "too many open files": _MORE_FILES,
+    "system error number 12": MORE_MEMORY,
+    "system error number 24": _MORE_FILES,
     "unable to open database file": _MORE_FILES,
     "disk is full": _LACKING[errno.ENOSPC],
     "no space left": _LACKING[errno.ENOSPC],

@@ -217,9 +217,10 @@ class DiskCache:
     def _leave_alone(self, access: _Access, error: Exception) -> None:
         self._resume[access] = time.monotonic() + _PAUSE_SECONDS
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        message = f"the result cache {self._path} cannot be {access} ({reason}); links are found without it"
-        if is_full(self._path, error):  # reading, too, begins with making a file
-            message = f"the disk of the result cache {self._path} is full; links are found without it; make room there"
+        full = is_full(self._path, error)
+        done = "written" if full else access  # reading, too, begins with making a file
+        remedy = "; make room on its disk" if full else ""
+        message = f"the result cache {self._path} cannot be {done} ({reason}); links are found without it{remedy}"
         self._tell("unusable", message)
 
     def _tell(self, topic: str, message: str) -> None:
