@@ -103,7 +103,7 @@ def test_a_state_that_cannot_be_kept_is_found_before_the_work(
 def test_a_low_limit_is_not_taken_for_a_damaged_bundle(limit: str) -> None:
     command = ["sh", "-c", f'ulimit {limit}; exec "$@"', "-", *COMMAND, "link", "fiebre"]
     done = subprocess.run(command, capture_output=True, check=False, timeout=120, encoding="utf-8")
-    assert "again" not in done.stderr
+    assert "again" not in done.stderr, done.stderr
     if done.returncode and done.stderr.rstrip().rpartition("\n")[2].startswith("cielo: "):
         assert "ulimit" in done.stderr  # else Python itself cannot start
 
