@@ -2,6 +2,41 @@
 
 from __future__ import annotations
 
+import errno
+
+MORE_MEMORY = "give the process more memory (ulimit -v, the limit of its container)"
+_MORE_FILES = "allow more open files (ulimit -n)"
+_LACKING = {
+    errno.ENOMEM: MORE_MEMORY,
+    errno.EMFILE: _MORE_FILES,
+    errno.ENFILE: _MORE_FILES,
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room within the quota",
+}
+# The libraries of the models hand on what the system said as text.
+_SAID = {
+    "bad_alloc": MORE_MEMORY,
+    "cannot allocate memory": MORE_MEMORY,
+    "failed to allocate": MORE_MEMORY,
+    "out of memory": MORE_MEMORY,
+    "too many open files": _MORE_FILES,
+    "system error number 12": MORE_MEMORY,
+    "system error number 24": _MORE_FILES,
+    "unable to open database file": _MORE_FILES,
+    "disk is full": _LACKING[errno.ENOSPC],
+    "no space left": _LACKING[errno.ENOSPC],
+}
+
+
+def remedy_for(error: BaseException, otherwise: str) -> str:
+    """Return what to do about an error: where this machine lacked something, give more of it; else `otherwise`."""
+    if isinstance(error, MemoryError):
+        return MORE_MEMORY
+    if isinstance(error, OSError) and error.errno in _LACKING:
+        return _LACKING[error.errno]
+    said = str(error).lower()
+    return next((remedy for words, remedy in _SAID.items() if words in said), otherwise)
+
 
 class CieloError(Exception):
     """The base of every error that cielo raises on purpose."""

@@ -11,6 +11,8 @@ import re
 from importlib import metadata
 from pathlib import Path
 
+from cielo.errors import CieloError
+
 _LIBRARIES = (
     "cielo",
     "ctranslate2",
@@ -27,11 +29,24 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B?)\s*", re.IGNORECASE)
 
 
 def state_directory() -> Path:
-    """Return the directory for what cielo keeps about this machine: ``CIELO_STATE``, else the XDG state directory."""
+    """Return the directory for what cielo keeps about this machine: ``CIELO_STATE``, else the XDG state directory.
+
+    Raises:
+        CieloError: where neither is named and the user has no home directory.
+    """
     named = os.environ.get("CIELO_STATE")
     if named:
         return Path(named)
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "cielo"
+    given = os.environ.get("XDG_STATE_HOME")
+    if given:
+        return Path(given) / "cielo"
+    try:
+        home = Path.home()
+    except RuntimeError as error:  # a user without an entry in passwd, as in a container, and no HOME
+        raise CieloError(
+            "this user has no home directory to keep what is found out about the machine in; set CIELO_STATE or HOME"
+        ) from error
+    return home / ".local" / "state" / "cielo"
 
 
 def library_versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from cielo import schema
 from cielo.bundle.calibration import Calibrations
 from cielo.bundle.manifest import REMEDY, Execution, GeneratorModel, Manifest, read_manifest
-from cielo.errors import BundleError
+from cielo.errors import BundleError, remedy_for
 from cielo.files import read_bounded, sha256_of
 
 MANIFEST = "manifest.json"
@@ -251,7 +251,10 @@ def _hash_or_error(file: Path) -> str | OSError:
 
 def _refuse(path: Path, problems: list[str]) -> None:
     if problems:
-        raise BundleError(f"the bundle {path} is damaged: {'; '.join(problems)}; copy or build it again")
+        found = "; ".join(problems)
+        lacking = remedy_for(BundleError(found), "")  # which says nothing of the bundle
+        what = f"cannot be read: {found}; {lacking}" if lacking else f"is damaged: {found}; copy or build it again"
+        raise BundleError(f"the bundle {path} {what}")
 
 
 def _read(path: Path) -> bytes:

@@ -5,9 +5,10 @@ Both are kept in the machine's state directory, for each backend, device and com
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,7 +19,7 @@ from cielo import schema
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution, ParityFigures
 from cielo.errors import BundleError
-from cielo.files import atomic_write, read_bounded
+from cielo.files import atomic_write, read_bounded, temporary_file
 from cielo.generation.plan import ThreadPlan, default_plan
 from cielo.machine import machine_key, state_directory, usable_cores
 
@@ -132,12 +133,28 @@ def write_state(file: Path, record: object) -> None:
     Raises:
         BundleError: where the state directory cannot be written to.
     """
+    with _keeping(file), atomic_write(file) as temporary:
+        temporary.write_bytes(schema.encode(record))
+
+
+def require_state(bundle: Bundle, execution: Execution) -> None:
+    """Try whether this machine's parity and plan can be kept: before minutes of measuring, and not after them.
+
+    Raises:
+        BundleError: where the state directory cannot be written to.
+    """
+    for file in (_parity_file(bundle), plan_file(bundle, execution)):
+        with _keeping(file), temporary_file(file.parent):
+            pass
+
+
+@contextlib.contextmanager
+def _keeping(file: Path) -> Iterator[None]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists() and not file.is_file():  # a FIFO would be waited for
             raise OSError(errno.EINVAL, f"{file.name} is not a regular file")
-        with atomic_write(file) as temporary:
-            temporary.write_bytes(schema.encode(record))
+        yield
     except OSError as error:
         raise BundleError(
             f"what this machine found out cannot be kept in {file.parent} ({error.strerror}); "

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from cielo.cache.codec import LinkCodec
-from cielo.cache.file import VERSION, is_damage, make_file, open_file, refuse_foreign, remove_file, transaction
+from cielo.cache.file import VERSION, is_damage, is_full, make_file, open_file, refuse_foreign, remove_file, transaction
 from cielo.cache.key import DIGEST_BYTES
 from cielo.cache.protocol import DISK_ENTRIES, CacheStats, bare, check_entries, counted
 from cielo.cache.secret import SECRET_BYTES, load_secret
@@ -217,7 +217,10 @@ class DiskCache:
     def _leave_alone(self, access: _Access, error: Exception) -> None:
         self._resume[access] = time.monotonic() + _PAUSE_SECONDS
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        message = f"the result cache {self._path} cannot be {access} ({reason}); links are found without it"
+        full = is_full(self._path, error)
+        done = "written" if full else access  # reading, too, begins with making a file
+        remedy = "; make room on its disk" if full else ""
+        message = f"the result cache {self._path} cannot be {done} ({reason}); links are found without it{remedy}"
         self._tell("unusable", message)
 
     def _tell(self, topic: str, message: str) -> None:

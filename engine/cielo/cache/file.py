@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import stat
@@ -167,3 +168,15 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def is_damage(error: sqlite3.Error) -> bool:
     """Tell whether a file is damaged or of an older schema: reasons to make it again."""
     return isinstance(error, _SchemaError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+
+
+def is_full(path: Path, error: Exception) -> bool:
+    """Tell whether the disk is full where a cache lies; SQLite says so, or says that reading and writing failed."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code != sqlite3.SQLITE_IOERR:
+        return code == sqlite3.SQLITE_FULL
+    with contextlib.suppress(OSError, AttributeError):
+        return os.statvfs(path.parent).f_bavail == 0
+    return False

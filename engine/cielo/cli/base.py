@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cielo.cli.options import LISTED
-from cielo.errors import CieloError, OptionError, ParityError
+from cielo.errors import MORE_MEMORY, CieloError, OptionError, ParityError, remedy_for
+from cielo.text.visible import visible_json, visible_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +32,8 @@ _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 
 
 _SHOWN = 10
+# Files are written by functions that raise errors of cielo: these come from standard output.
+_OF_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 class _EndedError(BaseException):
@@ -71,6 +76,9 @@ class _Group(click.Group):
         try:
             with _ended_by_signals():
                 return super().invoke(context)
+        except click.ClickException as error:
+            object.__setattr__(error, "message", visible_lines(error.message))  # click calls it final
+            raise
         except ParityError as error:
             fail(str(error), EXIT_PARITY)
         except OptionError as error:
@@ -81,14 +89,56 @@ class _Group(click.Group):
             fail("interrupted; nothing was written", EXIT_INTERRUPTED)
         except _EndedError as ended:
             fail(f"ended by {signal.Signals(ended.number).name}; nothing was written", 128 + ended.number)
-        except BrokenPipeError:
+
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        """Run the command line, and say in one line what the system refused: a full disk, a limit, memory."""
+        before = warnings.formatwarning
+        try:
+            try:
+                warnings.formatwarning = _format_warning
+                return super().main(*arguments, **settings)
+            finally:
+                warnings.formatwarning = before
+                sys.stdout.flush()  # at the interpreter's exit nobody would catch what it raises
+        except OSError as error:
+            _refused(error)
+        except MemoryError:
+            fail(f"there is not enough memory; {MORE_MEMORY}", EXIT_FAILED)
+
+
+def _format_warning(message: Warning | str, *_: Any, **__: Any) -> str:
+    return f"cielo: {visible_lines(str(message))}\n"
+
+
+def _refused(error: OSError) -> None:
+    """End with what the system refused; in silence where the reader of standard output has gone."""
+    if error.filename is None and error.errno in _OF_OUTPUT:
+        with contextlib.suppress(OSError):  # what could not be written would be tried once more at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
             sys.exit(EXIT_FAILED)
+        fail(f"standard output cannot be written ({error.strerror})", EXIT_FAILED)
+    named = "" if error.filename is None else f" ({click.format_filename(error.filename)})"
+    fail(
+        f"{error.strerror or type(error).__name__}{named}; {remedy_for(error, 'mend that, and try again')}", EXIT_FAILED
+    )
+
+
+def echo(message: str, *, err: bool = False) -> None:
+    """Write a message on standard output or error, and nothing in it that a terminal would obey."""
+    click.echo(visible_lines(message), err=err)
+
+
+def echo_json(content: str | bytes) -> None:
+    """Write JSON on standard output; what a terminal would obey stands there in JSON's escapes."""
+    text = content.decode() if isinstance(content, bytes) else content
+    click.echo(visible_json(text.removesuffix("\n")))
 
 
 def fail(message: str, code: int) -> None:
     """Say what went wrong, and end with a code."""
-    click.echo(f"cielo: {message}", err=True)
+    with contextlib.suppress(OSError):  # standard error may be full, too: the code still says it
+        echo(f"cielo: {message}", err=True)
     sys.exit(code)
 
 
@@ -131,9 +181,9 @@ def report_unknown_codes(knows: Callable[[str], bool]) -> None:
         return
     problems = listed.problems(knows)
     for problem in problems[:_SHOWN]:
-        click.echo(f"  codes, line {problem.line}: {problem.reason}", err=True)
+        echo(f"  codes, line {problem.line}: {problem.reason}", err=True)
     if problems:
-        click.echo(f"  codes: {len(problems):,} of {len(listed.lines):,} lines name no code that is known", err=True)
+        echo(f"  codes: {len(problems):,} of {len(listed.lines):,} lines name no code that is known", err=True)
 
 
 def report_withheld(linker: Linker, subset: Subset | None, without: int, linked: int) -> None:
@@ -141,7 +191,7 @@ def report_withheld(linker: Linker, subset: Subset | None, without: int, linked:
     if subset is None or 2 * without <= linked:
         return
     base = linker.knowledge_base
-    click.echo(
+    echo(
         f"cielo: {without:,} of {linked:,} mentions got no code; --chapter, --leaf and --codes left "
         f"{base.count(subset):,} of {sum(base.concepts.values()):,} codes to choose from",
         err=True,
@@ -151,13 +201,22 @@ def report_withheld(linker: Linker, subset: Subset | None, without: int, linked:
 def report_problems(problems: Sequence[LexiconProblem]) -> None:
     """Report the lines of a lexicon that are not used, on standard error."""
     for problem in problems[:_SHOWN]:
-        click.echo(f"  lexicon, line {problem.line}: {problem.reason}", err=True)
+        echo(f"  lexicon, line {problem.line}: {problem.reason}", err=True)
     if len(problems) > _SHOWN:
-        click.echo(f"  lexicon: {len(problems) - _SHOWN:,} more lines; `cielo lexicon check` names them", err=True)
+        echo(f"  lexicon: {len(problems) - _SHOWN:,} more lines; `cielo lexicon check` names them", err=True)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console for tables and progress; what is no terminal is 200 columns wide."""
-    from rich.console import Console
+    """Return a console for tables and progress; what is no terminal is 200 columns wide.
 
-    return Console(stderr=stderr, highlight=False, width=None if sys.stdout.isatty() else 200)
+    What a terminal would obey in a text is shown, not obeyed.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Showing(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(visible_lines(segment.text), segment.style)
+
+    return Showing(stderr=stderr, highlight=False, width=None if sys.stdout.isatty() else 200)

@@ -11,7 +11,7 @@ import click
 
 from cielo import schema
 from cielo.bundle.layout import Bundle, default_bundle
-from cielo.cli.base import EXIT_FAILED, console, fail, main
+from cielo.cli.base import EXIT_FAILED, console, echo, echo_json, fail, main
 from cielo.cli.options import model_options
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 from cielo.errors import ParityError
@@ -34,7 +34,7 @@ def convert(recipe: Path, output: Path, overwrite: bool) -> None:
         fail(f"conversion needs {error.name}; install it with: pip install 'cielo[convert]'", EXIT_FAILED)
         return
     bundle = run_with_progress(recipe, output, overwrite=overwrite, console=console(stderr=True))
-    click.echo(f"{bundle.path}: bundle {bundle.name}@{bundle.sha256[:12]}")
+    echo(f"{bundle.path}: bundle {bundle.name}@{bundle.sha256[:12]}")
 
 
 @main.command()
@@ -54,23 +54,24 @@ def verify(
     """Check every hash of BUNDLE (default: CIELO_BUNDLE, else the mini), and its parity on this machine."""
     opened = Bundle.open(bundle or default_bundle())
     opened.check_hashes()
-    click.echo(f"{opened.path}: {len(opened.manifest.files)} files, every hash as in the manifest")
+    echo(f"{opened.path}: {len(opened.manifest.files)} files, every hash as in the manifest")
     for name in opened.unlisted_files():
-        click.echo(f"  not part of the bundle: {name}")
+        echo(f"  not part of the bundle: {name}")
     if with_parity:
         _verify_parity(opened, backend, device, compute_type, threads)
 
 
 def _verify_parity(bundle: Bundle, backend: str, device: str, compute_type: str | None, threads: int | None) -> None:
     from cielo.bundle.opening import execution_on
-    from cielo.bundle.state import record_parity
+    from cielo.bundle.state import record_parity, require_state
     from cielo.parity.checks import run_checks
 
     execution = execution_on(bundle, backend=backend, device=device, compute_type=compute_type)
+    require_state(bundle, execution)
     report = run_checks(bundle, execution, threads=threads)
     _show_report(report)
     file = record_parity(bundle, execution, report.figures())
-    click.echo(f"kept in {file}")
+    echo(f"kept in {file}")
     if not report.passed:
         names = ", ".join(check.name for check in report.checks if not check.passed)
         raise ParityError(f"parity of {report.key} failed on this machine: {names}; use another compute type")
@@ -96,10 +97,10 @@ def info(bundle: Path | None, as_json: bool) -> None:
     opened = Bundle.open(bundle or default_bundle())
     if as_json:
         shown = {"path": str(opened.path), "sha256": opened.sha256, **schema.to_builtins(opened.manifest)}
-        click.echo(json.dumps(shown, ensure_ascii=False, indent=1))
+        echo_json(json.dumps(shown, ensure_ascii=False, indent=1))
         return
     for name, value in list(_facts(opened)):  # all or nothing
-        click.echo(f"{name:<32}{value}")
+        echo(f"{name:<32}{value}")
 
 
 def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ import click
 from cielo.bundle.calibration import Reliability
 from cielo.bundle.layout import Bundle
 from cielo.cli import corpora
-from cielo.cli.base import console, main, open_linker
+from cielo.cli.base import console, echo, main, open_linker
 from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, model_options
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 
@@ -70,7 +70,7 @@ def calibrate(
     for decoding, entry in found.items():
         _show_reliability(decoding, entry.reliability)
     written = write_calibrated(Bundle.open(bundle), output, found, overwrite=overwrite)
-    click.echo(f"{click.format_filename(written.path)}: bundle {written.name}@{written.sha256[:12]}")
+    echo(f"{click.format_filename(written.path)}: bundle {written.name}@{written.sha256[:12]}")
     corpora.report_skipped([annotated], mapped)
 
 

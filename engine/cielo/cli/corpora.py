@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.base import EXIT_ROWS
+from cielo.cli.base import EXIT_ROWS, echo
 from cielo.errors import TableError
 
 if TYPE_CHECKING:
@@ -66,19 +66,19 @@ def report_unknown(corpora: Sequence[Corpus], base: KnowledgeBase) -> None:
 
     found = count_gold(judge((entry for corpus in corpora for entry in corpus.mentions), base))
     if found is not None and found.all.unknown:
-        click.echo(f"  note: {describe(found)}", err=True)
+        echo(f"  note: {describe(found)}", err=True)
 
 
 def report_skipped(corpora: Sequence[Corpus], cui_map: CuiMap | None) -> None:
     """Say what of the corpora and of the table of CUIs was passed over; if anything was, end with exit code 3."""
     for note in dict.fromkeys(note for corpus in corpora for note in corpus.notes):
-        click.echo(f"  note: {note}", err=True)
+        echo(f"  note: {note}", err=True)
     skipped = [*(cui_map.skipped if cui_map else ()), *(entry for corpus in corpora for entry in corpus.skipped)]
     for entry in skipped[:_SHOWN]:
-        click.echo(f"  skipped: {entry.place}: {entry.reason}", err=True)
+        echo(f"  skipped: {entry.place}: {entry.reason}", err=True)
     if len(skipped) > _SHOWN:
-        click.echo(f"  skipped: {len(skipped) - _SHOWN:,} more", err=True)
+        echo(f"  skipped: {len(skipped) - _SHOWN:,} more", err=True)
     if uncoded := sum(corpus.uncoded for corpus in corpora):
-        click.echo(f"  left out: {uncoded:,} mentions whose CUI no table maps", err=True)
+        echo(f"  left out: {uncoded:,} mentions whose CUI no table maps", err=True)
     if skipped:
         sys.exit(EXIT_ROWS)

@@ -13,7 +13,7 @@ import click
 
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli import corpora
-from cielo.cli.base import console, main, open_linker, report_problems, require_codes
+from cielo.cli.base import console, echo, echo_json, main, open_linker, report_problems, require_codes
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
@@ -239,7 +239,7 @@ def _replay(given: dict[str, Any], pipeline: str) -> Iterator[Replay]:
     tables = [CodeTable(Path(path), kind) for kind, path in given["tables"]]
     bundle = Bundle.open(given["bundle"] or default_bundle()) if pipeline == "II" else None
     if bundle is not None:
-        click.echo(f"  encoder: of the bundle {bundle.name}@{bundle.sha256[:12]}", err=True)
+        echo(f"  encoder: of the bundle {bundle.name}@{bundle.sha256[:12]}", err=True)
     with (
         temporary_folder(Path(tempfile.gettempdir())) as folder,
         console(stderr=True).status("reading the tables"),
@@ -263,7 +263,7 @@ def _show(found: _Found, showing: dict[str, Any]) -> None:
     if showing["tsv"]:
         _write_rows(showing["tsv"], found, with_text=showing["with_text"])
     if showing["as_json"]:
-        click.echo(to_json(evaluation), nl=False)
+        echo_json(to_json(evaluation))
     else:
         _show_scores(evaluation)
 

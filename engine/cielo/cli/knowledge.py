@@ -14,7 +14,7 @@ import click
 
 from cielo.bundle.hashes import checked_knowledge_base
 from cielo.bundle.layout import default_bundle
-from cielo.cli.base import EXIT_FAILED, EXIT_ROWS, console, fail, main, report_unknown_codes
+from cielo.cli.base import EXIT_FAILED, EXIT_ROWS, console, echo, echo_json, fail, main, report_unknown_codes
 from cielo.cli.options import Assignment, subset_of, subset_options
 from cielo.cli.outputs import Output, writes
 from cielo.errors import TableError
@@ -111,15 +111,15 @@ def _show_built(output: Path, built: BuiltKnowledgeBase) -> None:
     counts = ", ".join(
         f"{count:,} of kind {kind} ({built.systems[kind]})" for kind, count in built.summary.concepts.items()
     )
-    click.echo(f"{click.format_filename(output)}: codes: {counts}; {built.summary.descriptions:,} descriptions")
+    echo(f"{click.format_filename(output)}: codes: {counts}; {built.summary.descriptions:,} descriptions")
     for source in built.sources:
-        click.echo(f"  {source.name} ({source.kind}): {source.rows:,} rows, {source.rejected:,} rejected")
+        echo(f"  {source.name} ({source.kind}): {source.rows:,} rows, {source.rejected:,} rejected")
     for warning in built.warnings:
-        click.echo(f"  warning: {warning}", err=True)
+        echo(f"  warning: {warning}", err=True)
     for row in built.rejected[:_SHOWN]:
-        click.echo(f"  rejected: {row.table}, line {row.line}: {row.reason}", err=True)
+        echo(f"  rejected: {row.table}, line {row.line}: {row.reason}", err=True)
     if len(built.rejected) > _SHOWN:
-        click.echo(f"  rejected: {len(built.rejected) - _SHOWN:,} more; --rejected FILE writes all", err=True)
+        echo(f"  rejected: {len(built.rejected) - _SHOWN:,} more; --rejected FILE writes all", err=True)
 
 
 def _write_rejected(path: Path, rows: Sequence[RejectedCode]) -> None:
@@ -168,13 +168,13 @@ def info(file: Path | None, bundle: Path | None, as_json: bool) -> None:
         edition, sources = base.edition, base.sources
     if as_json:
         told = {"edition": edition, "kinds": kinds, "sources": [asdict(source) for source in sources]}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        echo_json(json.dumps(told, ensure_ascii=False))
         return
-    click.echo(f"edition: {edition or '-'}")
+    echo(f"edition: {edition or '-'}")
     for kind, entry in kinds.items():
-        click.echo(f"  {kind}: {entry['codes']:,} codes ({entry['system']})")
+        echo(f"  {kind}: {entry['codes']:,} codes ({entry['system']})")
     for source in sources:
-        click.echo(
+        echo(
             f"  from {source.name} ({source.kind}): {source.rows:,} rows, {source.rejected:,} rejected, "
             f"sha256 {source.sha256[:12]}"
         )
@@ -198,7 +198,7 @@ def show(code: str, file: Path | None, bundle: Path | None, kind: str | None, as
         fail(f"the knowledge base has no code {code}{hint}", EXIT_FAILED)
         return
     if as_json:
-        click.echo(json.dumps(asdict(entry), ensure_ascii=False))
+        echo_json(json.dumps(asdict(entry), ensure_ascii=False))
     else:
         _show_entry(entry)
 
@@ -233,16 +233,16 @@ def search(text: str, limit: int, file: Path | None, bundle: Path | None, kind: 
     with _opened(file, bundle, kind) as base:
         result = base.search(text, kind, limit)
     if as_json:
-        click.echo(json.dumps(asdict(result), ensure_ascii=False))
+        echo_json(json.dumps(asdict(result), ensure_ascii=False))
         return
     meant = f"did you mean: {', '.join(result.suggestions)}?" if result.suggestions else ""
     if not result.found:
         fail("no description holds any of these words" + (f"; {meant}" if meant else ""), EXIT_FAILED)
     _show_found(result.found)
     if result.total > len(result.found):
-        click.echo(f"{len(result.found)} of {result.total:,} shown; --limit shows more", err=True)
+        echo(f"{len(result.found)} of {result.total:,} shown; --limit shows more", err=True)
     if meant:
-        click.echo(f"not every word is in a description; {meant}", err=True)
+        echo(f"not every word is in a description; {meant}", err=True)
 
 
 def _show_found(found: Sequence[Concept]) -> None:

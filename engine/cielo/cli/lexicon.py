@@ -12,7 +12,7 @@ import click
 from cielo.bundle.hashes import checked_knowledge_base
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli import corpora
-from cielo.cli.base import EXIT_ROWS, main, report_problems
+from cielo.cli.base import EXIT_ROWS, echo, main, report_problems
 from cielo.cli.options import BUNDLE
 from cielo.cli.outputs import Output, writes
 from cielo.files import is_replaced, sha256_of
@@ -70,7 +70,7 @@ def build(
     ]
     made = module.build(annotations, minimum_count=minimum_count, minimum_purity=minimum_purity, by_kind=not any_kind)
     module.write_lexicon(output, made.entries)
-    click.echo(
+    echo(
         f"{click.format_filename(output)}: {len(made.entries):,} texts from {made.annotations:,} annotations; "
         f"left out: {len(made.too_rare):,} too rare, {len(made.conflicts):,} with codes that disagree, "
         f"{made.unusable:,} unusable"
@@ -102,6 +102,6 @@ def _check(file: Path | None, bundle: Path | None, made_of: Sequence[Corpus] = (
     finally:
         base.close()
     counts = f"{len(read.entries):,} entries, {len(problems):,} problems"
-    click.echo(f"{click.format_filename(file)}: {counts}, sha256 {sha256_of(file)[:12]}")
+    echo(f"{click.format_filename(file)}: {counts}, sha256 {sha256_of(file)[:12]}")
     report_problems(problems)
     return len(problems)

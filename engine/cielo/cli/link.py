@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from cielo.cli.base import EXIT_ROWS, console, main, open_linker, report_problems, report_withheld, require_codes
+from cielo.cli.base import (
+    EXIT_ROWS,
+    console,
+    echo,
+    echo_json,
+    main,
+    open_linker,
+    report_problems,
+    report_withheld,
+    require_codes,
+)
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
@@ -115,7 +125,7 @@ def link(
         linked = linker.link([mention], options)[0]
         report_withheld(linker, options.subset, linked.code is None, 1)
     if as_json:
-        click.echo(json.dumps({"text": text, "sentence": sentence, **tables.link_columns(linked)}, ensure_ascii=False))
+        echo_json(json.dumps({"text": text, "sentence": sentence, **tables.link_columns(linked)}, ensure_ascii=False))
     else:
         _show_link(linked)
 
@@ -153,7 +163,7 @@ def _link_rows(
             report_withheld(linker, options.subset, without, linked)
     _report_table(rows.table)
     if failed:
-        click.echo(f"cielo: {failed} row(s) hold an error; see their column `error`", err=True)
+        echo(f"cielo: {failed} row(s) hold an error; see their column `error`", err=True)
         sys.exit(EXIT_ROWS)
 
 
@@ -178,9 +188,9 @@ def _output_format(target: str, named: Format | None, reading: TableFormat) -> F
 def _report_table(table: Table) -> None:
     """Report what is odd about the input as a whole, and that no row of it was lost, on standard error."""
     for warning in table.warnings():
-        click.echo(f"cielo: {click.format_filename(table.name)}: {warning}", err=True)
+        echo(f"cielo: {click.format_filename(table.name)}: {warning}", err=True)
     if table.rejected:
-        click.echo(f"cielo: {table.lines:,} lines were read, {table.rows:,} rows given", err=True)
+        echo(f"cielo: {table.lines:,} lines were read, {table.rows:,} rows given", err=True)
 
 
 def _mention_or_error(row: tables.InputRow, kind: str | None) -> Mention | MentionError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cielo.bundle.layout import Bundle, default_bundle
-from cielo.cli.base import console, main, open_linker
+from cielo.cli.base import console, echo, main, open_linker
 from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, Size, model_options
 from cielo.cli.outputs import Output, writes
 from cielo.machine import processor_name
@@ -45,11 +45,12 @@ def tune(
     compute type, in the state directory (CIELO_STATE, else ~/.local/state/cielo).
     """
     from cielo.bundle.opening import execution_on
-    from cielo.bundle.state import save_plan
+    from cielo.bundle.state import require_state, save_plan
     from cielo.workbench.tuning import tune as measure
 
     opened = Bundle.open(bundle or default_bundle())
     execution = execution_on(opened, backend=backend, device=device, compute_type=compute_type)
+    require_state(opened, execution)
     with console(stderr=True).status("tuning") as status:
         found = measure(
             opened,
@@ -62,7 +63,7 @@ def tune(
         )
     _show_plans(found, goal, opened)
     figures = {"goal": goal, "processor": processor_name(), "plans": [asdict(entry) for entry in found]}
-    click.echo(f"kept in {save_plan(opened, execution, found[0].plan, figures)}")
+    echo(f"kept in {save_plan(opened, execution, found[0].plan, figures)}")
 
 
 def _show_plans(found: Sequence[Measured], goal: Goal, bundle: Bundle) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cielo.errors import BundleError, DeviceError
+from cielo.errors import BundleError, DeviceError, remedy_for
 from cielo.generation.batching import make_batches
 from cielo.generation.capabilities import require_runnable
 from cielo.generation.memory import MemoryLimit, Scoring, Shape
@@ -118,8 +118,9 @@ class CTranslate2Generator:
                 inter_threads=self._plan.replicas,
                 intra_threads=self._plan.threads,
             )
-        except (RuntimeError, ValueError) as error:
-            raise BundleError(f"the generator's model cannot be loaded ({error}); build the bundle again") from error
+        except (RuntimeError, ValueError, MemoryError) as error:
+            remedy = remedy_for(error, "build the bundle again")
+            raise BundleError(f"the generator's model cannot be loaded ({error}); {remedy}") from error
         closing = tokenizer.closing_tokens
         self._end_token = closing[-1] if closing else ""
 

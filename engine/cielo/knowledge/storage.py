@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cielo.errors import BundleError
+from cielo.errors import BundleError, remedy_for
 
 SCHEMA = 3
 TABLES = (
@@ -75,7 +75,8 @@ class ReadConnection:
                 raise
         except sqlite3.Error as error:
             raise BundleError(
-                f"{path.name} cannot be opened as a knowledge base ({error}); build it, or its bundle, again"
+                f"{path.name} cannot be opened as a knowledge base ({error}); "
+                f"{remedy_for(error, 'build it, or its bundle, again')}"
             ) from error
 
     def _guard(self) -> None:
@@ -99,7 +100,8 @@ class ReadConnection:
         except UnicodeEncodeError:  # a lone surrogate, which no row holds
             return []
         except sqlite3.DatabaseError as error:
-            raise BundleError(f"the knowledge base cannot be read ({error}); build it, or its bundle, again") from error
+            remedy = remedy_for(error, "build it, or its bundle, again")
+            raise BundleError(f"the knowledge base cannot be read ({error}); {remedy}") from error
 
     def close(self) -> None:
         """Close the file."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cielo.errors import BundleError, DeviceError
+from cielo.errors import BundleError, DeviceError, remedy_for
 from cielo.retrieval.onnx_runtime import load_onnxruntime
 from cielo.text.tokenizer import Encoded, Tokenizer
 
@@ -62,7 +62,8 @@ class Embedder:
             )
         except Exception as error:  # ONNX Runtime's own exceptions share no base but Exception
             raise BundleError(
-                f"the encoder's model cannot be loaded ({type(error).__name__}); build the bundle again"
+                f"the encoder's model cannot be loaded ({type(error).__name__}); "
+                f"{remedy_for(error, 'build the bundle again')}"
             ) from error
         self._inputs = {entry.name for entry in self._session.get_inputs()}
         self.dimension = int(self._session.get_outputs()[0].shape[-1])

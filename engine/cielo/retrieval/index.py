@@ -21,7 +21,7 @@ import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
-from cielo.errors import BundleError
+from cielo.errors import BundleError, remedy_for
 from cielo.files import read_bounded
 from cielo.retrieval.graph_check import check_graph
 from cielo.retrieval.storage import Descriptions, Rows, VectorFile, read_descriptions, read_projection
@@ -156,9 +156,9 @@ class Index:
             some = np.unique(np.linspace(0, count - 1, _SAMPLE).astype(np.int64))
             if not np.allclose(np.asarray(graph.get_items(some)), project(rows[some], projection), rtol=0, atol=1e-5):
                 raise BundleError(f"the index {directory.name} has a graph of other vectors; build the bundle again")
-        except (OSError, EOFError, ValueError, TypeError, IndexError, RuntimeError) as error:
+        except (OSError, EOFError, ValueError, TypeError, IndexError, RuntimeError, MemoryError) as error:
             raise BundleError(
-                f"the index {directory.name} cannot be loaded ({error}); build the bundle again"
+                f"the index {directory.name} cannot be loaded ({error}); {remedy_for(error, 'build the bundle again')}"
             ) from error
         graph.set_ef(ef)
         return cls(graph, rows, descriptions, projection, rescored)
@@ -284,5 +284,6 @@ def load_all(directory: Path, ef: int, rescored: int = RESCORED) -> dict[str, In
         if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
             raise ValueError("expected a list of texts")
     except (OSError, ValueError, RecursionError) as error:
-        raise BundleError("the index's list of kinds cannot be read; build the bundle again") from error
+        remedy = remedy_for(error, "build the bundle again")
+        raise BundleError(f"the index's list of kinds cannot be read; {remedy}") from error
     return {kind: Index.load(directory / str(number), ef, rescored) for number, kind in enumerate(kinds)}

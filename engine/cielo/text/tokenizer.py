@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer as FastTokenizer
 
-from cielo.errors import BundleError
+from cielo.errors import BundleError, remedy_for
 from cielo.files import read_bounded
 from cielo.text.growth import refuse_growth
 
@@ -55,8 +55,11 @@ class Tokenizer:
             self._tokenizer.no_padding()
             self._closing = self._closing_ids()
         except BaseException as error:  # the Rust library raises bare Exception, and where it panics BaseException
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise  # an interrupt, or the end of the process
+            if isinstance(error, MemoryError) or remedy_for(error, ""):
+                message = f"{path.name} cannot be read ({error or 'no memory'}); {remedy_for(error, '')}"
+                raise BundleError(message) from error
             reason = error.strerror if isinstance(error, OSError) else str(error).partition(" at line ")[0]
             raise BundleError(
                 f"{path.name} is not a tokenizer file of the tokenizers library ({reason}); build the bundle again"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
+from cielo.text.visible import visible
 from cielo.workbench.evaluation.analysis import Quartiles
 from cielo.workbench.evaluation.results import Evaluation, PooledScores, RunScores
 from cielo.workbench.evaluation.scores import Scores
 from cielo.workbench.page import plots
 from cielo.workbench.page.canvas import Picture
 from cielo.workbench.page.parts import DASH, Facts, PageCell, PageTable, count, figure, words
-from cielo.workbench.page.text import visible
 
 _FEW_MENTIONS = 20  # a group of fewer is drawn faintly
 # Classes of mistakes: the name in a bar, what it means, and a colour light enough in both schemes for dark letters.

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cielo.errors import TableError
+from cielo.text.visible import visible
 from cielo.workbench.evaluation import breakdowns, views
 from cielo.workbench.evaluation.results import CorpusSummary, Evaluation, RunScores
 from cielo.workbench.evaluation.summary import gold_notes
 from cielo.workbench.evaluation.views import best_known, interval_of
 from cielo.workbench.page import render
 from cielo.workbench.page.parts import Facts, PageTable, Tile, count, many, words
-from cielo.workbench.page.text import visible
 from cielo.workbench.records import write_text
 
 _FEW_DOCUMENTS = 20  # from which intervals are not to be relied on

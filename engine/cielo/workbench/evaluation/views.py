@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cielo.bundle.calibration import Reliability, ReliabilityQuality
+from cielo.text.visible import visible
 from cielo.workbench.evaluation.results import Evaluation, RunComparison, RunScores, SplitScores
 from cielo.workbench.page import plots
 from cielo.workbench.page.canvas import Picture, Shape
 from cielo.workbench.page.parts import DASH, PageCell, PageTable, count, figure
-from cielo.workbench.page.text import shorten, visible
+from cielo.workbench.page.text import shorten
 
 _SPLITS = {"test": "All mentions", "test_unseen": "Unseen in training", "test_seen": "Seen in training"}
 MEASURES: tuple[tuple[str, str, Shape], ...] = (

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
+from cielo.text.visible import visible
 from cielo.workbench.page.colours import LIGHT, themed
 from cielo.workbench.page.extra import require
 from cielo.workbench.page.svg import PATH, plain, short, write
-from cielo.workbench.page.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

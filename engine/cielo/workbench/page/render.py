@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cielo.text.visible import visible
 from cielo.workbench.page.colours import DARK, LIGHT
 from cielo.workbench.page.extra import require
-from cielo.workbench.page.text import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from cielo.errors import CieloError, TableError
+from cielo.text.visible import visible
 from cielo.workbench.page import colours, extra, render
 from cielo.workbench.page.parts import DASH, PageCell, PageTable, Tile, count, figure, many, words
-from cielo.workbench.page.text import shorten, visible
+from cielo.workbench.page.text import shorten
 from cielo.workbench.records import write_text
 from hypothesis import given
 from hypothesis import strategies as st
