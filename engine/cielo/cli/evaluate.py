@@ -17,6 +17,7 @@ from cielo.cli.base import console, echo, echo_json, main, open_linker, report_p
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
+    GUARD,
     LEXICON,
     VERIFY,
     Assignment,
@@ -28,6 +29,7 @@ from cielo.cli.outputs import Output, writes
 from cielo.errors import TableError
 from cielo.files import atomic_write, temporary_folder
 from cielo.options import LinkOptions
+from cielo.tables.writing import guard_formula
 
 if TYPE_CHECKING:
     from cielo.bundle.calibration import Reliability
@@ -95,6 +97,7 @@ _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
 )
 @click.option("--with-text", is_flag=True, help="Let --tsv hold the mentions and their sentences.")
 @LEXICON
+@GUARD
 @ALLOW_UNVERIFIED
 @VERIFY
 @BUNDLE
@@ -119,7 +122,7 @@ def evaluate(corpus: Path | None, predictions: Path | None, **given: Any) -> Non
     if given["html"] is not None:
         require_all()  # before the work, not after it
     cui_map = corpora.read_map(given.pop("cui_map"))
-    showing = {name: given.pop(name) for name in ("as_json", "html", "tsv", "with_text")}
+    showing = {name: given.pop(name) for name in ("as_json", "html", "tsv", "with_text", "guard_formulas")}
     source = corpus or predictions
     assert source is not None
     annotated = corpora.read(source, given.pop("form"), given.pop("split"), cui_map)
@@ -261,20 +264,21 @@ def _show(found: _Found, showing: dict[str, Any]) -> None:
 
         write_page(showing["html"], evaluation)
     if showing["tsv"]:
-        _write_rows(showing["tsv"], found, with_text=showing["with_text"])
+        _write_rows(showing["tsv"], found, with_text=showing["with_text"], guarded=showing["guard_formulas"])
     if showing["as_json"]:
         echo_json(to_json(evaluation))
     else:
         _show_scores(evaluation)
 
 
-def _write_rows(path: Path, found: _Found, *, with_text: bool) -> None:
+def _write_rows(path: Path, found: _Found, *, with_text: bool, guarded: bool) -> None:
     from cielo.workbench.evaluation.analysis import columns, rows
 
     lines = [columns(with_text), *rows(found.runs[0].outcomes, found.systems, with_text=with_text)]
     try:
         with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines("\t".join(line) + "\n" for line in lines)
+            cells = ([guard_formula(cell) if guarded else cell for cell in line] for line in lines)
+            stream.writelines("\t".join(line) + "\n" for line in cells)
     except OSError as error:
         raise TableError(f"{path}: cannot be written ({error.strerror})") from error
 

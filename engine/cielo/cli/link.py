@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -29,6 +30,7 @@ from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
     DECODINGS,
+    GUARD,
     LEXICON,
     VERIFY,
     Size,
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
     "--cache", type=Output(kept=True, dir_okay=False, path_type=Path), help="Keep links in this file; it holds no text."
 )
 @LEXICON
+@GUARD
 @linking_options
 @model_options
 @writes
@@ -103,6 +106,7 @@ def link(
     as_json: bool,
     decoding: Decoding | None,
     cache: Path | None,
+    guard_formulas: bool,
     **given: Any,
 ) -> None:
     """Link one mention (TEXT), or the rows of a file (--input)."""
@@ -116,7 +120,9 @@ def link(
     opening = {**given, "cache": cache or True}
     if source is not None:
         reading = TableFormat(format=_format(source, input_format, target, form), encoding=encoding, sheet=sheet)
-        _link_rows(source, target, reading, _output_format(target, form, reading), kind, options, opening)
+        written = _output_format(target, form, reading)
+        write = functools.partial(tables.write_rows, form=written, guarded=guard_formulas)
+        _link_rows(source, target, reading, write, kind, options, opening)
         return
     mention = Mention(text or "", sentence, kind)
     with open_linker(**opening) as linker:
@@ -134,7 +140,7 @@ def _link_rows(
     source: str,
     target: str,
     reading: TableFormat,
-    form: Format,
+    write: Callable[..., None],
     kind: str | None,
     options: LinkOptions,
     opening: dict[str, Any],
@@ -159,7 +165,7 @@ def _link_rows(
         with open_linker(**opening) as linker, open_output(target) as output:
             require_codes(linker, options.subset)
             report_problems(linker.lexicon_problems())
-            tables.write_rows(output, form, outcomes(linker, _with_progress(rows, source, stream)))
+            write(output, rows=outcomes(linker, _with_progress(rows, source, stream)))
             report_withheld(linker, options.subset, without, linked)
     _report_table(rows.table)
     if failed:

@@ -22,6 +22,8 @@ LEXICON = click.option("--lexicon", type=click.Path(dir_okay=False, path_type=Pa
 VERIFY = click.option("--verify", "verify_files", type=click.Choice(["always", "once", "never"]), default="once",
                       show_default=True, help="When the bundle's files are hashed: once for this machine.")  # fmt: skip
 ALLOW_UNVERIFIED = click.option("--allow-unverified", is_flag=True, help=UNVERIFIED)
+GUARD = click.option("--guard-formulas/--no-guard-formulas", default=False, show_default=True,
+                     help="Put an apostrophe before what a spreadsheet takes for a formula (CSV, TSV).")  # fmt: skip
 
 # Where a command keeps what --codes named, for `cielo.cli.base.report_unknown_codes`.
 LISTED = "cielo.codes"

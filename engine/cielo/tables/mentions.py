@@ -154,13 +154,13 @@ def link_columns(link: Link) -> dict[str, Json]:
     return {name: values[name] for name in _RESULT_COLUMNS if name in values}
 
 
-def write_rows(stream: BinaryIO, form: Format, rows: Iterable[dict[str, Json]]) -> None:
+def write_rows(stream: BinaryIO, form: Format, rows: Iterable[dict[str, Json]], *, guarded: bool = False) -> None:
     """Write output rows; a table of cells gets the columns of all rows, in the order in which they first occur.
 
     Raises:
         TableError: see `cielo.tables.writing.write_table`.
     """
-    write_table(stream, form, rows, order=_ordered, cell=_cell)
+    write_table(stream, form, rows, order=_ordered, cell=_cell, guarded=guarded)
 
 
 def _ordered(columns: Iterable[str]) -> list[str]:

@@ -26,6 +26,8 @@ from cielo.tables.workbook import MAX_ROWS
 Row: TypeAlias = Mapping[str, Any]
 _ONE_LINE = str.maketrans(dict.fromkeys("\t\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", " "))
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _MAX_CELL = 32_767  # characters, of a workbook
 _BATCH = 4096
 _CHUNK = 1 << 20
@@ -70,6 +72,7 @@ def write_table(
     *,
     order: Callable[[Iterable[str]], Sequence[str]] = tuple,
     cell: Callable[[str, Any], str | None] = lambda _, value: cell_text(value),
+    guarded: bool = False,
 ) -> None:
     """Write rows.
 
@@ -79,6 +82,7 @@ def write_table(
         rows: their values by the names of the columns. JSON keeps the values, the other formats write texts.
         order: of the columns; is given those of all rows, in the order in which they first occur. Not for JSON.
         cell: the text of a value of a column; None: an empty cell. Not for JSON.
+        guarded: whether CSV and TSV get each cell and name by `guard_formula`.
 
     Raises:
         TableError: where a workbook would have too many rows or too long a cell, or its library is not installed.
@@ -99,7 +103,19 @@ def write_table(
         spool.seek(0)
         names = list(order(columns))
         written = ([cells.get(name) for name in names] for cells in map(json.loads, spool))
+        if guarded and form in ("csv", "tsv"):
+            names = [guard_formula(name) for name in names]
+            written = ([cell and guard_formula(cell) for cell in cells] for cells in written)
         _WRITERS[form](stream, names, written)
+
+
+def guard_formula(text: str) -> str:
+    """Put an apostrophe before what a spreadsheet would take for a formula: a text that is no number, with such a sign.
+
+    The signs are ``=``, ``+``, ``-``, ``@``, a tab and a return (OWASP, "CSV Injection"). Workbooks need none of it:
+    there every cell is typed as text.
+    """
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
 def cell_text(value: Any) -> str | None:

@@ -574,3 +574,12 @@ def test_links_of_a_bundle_that_was_never_calibrated_have_no_confidence(tmp_path
     )
     assert row[header.index("confidence")] == ""
     assert 0 < float(row[header.index("probability")]) <= 1
+
+
+def test_formulas_of_the_table_are_guarded_where_it_is_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, {"rows.csv": "text,kind,code\n=1+1,diagnosis,R50.9\n"})
+    for name, option in (("plain", []), ("guarded", ["--guard-formulas"])):
+        table = tmp_path / f"{name}.tsv"
+        assert run("evaluate", tmp_path / "rows.csv", "--tsv", table, "--with-text", *option).exit_code == 0
+        cells = [cell for line in table.read_text(encoding="utf-8").splitlines() for cell in line.split("\t")]
+        assert ("=1+1" in cells, "'=1+1" in cells) == (name == "plain", name == "guarded")

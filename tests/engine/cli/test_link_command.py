@@ -309,3 +309,11 @@ def test_a_part_of_the_codes_that_leaves_most_rows_without_one_is_said(tmp_path:
     for few in ([], ["--chapter", "XVIII"]):  # two of three rows have a code
         result = run("link", "--input", source, *few, "--output", tmp_path / f"out{len(few)}.csv")
         assert "got no code" not in result.stderr
+
+
+@pytest.mark.parametrize(("option", "id"), [([], "=1+1"), (["--guard-formulas"], "'=1+1")])
+def test_formulas_are_guarded_where_it_is_asked_for(tmp_path: Path, option: list[str], id: str) -> None:
+    (tmp_path / "in.csv").write_text("text,id\nfiebre,=1+1\n", encoding="utf-8")
+    assert run("link", "--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv", *option).exit_code == 0
+    (row,) = rows_of(tmp_path / "out.csv")
+    assert (row["id"], row["log_prob"][0]) == (id, "-")
