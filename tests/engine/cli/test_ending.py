@@ -114,3 +114,69 @@ def test_the_children_of_tune_end_with_it(tmp_path: Path, number: signal.Signals
     assert process.returncode == CODES.get(number, -signal.SIGKILL)
     wait_for(lambda: not any(runs(child) for child in children))
     assert partials(tmp_path) == []
+
+
+# Waits where something has just been made of which nothing may be left; the state directory counts where it is named.
+WAITING = """
+import contextlib, os, sys, time
+from cielo import files
+whole = files._partial
+@contextlib.contextmanager
+def waiting(folder, make):
+    with whole(folder, make) as made:
+        if os.environ["WAIT_IN"] in str(folder):
+            print("made", file=sys.stderr, flush=True)
+            time.sleep(60)
+        yield made
+files._partial = waiting
+from cielo.cli import main
+main(prog_name="cielo")
+"""
+MINI = Path(__file__).parents[3] / "models" / "mini"
+TABLE = ["--table", "diagnosis=table.tsv"]
+WRITING = {
+    "link": ["link", "--input", "some.csv", "--output", "out/old", "--overwrite"],
+    "link, new": ["link", "--input", "some.csv", "--output", "out/new.xlsx"],
+    "evaluate, tsv": ["evaluate", "some.csv", "--resamples", "100", "--tsv", "out/old", "--overwrite"],
+    "evaluate, html": ["evaluate", "some.csv", "--resamples", "100", "--html", "out/new.html"],
+    "bench": ["bench", "--seconds", "0.1", "--scenario", "offline", "--json", "out/old", "--overwrite"],
+    "kb build": ["kb", "build", "out/old", *TABLE, "--overwrite"],
+    "rejected": ["kb", "build", "base", *TABLE, "--rejected", "out/new.tsv"],
+    "lexicon build": ["lexicon", "build", "some.csv", "--minimum-count", "1", "--output", "out/old", "--overwrite"],
+    "calibrate": ["calibrate", str(MINI / "bundle"), str(MINI / "dev.tsv"), "--output", "out/new"],
+    "tune": ["tune", "--prompts", "2", "--rounds", "1"],
+    "verify": ["verify", "--parity"],
+}
+
+
+# All of them handle signals in one place: the first gets each of them, the others one by turns.
+ENDINGS = [("link", number) for number in CODES]
+ENDINGS += [(name, [*CODES][place % len(CODES)]) for place, name in enumerate(WRITING) if name != "link"]
+
+
+@pytest.mark.parametrize(("name", "number"), ENDINGS)
+def test_every_command_that_writes_leaves_nothing(tmp_path: Path, name: str, number: signal.Signals) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "out" / "old").write_text("old", encoding="utf-8")
+    (tmp_path / "some.csv").write_text("text,kind,code\nfiebre,diagnosis,R50.9\n", encoding="utf-8")
+    (tmp_path / "table.tsv").write_text("codigo\tdescripcion\nT68\tHipotermia\n?\tx\n", encoding="utf-8")
+    where = "state" if name in ("tune", "verify") else "out"
+    environment = {
+        **os.environ, "CIELO_STATE": str(tmp_path / "state"), "TMPDIR": str(tmp_path / "temporary"),
+        "WAIT_IN": str(tmp_path / where),
+    }  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", WAITING, *WRITING[name]], cwd=tmp_path, env=environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8",
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        assert any(line == "made\n" for line in process.stderr)
+        process.send_signal(number)
+        complaint = process.stderr.read()
+    assert process.returncode == CODES[number], complaint
+    assert "Traceback" not in complaint
+    assert complaint.rstrip().endswith("; nothing was written")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["old"]
+    assert (tmp_path / "out" / "old").read_text(encoding="utf-8") == "old"
+    assert [*(tmp_path / "temporary").iterdir(), *partials(tmp_path / "state")] == []
