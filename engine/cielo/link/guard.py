@@ -18,6 +18,7 @@ class Guard:
         self._idle = threading.Condition()
         self._working = 0
         self._closed = False
+        self._exiting = False
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
@@ -28,6 +29,8 @@ class Guard:
         """
         self.check_process()
         with self._idle:
+            # At the interpreter's end only daemon threads are left: they wait for it, and end with it.
+            self._idle.wait_for(lambda: not self._exiting)
             if self._closed:
                 raise ClosedError("this linker is closed; open another one")
             self._working += 1
@@ -50,11 +53,16 @@ class Guard:
                 'process, and start processes by multiprocessing.get_context("spawn")'
             )
 
-    def close(self) -> bool:
-        """Let no more calls in, and wait for those at work; tell whether the models are to be released now."""
+    def close(self, *, at_exit: bool = False) -> bool:
+        """Let no more calls in, and wait for those at work; return whether the models are to be released now.
+
+        Args:
+            at_exit: the interpreter ends: what is called afterwards waits for that, instead of failing.
+        """
         if os.getpid() != self._process:
             return False
         with self._idle:
             first, self._closed = not self._closed, True
+            self._exiting = self._exiting or at_exit
             self._idle.wait_for(lambda: not self._working)
         return first

@@ -258,9 +258,7 @@ class Linker:
             chunk: how many are linked at a time, at least 1.
 
         Raises:
-            OptionError: as `link`.
-            CalibrationError: as `link`.
-            ClosedError: as `link`.
+            OptionError, CalibrationError, ClosedError: as `link`.
         """
         for batch in chunks(mentions, chunk):
             checked = [self._checked(entry) for entry in batch]
@@ -300,9 +298,7 @@ class Linker:
         Raises:
             MentionError: where `text` is no string, or there are more kinds, ids or texts than spans. What is wrong
                 with one span is in its result, beside the others.
-            OptionError: as `link`.
-            CalibrationError: as `link`.
-            ClosedError: as `link`.
+            OptionError, CalibrationError, ClosedError: as `link`.
         """
         found = mentions_of(text, spans, kinds=kinds, ids=ids, texts=texts)
         mentions = [entry.mention if isinstance(entry, DocumentMention) else entry for entry in found]
@@ -326,7 +322,10 @@ class Linker:
 
     def close(self) -> None:
         """Wait for the calls at work, and release the models and the cache; it cannot be used afterwards."""
-        if not self._guard.close():
+        self._close()
+
+    def _close(self, *, at_exit: bool = False) -> None:
+        if not self._guard.close(at_exit=at_exit):
             return
         if self._cache is not None:
             self._cache.close()
@@ -346,4 +345,4 @@ _OPEN: weakref.WeakSet[Linker] = weakref.WeakSet()
 @atexit.register
 def _close_all() -> None:
     for linker in list(_OPEN):
-        linker.close()
+        linker._close(at_exit=True)

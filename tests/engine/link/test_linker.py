@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -570,6 +572,21 @@ class TestClosed:
             closing.result(30)
         assert closed_at_the_end == [0]
         assert bench.generator.closed == 1
+
+    def test_daemon_threads_that_link_at_the_end_end_with_the_process(self) -> None:
+        code = """
+import threading, time
+from cielo import Linker, Mention
+linker = Linker.open(cache=False)
+def work():
+    for number in range(10_000):
+        linker.link([Mention(f"dolor {number}")])
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.3)
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
     def test_another_process_is_refused_and_told_of_spawn(self, bench: Bench) -> None:
