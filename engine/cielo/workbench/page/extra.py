@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from importlib import import_module
 from types import ModuleType
 
 from cielo.errors import CieloError
+from cielo.machine import state_directory
 
 _LIBRARIES = ("jinja2", "matplotlib")
 
@@ -16,6 +19,9 @@ def require(name: str) -> ModuleType:
     Raises:
         CieloError: where it is not installed.
     """
+    # It keeps a list of fonts, which would lie in the home directory otherwise.
+    with contextlib.suppress(CieloError):
+        os.environ.setdefault("MPLCONFIGDIR", str(state_directory() / "matplotlib"))
     try:
         return import_module(name)
     except ImportError as error:
