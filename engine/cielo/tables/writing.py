@@ -20,10 +20,11 @@ from typing import Any, BinaryIO, TypeAlias
 
 from cielo.errors import TableError
 from cielo.files import atomic_write
+from cielo.records import Json
 from cielo.tables.formats import Format, require_library
 from cielo.tables.workbook import MAX_ROWS
 
-Row: TypeAlias = Mapping[str, Any]
+Row: TypeAlias = "Mapping[str, Json]"
 _ONE_LINE = str.maketrans(dict.fromkeys("\t\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", " "))
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
