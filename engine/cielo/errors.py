@@ -6,6 +6,7 @@ import errno
 
 MORE_MEMORY = "give the process more memory (ulimit -v, the limit of its container)"
 _MORE_FILES = "allow more open files (ulimit -n)"
+_FEW_FILES = 32  # opening a bundle takes about a dozen at once
 _LACKING = {
     errno.ENOMEM: MORE_MEMORY,
     errno.EMFILE: _MORE_FILES,
@@ -35,7 +36,17 @@ def remedy_for(error: BaseException, otherwise: str) -> str:
     if isinstance(error, OSError) and error.errno in _LACKING:
         return _LACKING[error.errno]
     said = str(error).lower()
-    return next((remedy for words, remedy in _SAID.items() if words in said), otherwise)
+    # Some libraries keep the system's reason to themselves: where next to no file may be open, that is the reason.
+    known = _MORE_FILES if _may_open_few_files() else otherwise
+    return next((remedy for words, remedy in _SAID.items() if words in said), known)
+
+
+def _may_open_few_files() -> bool:
+    try:
+        import resource
+    except ImportError:  # not Unix
+        return False
+    return 0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] < _FEW_FILES
 
 
 class CieloError(Exception):
