@@ -32,7 +32,7 @@ _CHAPTERS = (
 
 
 def code_key(code: str) -> str:
-    """Return what two codes are compared by: upper-case letters and digits alone (``t68.xxx`` as ``T68XXX``)."""
+    """Return a code as upper-case letters and digits alone, ``t68.xxx`` as ``T68XXX``; see `comparison_key`."""
     return _NOT_IN_KEYS.sub("", code.upper())
 
 
