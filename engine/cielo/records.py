@@ -17,7 +17,7 @@ Method = Literal["exact", "semantic", "lexicon", "none"]
 Evidence = Literal["hypothesis", "neighbour", "lexicon"]
 Match = Literal["literal", "normal"]
 Pipeline = Literal["I", "II"]
-Decoding = Literal["published", "probable", "greedy"]
+Decoding = Literal["published", "probable", "greedy", "constrained"]
 Matching = Literal["tiered", "published"]
 
 
@@ -89,6 +89,26 @@ class Hypothesis(_Record):
     def log_prob_per_token(self) -> float:
         """The mean log-probability of its tokens: comparable between outputs of any length."""
         return self.log_prob / max(1, self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof(_Record):
+    """What a constrained search shows of its answer: see `cielo.generation.constrained`.
+
+    Attributes:
+        exact: whether no description that was allowed can be more probable than those found, as many as were asked for.
+        gap: by how many nats one that was not looked at could exceed them at most; 0.0 where `exact`.
+        passes: of the decoder.
+        mass: the sum of the probabilities of all descriptions that were found on the way, in [0, 1].
+        free_log_prob: log-probability of the most probable output seen at all: what greedy search without a knowledge
+            base gives, or the best description, whichever is more probable.
+    """
+
+    exact: bool
+    gap: float
+    passes: int
+    mass: float
+    free_log_prob: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +222,7 @@ class Link(_Record):
             it was too low to answer); None where the bundle was never calibrated for these settings.
         margin: by how much `log_prob` exceeds that of the best output that means another code; None: there is none.
         tokens: of the generated text, ``</s>`` included; 0 where nothing was generated.
+        proof: that no description is more probable; None where the search was not constrained.
     """
 
     code: str | None
@@ -222,6 +243,7 @@ class Link(_Record):
     confidence: float | None = None
     margin: float | None = None
     tokens: int = 0
+    proof: Proof | None = None
 
     @property
     def probability(self) -> float | None:

@@ -14,12 +14,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cielo.errors import BundleError, DeviceError, remedy_for
+from cielo.errors import BundleError, DeviceError, OptionError, remedy_for
 from cielo.generation.batching import make_batches
 from cielo.generation.capabilities import require_runnable
+from cielo.generation.constrained import ConstrainedSearch, Found
 from cielo.generation.memory import MemoryLimit, Scoring, Shape
 from cielo.generation.plan import ThreadPlan
 from cielo.generation.searches import SEARCHES, BeamSearch
+from cielo.generation.trie import Trie
 from cielo.records import Decoding, Hypothesis
 from cielo.text.tokenizer import Encoded, Tokenizer
 
@@ -159,6 +161,10 @@ class CTranslate2Generator:
         for row, result in self._in_batches("score_batch", (sources, targets), {}, Scoring(longest)):
             found[row] = np.asarray(result.log_probs, dtype=np.float32)
         return found
+
+    def search_tries(self, prompts: Sequence[Encoded], tries: Sequence[Trie], search: ConstrainedSearch) -> list[Found]:
+        """Refuse: CTranslate2 gives no access to single steps."""
+        raise OptionError("the backend ctranslate2 has no constrained search; use the backend onnx")
 
     def _in_batches(
         self,

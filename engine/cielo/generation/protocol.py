@@ -14,9 +14,11 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cielo.generation.constrained import ConstrainedSearch, Found
 from cielo.generation.memory import Shape
 from cielo.generation.plan import ThreadPlan
 from cielo.generation.searches import Searcher
+from cielo.generation.trie import Trie
 from cielo.records import Decoding
 from cielo.text.tokenizer import Encoded, Tokenizer
 
@@ -33,6 +35,19 @@ class Generator(Searcher, Protocol):
 
         Raises:
             OptionError: where the backend does not give log-probabilities (`Backend.gives_log_probs`).
+        """
+        ...
+
+    def search_tries(self, prompts: Sequence[Encoded], tries: Sequence[Trie], search: ConstrainedSearch) -> list[Found]:
+        """Return the most probable rows of a trie for each prompt.
+
+        Args:
+            prompts: with their ``</s>``.
+            tries: one for each prompt, of ids of the tokenizer.
+            search: how many, and how long to look.
+
+        Raises:
+            OptionError: where the backend has no constrained search (`Backend.gives_masks`).
         """
         ...
 
