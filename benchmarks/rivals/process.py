@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cielo.children import end_child, start_child
-from cielo.retrieval.onnx_runtime import disable_telemetry
+from cielo.onnx_runtime import disable_telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
 _CLOSING_SECONDS = 20.0

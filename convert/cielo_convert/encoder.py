@@ -16,7 +16,7 @@ import onnx
 from cielo.bundle.layout import ENCODER_MODEL, TOKENIZER
 from cielo.bundle.manifest import Pooling, Precision
 from cielo.errors import CheckpointError, RecipeError
-from cielo.retrieval.onnx_runtime import disable_telemetry, load_onnxruntime
+from cielo.onnx_runtime import disable_telemetry, load_onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from cielo_convert.checkpoint import TensorReader, load_encoder, load_tokenizer, save_tokenizer

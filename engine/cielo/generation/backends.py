@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from cielo.errors import BundleError
 from cielo.generation.ctranslate2 import CTranslate2Backend
+from cielo.generation.onnx import OnnxBackend
 from cielo.generation.protocol import Backend
 
-BACKENDS: dict[str, Backend] = {"ctranslate2": CTranslate2Backend()}
+BACKENDS: dict[str, Backend] = {"ctranslate2": CTranslate2Backend(), "onnx": OnnxBackend()}
 DEFAULT_BACKEND = "ctranslate2"
 
 

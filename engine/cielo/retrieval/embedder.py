@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cielo.errors import BundleError, DeviceError, remedy_for
-from cielo.retrieval.onnx_runtime import load_onnxruntime
+from cielo.onnx_runtime import PROVIDERS, load_onnxruntime
 from cielo.text.tokenizer import Encoded, Tokenizer
-
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 # Of a layer at work: its input, queries, keys, values and attention, and the fourfold inner layer twice.
 _FLOATS_PER_TOKEN = 16
@@ -100,7 +98,7 @@ class Embedder:
 
 
 def _providers(device: str, available: Sequence[str]) -> list[str]:
-    if device not in _PROVIDERS:
-        raise DeviceError(f"got device {device!r}; expected one of {', '.join(_PROVIDERS)}")
-    wanted = [_PROVIDERS[device], _PROVIDERS["cpu"]]
+    if device not in PROVIDERS:
+        raise DeviceError(f"got device {device!r}; expected one of {', '.join(PROVIDERS)}")
+    wanted = [PROVIDERS[device], PROVIDERS["cpu"]]
     return [name for name in dict.fromkeys(wanted) if name in available]

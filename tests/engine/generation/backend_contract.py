@@ -248,7 +248,7 @@ class BackendContract:
             assert tested.runnable_compute_types(device)
         assert subject.compute_type in set(tested.compute_types) & tested.runnable_compute_types("cpu")
         assert tested.decodings
-        assert set(tested.decodings) <= set(SEARCHES)
+        assert set(tested.decodings) <= {*SEARCHES, *(["constrained"] if tested.gives_masks else [])}
         assert isinstance(tested.gives_masks, bool)
         assert all(isinstance(word, str) for pair in tested.environment(PLANS[1]).items() for word in pair)
 

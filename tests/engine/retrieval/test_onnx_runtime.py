@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cielo.retrieval.onnx_runtime import load_onnxruntime
+from cielo.onnx_runtime import load_onnxruntime
 
 ROOT = Path(__file__).parents[3]
 LINK = """
