@@ -34,7 +34,7 @@ _Result = TypeVar("_Result")
 
 
 class OnnxBackend:
-    """ONNX Runtime (https://onnxruntime.ai), and what it can do."""
+    """ONNX Runtime (https://github.com/microsoft/onnxruntime), and what it can do."""
 
     name = "onnx"
     decodings: tuple[Decoding, ...] = (*SEARCHES, "constrained")

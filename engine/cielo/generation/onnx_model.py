@@ -40,11 +40,11 @@ class Source:
     """Encoded prompts: the keys and values of the cross attention, and how long each prompt is.
 
     Attributes:
-        cross: by the graph's name, [prompts, heads, longest, size].
+        cross: keys and values of each layer in turn, values of ONNX Runtime, [prompts, heads, longest, size].
         lengths: int64 [prompts].
     """
 
-    cross: dict[str, Any]
+    cross: list[Any]
     lengths: Integers
 
 
@@ -144,7 +144,7 @@ class OnnxModel:
             "bias": self._encoder_bias(lengths),
         }
         values = self._encoder.run_with_ort_values(self._cross_names, {k: _value(v) for k, v in feeds.items()})
-        return Source(dict(zip(self._cross_names, values, strict=True)), lengths)
+        return Source(values, lengths)
 
     def _embed(self, tokens: Integers) -> Floats:
         return np.ascontiguousarray(self._embeddings[tokens], dtype=np.float32)
@@ -182,7 +182,7 @@ class OnnxModel:
             "wanted": step.wanted,
         }
         values = {name: _value(array) for name, array in feeds.items()}
-        values |= source.cross
+        values |= dict(zip(self._cross_names, source.cross, strict=True))
         values |= dict(zip(self._past_names, past, strict=True))
         log_probs, *kept = self._decoder.run_with_ort_values(["log_probs", *self._kept_names], values)
         return log_probs.numpy(), kept
@@ -236,8 +236,7 @@ class OnnxModel:
 def select(source: Source, rows: Integers) -> Source:
     """Return some of the encoded prompts, int64 [rows]."""
     longest = int(source.lengths[rows].max())
-    cross = {name: _value(value.numpy()[rows, :, :longest]) for name, value in source.cross.items()}
-    return Source(cross, source.lengths[rows])
+    return Source([_value(value.numpy()[rows, :, :longest]) for value in source.cross], source.lengths[rows])
 
 
 def _cross_bias(lengths: Integers, queries: int) -> Floats:
