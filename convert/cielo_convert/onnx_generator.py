@@ -42,11 +42,12 @@ _ACTIVATIONS: dict[str, str] = {"relu": "Relu", "gelu_new": "FastGelu", "gelu_py
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """What the writing of blocks needs: the graph, the weights, and the shape of the model."""
+    """What the writing of blocks needs: the graph, the weights, the shape, and whether rows are many (an encoder's)."""
 
     graph: Graph
     weights: dict[str, torch.Tensor]
     config: Any
+    many_rows: bool
 
     def weight(self, *names: str) -> NDArray[np.float32]:
         """Return the weights of these names one above the other, float32 [outputs, inputs]."""
@@ -72,21 +73,29 @@ class _Block:
         return outputs[0], outputs[3]
 
     def split(self, rows: str, parts: int) -> list[str]:
-        width = self.config.num_heads * self.config.d_kv
         names = [f"{rows}.{part}" for part in range(parts)]
-        return self.graph.nodes("Split", [rows, self.graph.integers(*[width] * parts)], names, axis=-1)
+        return self.graph.nodes("Split", [rows], names, axis=-1, num_outputs=parts)
+
+    def products(self, rows: str, *names: str) -> list[str]:
+        """Multiply the same rows by weights of one size each.
+
+        Many rows are multiplied several times; for a few, one joint product that is split again is the quicker.
+        """
+        if self.many_rows:
+            return [self.product(rows, name) for name in names]
+        return self.split(self.product(rows, *names), len(names))
 
     def feed_forward(self, rows: str, name: str) -> str:
         operator = _ACTIVATIONS[self.config.dense_act_fn]
         dense = f"{name}.DenseReluDense"
         if not self.config.is_gated_act:
-            inner = self.graph.node(operator, [self.product(rows, f"{dense}.wi")])
-            return self.product(inner, f"{dense}.wo")
-        both = self.product(rows, f"{dense}.wi_0", f"{dense}.wi_1")
-        halves = self.graph.integers(self.config.d_ff, self.config.d_ff)
-        gate, linear = self.graph.nodes("Split", [both, halves], [f"{both}.0", f"{both}.1"], axis=-1)
-        gated = self.graph.node("Mul", [self.graph.node(operator, [gate]), linear])
-        return self.product(gated, f"{dense}.wo")
+            return self.product(self.graph.node(operator, [self.product(rows, f"{dense}.wi")]), f"{dense}.wo")
+        gate, linear = self.products(rows, f"{dense}.wi_0", f"{dense}.wi_1")
+        return self.product(self.graph.node("Mul", [self.graph.node(operator, [gate]), linear]), f"{dense}.wo")
+
+    def padded(self, rows: list[str], cells: str) -> list[str]:
+        """Return the padded cells of packed tokens."""
+        return [self.graph.node("Gather", [row, cells], axis=0) for row in rows]
 
     def packed(self, cells: str, places: str) -> str:
         """Return the packed tokens of padded cells."""
@@ -126,10 +135,10 @@ def convert_onnx(
     weights = dict(model.state_dict())
     with torch.no_grad():
         with Graph(directory / ENCODER, compute_type) as graph:
-            _write_encoder(_Block(graph, weights, config))
+            _write_encoder(_Block(graph, weights, config, many_rows=True))
             graph.save()
         with Graph(directory / DECODER, compute_type) as graph:
-            _write_decoder(_Block(graph, weights, config), _head(model, kept))
+            _write_decoder(_Block(graph, weights, config, many_rows=False), _head(model, kept))
             graph.save()
         _write_biases(model, directory)
     _write_embeddings(weights, directory, compute_type)
@@ -168,9 +177,8 @@ def _write_encoder(block: _Block) -> None:
     for layer in range(config.num_layers):
         name = f"encoder.block.{layer}"
         own = f"{name}.layer.0.SelfAttention"
-        joined = block.product(normed, f"{own}.q", f"{own}.k", f"{own}.v")
-        query, key, value = block.split(graph.node("Gather", [joined, "cells"], axis=0), 3)
-        heads = block.packed(block.attention([query, key, value, "", "", "bias"]), "places")
+        inputs = block.padded(block.products(normed, f"{own}.q", f"{own}.k", f"{own}.v"), "cells")
+        heads = block.packed(block.attention([*inputs, "", "", "bias"]), "places")
         normed, rows = block.add_and_norm(rows, block.product(heads, f"{own}.o"), f"{name}.layer.1.layer_norm")
         following = f"encoder.block.{layer + 1}.layer.0.layer_norm"
         after = following if layer + 1 < config.num_layers else "encoder.final_layer_norm"
@@ -185,8 +193,7 @@ def _write_cross(block: _Block, encoded: str) -> None:
     by_head = graph.integers(0, 0, config.num_heads, config.d_kv)
     for layer in range(_decoder_layers(config)):
         cross = f"decoder.block.{layer}.layer.1.EncDecAttention"
-        joined = block.product(encoded, f"{cross}.k", f"{cross}.v")
-        halves = block.split(graph.node("Gather", [joined, "cells"], axis=0), 2)
+        halves = block.padded(block.products(encoded, f"{cross}.k", f"{cross}.v"), "cells")
         for half, name in zip(halves, (f"cross_key_{layer}", f"cross_value_{layer}"), strict=True):
             graph.node("Transpose", [graph.node("Reshape", [half, by_head])], name, perm=[0, 2, 1, 3])
             graph.output(name, _FLOAT, size)
@@ -222,8 +229,7 @@ def _write_decoder(block: _Block, head: NDArray[np.float32]) -> None:
 def _self_attention(block: _Block, normed: str, layer: int) -> str:
     graph, config = block.graph, block.config
     own = f"decoder.block.{layer}.layer.0.SelfAttention"
-    joined = block.product(normed, f"{own}.q", f"{own}.k", f"{own}.v")
-    inputs = block.split(graph.node("Gather", [joined, "cells"], axis=0), 3)
+    inputs = block.padded(block.products(normed, f"{own}.q", f"{own}.k", f"{own}.v"), "cells")
     kept = []
     for side in ("key", "value"):
         past = graph.input(f"past_{side}_{layer}", _FLOAT, ["past_rows", config.num_heads, "past", config.d_kv])
@@ -237,7 +243,7 @@ def _cross_attention(block: _Block, normed: str, layer: int) -> str:
     graph, config = block.graph, block.config
     size = ["batch", config.num_heads, "length", config.d_kv]
     asked = block.product(normed, f"decoder.block.{layer}.layer.1.EncDecAttention.q")
-    query = graph.node("Gather", [asked, "cross_cells"], axis=0)
+    query = block.padded([asked], "cross_cells")[0]
     given = [graph.input(f"cross_{side}_{layer}", _FLOAT, size) for side in ("key", "value")]
     return block.packed(block.attention([query, *given, "", "", "cross_bias"]), "cross_places")
 

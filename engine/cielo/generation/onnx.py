@@ -96,7 +96,8 @@ class OnnxGenerator:
         self._limit: MemoryLimit | None = None
         # Each caller works with its own thread too; what is shared is the rest.
         threads = self._plan.replicas * (self._plan.threads - 1) + 1
-        self._model: OnnxModel | None = OnnxModel(directory, device=device, threads=threads)
+        spinning = self._plan.wait_policy == "active"
+        self._model: OnnxModel | None = OnnxModel(directory, device=device, threads=threads, spinning=spinning)
         converted = self._model.settings.compute_type
         if converted != compute_type:
             raise DeviceError(

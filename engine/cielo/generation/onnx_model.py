@@ -94,13 +94,16 @@ class Step:
 class OnnxModel:
     """The two graphs, opened. Thread-safe."""
 
-    def __init__(self, directory: Path, *, device: str, threads: int, arena: bool = True) -> None:
+    def __init__(
+        self, directory: Path, *, device: str, threads: int, spinning: bool = False, arena: bool = True
+    ) -> None:
         """Load a model.
 
         Args:
             directory: as the conversion wrote it.
             device: ``cpu`` or ``cuda``.
             threads: of the pool that both graphs share with the threads that call them.
+            spinning: let threads of the pool spin, rather than sleep, while a pass has no work for them.
             arena: keep freed memory for the next pass, rather than give it back to the system.
 
         Raises:
@@ -119,7 +122,7 @@ class OnnxModel:
             raise BundleError(f"the generator's model cannot be loaded ({reason}); {remedy}") from error
         self.columns = np.full(len(self._embeddings), -1, dtype=np.int64)
         self.columns[self.output_ids] = np.arange(len(self.output_ids))
-        options = _options(threads, arena=arena)
+        options = _options(threads, spinning=spinning, arena=arena)
         self._encoder = _session(directory / ENCODER, options, device)
         self._decoder = _session(directory / DECODER, options, device)
         layers = range(self.settings.decoder_layers)
@@ -279,14 +282,16 @@ def _read_bias(file: Path, heads: int) -> Floats:
     return table
 
 
-def _options(threads: int, *, arena: bool) -> Any:
+def _options(threads: int, *, spinning: bool, arena: bool) -> Any:
     from cielo.onnx_runtime import load_onnxruntime
 
     options = load_onnxruntime().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # A waiting thread that spins takes processor time from the one that works: without, a mention took 199 ms, not 248.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # between passes
+    # Without a scale T5's attention leaves many weights so small that the processor takes a detour for each product.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     options.enable_cpu_mem_arena = arena
     options.log_severity_level = 3
