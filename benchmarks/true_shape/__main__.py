@@ -35,6 +35,15 @@ def _costs(function: Callable[..., list[Cost]], *arguments: Any) -> list[dict[st
 @click.option("--precision", type=click.Choice(["float32", "int8"]), default="float32", show_default=True)
 @click.option("--prompts", default=40, show_default=True, help="Prompts of the parity gate: 10 s each in float32.")
 @click.option("--bundle/--no-bundle", default=True, help="Put the bundle of 180,000 descriptions together.")
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    type=click.Choice(["ctranslate2", "onnx"]),
+    default=["ctranslate2", "onnx"],
+    show_default=True,
+    help="Of the bundles; the first is their own.",
+)
 @click.option("--full-vocabulary", is_flag=True, help="And one whose outputs are not restricted.")
 def main(
     cache: Path,
@@ -43,6 +52,7 @@ def main(
     precision: str,
     prompts: int,
     bundle: bool,
+    backends: tuple[str, ...],
     full_vocabulary: bool,
 ) -> None:
     """Make checkpoints of the published shape, and bundles of them; what stands already is left as it is."""
@@ -56,13 +66,13 @@ def main(
         for vocabulary in wanted:
             output = cache / f"bundle-{vocabulary}"
             if not output.is_dir():
-                costs[output.name] = _costs(assemble, cache, output, vocabulary)
+                costs[output.name] = _costs(assemble, cache, output, vocabulary, backends)
         for quantization in parity:
             output = cache / f"parity-{quantization}-{encoder}"
             if not output.is_dir():
                 recipe = write_recipe(
                     cache, quantization=quantization, precision=precision, encoder=f"encoder-{encoder}",
-                    prompts=prompts,
+                    prompts=prompts, backends=backends,
                 )  # fmt: skip
                 costs[output.name] = _costs(convert, recipe, output)
     except CieloError as error:

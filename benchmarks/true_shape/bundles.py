@@ -7,6 +7,7 @@ import resource
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from cielo.knowledge.records import KnowledgeSummary
 from cielo.retrieval.index import Index, IndexSettings, save_all
 from cielo_convert.build import build
 from cielo_convert.encoder import convert_encoder
-from cielo_convert.generator import BACKEND, GeneratorFacts, convert_generator
+from cielo_convert.generator import GeneratorFacts, convert_generator
 from cielo_convert.recipe import Recipe
 
 from benchmarks.index import make_vectors
@@ -92,14 +93,23 @@ def ensure_tables(cache: Path, rows: int) -> list[tuple[Path, str]]:
     return [(directory / "diagnoses.tsv", "diagnosis"), (directory / "procedures.tsv", "procedure")]
 
 
-def write_recipe(cache: Path, *, quantization: str, precision: str, encoder: str, prompts: int) -> Path:
+def write_recipe(
+    cache: Path,
+    *,
+    quantization: str,
+    precision: str,
+    encoder: str,
+    prompts: int,
+    backends: Sequence[str] = ("ctranslate2",),
+) -> Path:
     """Write the published recipe with the cache's checkpoints and tables instead of its own; return its file."""
+    names = ", ".join(f'"{name}"' for name in backends)
     tables = ensure_tables(cache, _PARITY_ROWS)
     text = _PUBLISHED.read_text(encoding="utf-8")
     changes = {
         r'"ezotova/[^"]+"(?=\nrevision)': f'"{ensure_checkpoint(cache, "generator")}"',
         r'"cambridgeltl/[^"]+"': f'"{ensure_checkpoint(cache, encoder)}"',
-        r'quantization = "\w+"': f'quantization = "{quantization}"',
+        r'quantization = "\w+"': f'quantization = "{quantization}"\nbackends = [{names}]',
         r'precision = "\w+"': f'precision = "{precision}"',
         r'edition = "[^"]+"': f'edition = "{EDITION}"',
         r'"cie10es/diagnoses.tsv"': f'"{tables[0][0]}"',
@@ -129,8 +139,15 @@ def convert(recipe: Path, output: Path) -> list[Cost]:
     return [*costs, measured("all, references and gate included", start)]
 
 
-def assemble(cache: Path, output: Path, vocabulary: Vocabulary = "knowledge-base") -> list[Cost]:
+def assemble(
+    cache: Path,
+    output: Path,
+    vocabulary: Vocabulary = "knowledge-base",
+    backends: Sequence[str] = ("ctranslate2", "onnx"),
+) -> list[Cost]:
     """Put together the bundle that is measured: int8 models, 180,000 descriptions, and vectors that are synthetic.
+
+    The first of `backends` is the bundle's own.
 
     Embedding so many descriptions with a large encoder takes hours, and their vectors would be noise: these have the
     dimension and the structure instead. So no gate is passed, and it opens with `allow_unverified` alone.
@@ -153,7 +170,7 @@ def assemble(cache: Path, output: Path, vocabulary: Vocabulary = "knowledge-base
         texts = (
             None if vocabulary == "full" else list(dict.fromkeys(text for rows in by_kind.values() for text in rows))
         )
-        facts = convert_generator(generator, directory / GENERATOR, "int8", texts)
+        facts = convert_generator(generator, directory / GENERATOR, dict.fromkeys(backends, "int8"), texts)
         costs.append(measured("generator", start))
         start = time.perf_counter()
         convert_encoder(encoder, directory / ENCODER, "int8", "cls", 64)
@@ -183,8 +200,8 @@ def _manifest(
         sources={},
         prompt=PromptSettings(prepare_sentence=True),
         generator=GeneratorSection(
-            backend=BACKEND,
-            backends={BACKEND: facts.model},
+            backend=next(iter(facts.models)),
+            backends=facts.models,
             vocabulary=vocabulary,
             decoding="published",
             max_source_tokens=512,

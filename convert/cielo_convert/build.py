@@ -31,7 +31,7 @@ from cielo.workbench.evaluation.summary import corpus_hash
 from cielo_convert.checkpoint import resolve, revision_of
 from cielo_convert.encoder import EncoderFacts, convert_encoder
 from cielo_convert.gate import pass_gate, refuse_failed
-from cielo_convert.generator import BACKEND, GeneratorFacts, convert_generator
+from cielo_convert.generator import GeneratorFacts, convert_generator
 from cielo_convert.indexing import build_index
 from cielo_convert.prompts import hostile_strings, parity_prompts, parity_texts
 from cielo_convert.recipe import EncoderRecipe, GeneratorRecipe, Recipe
@@ -105,7 +105,7 @@ def build(
         tell("manifest", 0, 1)
         bundle = write_manifest(directory, _manifest(recipe, sources, knowledge, generator, encoder, index))
         tell("parity", 0, 1)
-        parity = pass_gate(bundle, {BACKEND: generator.checks})
+        parity = pass_gate(bundle, generator.checks)
         bundle = write_manifest(directory, replace(bundle.manifest, parity=parity))
         tell("parity", 1, 1)
         if recipe.calibration.mentions is not None:
@@ -163,8 +163,8 @@ def _reference_request(recipe: Recipe, sources: _Sources, knowledge: _Knowledge)
 
 def _convert_generator(recipe: Recipe, sources: _Sources, knowledge: _Knowledge, output: Path) -> GeneratorFacts:
     kept = knowledge.descriptions if recipe.generator.vocabulary == "knowledge-base" else None
-    facts = convert_generator(sources.generator, output, recipe.generator.quantization, kept)
-    refuse_failed(facts.checks)  # before the hour that the rest can take
+    facts = convert_generator(sources.generator, output, recipe.generator.compute_types, kept)
+    refuse_failed(check for checks in facts.checks.values() for check in checks)  # before the hour that follows
     return facts
 
 
@@ -193,8 +193,8 @@ def _manifest(
         },
         prompt=PromptSettings(recipe.prompt.prepare_sentence, recipe.prompt.window),
         generator=GeneratorSection(
-            backend=BACKEND,
-            backends={BACKEND: generator.model},
+            backend=recipe.generator.backends[0],
+            backends=generator.models,
             vocabulary=recipe.generator.vocabulary,
             decoding=recipe.generator.decoding,
             max_source_tokens=recipe.generator.max_source_tokens,
@@ -233,7 +233,8 @@ def _joint_hash(weights: dict[str, str]) -> str:
 def _calibrate(bundle: Bundle, mentions: Path, decoding: Decoding) -> None:
     """Fit the confidence on annotated mentions, and write it into the bundle."""
     corpus = read_corpus(mentions)
-    with Linker.open(bundle.path, device="cpu", cache=False) as linker:
+    own = bundle.manifest.generator.backend
+    with Linker.open(bundle.path, backend=own, device="cpu", cache=False) as linker:
         corpus = linkable(corpus, linker)
         found = calibrate(linker, corpus, [decoding], data=corpus_hash(corpus))
     bundle.calibration.write_bytes(schema.encode(found))

@@ -1,29 +1,39 @@
-"""The generator: a T5 or mT5 checkpoint to CTranslate2, with the head, scale and vocabulary that it really has."""
+"""The generator: a T5 or mT5 checkpoint to the model of each backend, with the head, scale and vocabulary it really has.
+
+What the backends share is here: the checkpoint, loaded once, the tokenizer, and the output tokens that are kept.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from cielo.bundle.layout import TOKENIZER
 from cielo.bundle.manifest import Check, GeneratorModel
-from cielo.errors import CheckpointError, RecipeError
-from cielo.generation.ctranslate2 import COMPUTE_TYPES
-from cielo.generation.memory import Shape
+from cielo.errors import RecipeError
 from cielo.text.normal import fold_spaces
-from ctranslate2.converters.transformers import MT5Loader, T5Loader
-from ctranslate2.specs.model_spec import OPTIONAL
 
+from cielo_convert.backend_step import ConvertedGenerator, ConvertStep, LoadedGenerator
 from cielo_convert.checkpoint import TensorReader, load_generator, load_tokenizer, save_tokenizer
-from cielo_convert.checks import head_check, output_scale_check, vocabulary_check
 
-# The name of the backend, and of the directory of its model.
-BACKEND = "ctranslate2"
-_LOADERS = {"t5": T5Loader, "mt5": MT5Loader}
+
+def _onnx(loaded: LoadedGenerator, directory: Path, compute_type: str) -> ConvertedGenerator:
+    from cielo_convert.onnx_generator import convert_onnx
+
+    return ConvertedGenerator(convert_onnx(loaded.model, directory, compute_type, loaded.kept))
+
+
+def _ctranslate2(loaded: LoadedGenerator, directory: Path, compute_type: str) -> ConvertedGenerator:
+    from cielo_convert.ctranslate2_generator import convert_ctranslate2
+
+    return convert_ctranslate2(loaded, directory, compute_type)
+
+
+# The step of each backend, in the order in which they are taken: CTranslate2's quantisation writes into the model's
+# tensors, and comes last.
+STEPS: dict[str, ConvertStep] = {"onnx": _onnx, "ctranslate2": _ctranslate2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,119 +41,54 @@ class GeneratorFacts:
     """What was converted.
 
     Attributes:
-        model: what the manifest says of it.
+        models: what the manifest says of each backend's model, in the order that was asked for.
         own_head: whether the output head is independent of the embeddings.
         weights: SHA-256 of each weight file of the checkpoint.
-        checks: the checks against the checkpoint.
+        checks: the checks against the checkpoint, by backend.
     """
 
-    model: GeneratorModel
+    models: dict[str, GeneratorModel]
     own_head: bool
     weights: dict[str, str]
-    checks: tuple[Check, ...]
+    checks: dict[str, tuple[Check, ...]]
 
 
 def convert_generator(
-    checkpoint: Path, output: Path, quantization: str, descriptions: Iterable[str] | None = None
+    checkpoint: Path, output: Path, compute_types: Mapping[str, str], descriptions: Iterable[str] | None = None
 ) -> GeneratorFacts:
-    """Write a CTranslate2 model and its tokenizer.
+    """Write the model of each backend, and their tokenizer.
 
     Args:
         checkpoint: directory of a T5 or mT5 checkpoint.
-        output: is made where it does not stand; gets `tokenizer.json`, and the model in a directory of its own, as a
+        output: is made where it does not stand; gets `tokenizer.json`, and each model in a directory of its own, as a
             bundle's directory of the generator holds them.
-        quantization: one of CTranslate2's compute types.
+        compute_types: by backend.
         descriptions: restrict the outputs to the tokens of these texts; None: the whole vocabulary.
 
     Raises:
         CheckpointError: where the checkpoint is damaged, incomplete, or no T5.
-        RecipeError: where the compute type is unknown.
+        RecipeError: where a backend or a compute type is unknown.
     """
-    if quantization not in COMPUTE_TYPES:
-        raise RecipeError(f"got quantization {quantization!r}, expected one of {', '.join(COMPUTE_TYPES)}")
-    directory = output / BACKEND
-    directory.mkdir(parents=True, exist_ok=True)
+    unknown = [name for name in compute_types if name not in STEPS]
+    if unknown or not compute_types:
+        raise RecipeError(f"got backends {', '.join(unknown) or 'none'}, expected some of {', '.join(STEPS)}")
     tokenizer, model = load_tokenizer(checkpoint), load_generator(checkpoint)
     kept = None if descriptions is None else output_ids(tokenizer, descriptions)
-    spec = make_spec(model, tokenizer, kept)
-    # Quantisation writes into the model's tensors: the comparison with the file comes first.
-    checks = [head_check(spec, checkpoint, kept), output_scale_check(spec, checkpoint)]
-    spec.validate()
-    spec.optimize(quantization)
-    spec.save(str(directory))
+    loaded = LoadedGenerator(checkpoint, model, tokenizer, kept)
+    own_head = not model.config.tie_word_embeddings
+    found: dict[str, ConvertedGenerator] = {}
+    for name, convert in STEPS.items():
+        if name in compute_types:
+            directory = output / name
+            directory.mkdir(parents=True, exist_ok=True)
+            found[name] = convert(loaded, directory, compute_types[name])
     save_tokenizer(tokenizer, output / TOKENIZER)
-    source, target = read_vocabularies(directory)
-    checks.append(vocabulary_check(source, target, tokenizer, model.config.vocab_size, kept))
     return GeneratorFacts(
-        model=GeneratorModel(quantization, _shape(model.config, len(target)), len(source), len(target)),
-        own_head=not model.config.tie_word_embeddings,
+        models={name: found[name].model for name in compute_types},
+        own_head=own_head,
         weights=TensorReader(checkpoint).sha256(),
-        checks=tuple(checks),
+        checks={name: found[name].checks for name in compute_types},
     )
-
-
-def _shape(config: Any, outputs: int) -> Shape:
-    # T5's attention can be wider or narrower than its hidden states.
-    width = max(config.d_model, config.num_heads * config.d_kv)
-    return Shape(config.num_decoder_layers or config.num_layers, width, config.d_ff, outputs)
-
-
-def make_spec(model: Any, tokenizer: Any, kept: list[int] | None) -> Any:
-    """Return CTranslate2's specification of a model from `load_generator`, not yet validated or quantised.
-
-    Args:
-        model: in float32; the specification holds its tensors.
-        tokenizer: the reference tokenizer.
-        kept: ids of the output tokens; None: all.
-    """
-    loader = _LOADERS[model.config.model_type]()
-    with torch.no_grad():
-        spec = loader.get_model_spec(model)
-    loader.set_config(spec.config, model, tokenizer)
-    # A tied head's logits are scaled, an own head's are not: said here, since the converter trusts a config's flag.
-    spec.decoder.scale_outputs = model.config.d_model**-0.5 if model.config.tie_word_embeddings else OPTIONAL
-    tokens = vocabulary(tokenizer, model.config.vocab_size)
-    spec.register_source_vocabulary(tokens)
-    if kept is None:
-        spec.register_target_vocabulary(tokens)
-        return spec
-    spec.register_target_vocabulary([tokens[token] for token in kept])
-    _keep_rows(spec.decoder, torch.tensor(kept))
-    return spec
-
-
-def _keep_rows(decoder: Any, rows: torch.Tensor) -> None:
-    # New tensors: the encoder's embeddings, which may be the very same tensor, stay whole.
-    decoder.embeddings.weight = decoder.embeddings.weight.detach()[rows].clone()
-    decoder.projection.weight = decoder.projection.weight.detach()[rows].clone()
-    if isinstance(decoder.projection.bias, torch.Tensor):
-        decoder.projection.bias = decoder.projection.bias.detach()[rows].clone()
-
-
-def vocabulary(tokenizer: Any, size: int) -> list[str]:
-    """Return the token of each id from 0 to `size` - 1.
-
-    Rows of the embeddings that no token has, mostly padding at the end, get names that collide with no token.
-
-    Raises:
-        CheckpointError: where the tokenizer has ids beyond the embeddings.
-    """
-    by_id = {token_id: token for token, token_id in tokenizer.get_vocab().items()}
-    if max(by_id) >= size:
-        raise CheckpointError(
-            f"the tokenizer has the id {max(by_id)}, the model {size} rows of embeddings; name one whole checkpoint"
-        )
-    names = _free_names(set(by_id.values()))
-    return [by_id[token_id] if token_id in by_id else next(names) for token_id in range(size)]
-
-
-def _free_names(taken: set[str]) -> Iterator[str]:
-    number = 0
-    while True:
-        name = f"<extra_id_{number}>"
-        if name not in taken:
-            yield name
-        number += 1
 
 
 def output_ids(tokenizer: Any, descriptions: Iterable[str]) -> list[int]:
@@ -154,12 +99,3 @@ def output_ids(tokenizer: Any, descriptions: Iterable[str]) -> list[int]:
         for row in tokenizer(texts, add_special_tokens=False)["input_ids"]:
             ids.update(row)
     return sorted(token for token in ids if token is not None)
-
-
-def read_vocabularies(directory: Path) -> tuple[list[str], list[str]]:
-    """Return the source and the target vocabulary of a CTranslate2 model."""
-    shared = directory / "shared_vocabulary.json"
-    sides = [directory / f"{side}_vocabulary.json" for side in ("source", "target")]
-    files = [shared, shared] if shared.is_file() else sides
-    source, target = (list(json.loads(file.read_text(encoding="utf-8"))) for file in files)
-    return source, target

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from cielo import schema
 from cielo.bundle.manifest import Pooling, Precision, Vocabulary
@@ -20,10 +20,15 @@ from cielo.schema import Text
 from cielo.tables import Format
 from msgspec import Meta
 
-# CTranslate2's compute types.
+BackendName = Literal["ctranslate2", "onnx"]
 Quantization = Literal[
     "float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16"
 ]
+# The compute types that each backend has.
+QUANTIZATIONS: Mapping[BackendName, tuple[Quantization, ...]] = {
+    "ctranslate2": get_args(Quantization),
+    "onnx": ("float32", "int8"),
+}
 # Those that a bundle may name: there are references of PyTorch for each.
 RecipeDecoding = Literal["published", "probable"]
 
@@ -37,19 +42,51 @@ class GeneratorRecipe:
 
     Attributes:
         checkpoint: a directory (relative to the recipe) or a hub name ``owner/name``.
-        quantization: the weights' form in the bundle, one of CTranslate2's compute types.
+        quantization: the weights' form in the bundle: a compute type for every backend, or one for each by its name.
         revision: of a hub name.
+        backends: that the bundle gets the model for, none twice; the first is the bundle's own.
         vocabulary: ``full``, or ``knowledge-base``: outputs are restricted to the tokens of its descriptions.
         decoding: the bundle's default search.
         max_source_tokens: longest prompt, ``</s>`` included; the rest is cut.
+
+    Raises:
+        ValueError: where a backend is named twice, has no compute type, or does not know the one that it has.
     """
 
     checkpoint: Text
-    quantization: Quantization
+    quantization: Quantization | Mapping[BackendName, Quantization]
     revision: str | None = None
+    backends: Annotated[tuple[BackendName, ...], Meta(min_length=1)] = ("ctranslate2",)
     vocabulary: Vocabulary = "full"
     decoding: RecipeDecoding = "probable"
     max_source_tokens: Annotated[int, Meta(ge=8, le=100_000)] = 512
+
+    def __post_init__(self) -> None:
+        if problems := list(self._problems()):
+            raise ValueError("; ".join(problems))
+
+    def _problems(self) -> Iterator[str]:
+        for name in sorted({name for name in self.backends if self.backends.count(name) > 1}):
+            yield f"backends: got {name!r} more than once, expected each once"
+        named = self.compute_types
+        for name in dict.fromkeys(self.backends):
+            allowed = f"expected one of {', '.join(QUANTIZATIONS[name])}"
+            if name not in named:
+                yield f"quantization: names no compute type for {name}, {allowed}"
+            elif named[name] not in QUANTIZATIONS[name]:
+                yield f"quantization: got {named[name]!r} for {name}, {allowed}"
+        if not isinstance(self.quantization, str):
+            for name in self.quantization:
+                if name not in self.backends:
+                    yield f"quantization: names {name}, which is none of backends ({', '.join(self.backends)})"
+
+    @property
+    def compute_types(self) -> dict[BackendName, Quantization]:
+        """The compute type of each backend, in their order."""
+        given = self.quantization
+        if isinstance(given, str):
+            return dict.fromkeys(self.backends, given)
+        return {name: given[name] for name in self.backends if name in given}
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,6 @@ def decode(
         if not problems:
             return msgspec.convert(document, kind, dec_hook=functools.partial(_decode_path, folder))
     except msgspec.ValidationError as invalid:
-        # Without a problem of its own a record as a whole refuses what it was made of.
         problems = list(walk.problems(kind, document, "")) or [_of_a_record(invalid)]
     except RecursionError:
         problems = ["is nested too deeply"]
@@ -145,9 +144,9 @@ def _encode_path(value: Any) -> Any:
     raise NotImplementedError(type(value))
 
 
-def _of_a_record(invalid: msgspec.ValidationError) -> str:
-    message, _, place = str(invalid).partition(" - at `$")
-    place = place.rstrip("`").removeprefix(".")
+def _of_a_record(invalid: msgspec.ValidationError, path: str = "") -> str:
+    message, _, inside = str(invalid).partition(" - at `$")
+    place = f"{path}{inside.rstrip('`')}".removeprefix(".")
     return f"{place}: {message}" if place else message
 
 
@@ -162,6 +161,10 @@ def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
         )
         for field in dataclasses.fields(kind)
     }
+
+
+def _is_section(kind: Any) -> bool:
+    return get_origin(kind) in (dict, Mapping) or dataclasses.is_dataclass(kind)
 
 
 class _Walk:
@@ -209,6 +212,15 @@ class _Walk:
         if not isinstance(value, dict):
             yield f"{path or 'it'}: got {_type_name(value)}, expected a section with keys"
             return
+        wrong = list(self._of_fields(kind, value, path))
+        yield from wrong
+        if not wrong and hasattr(kind, "__post_init__"):  # what a record refuses as a whole
+            try:
+                msgspec.convert(value, kind, dec_hook=functools.partial(_decode_path, None))
+            except msgspec.ValidationError as invalid:
+                yield _of_a_record(invalid, path)
+
+    def _of_fields(self, kind: Any, value: dict[Any, Any], path: str) -> Iterator[str]:
         known = _fields(kind)
         for name, (wanted, optional) in known.items():
             place = f"{path}.{name}" if path else name
@@ -256,8 +268,10 @@ class _Walk:
         wanted = [one for one in get_args(kind) if one is not type(None)]
         if value is None and len(wanted) < len(get_args(kind)):
             return
-        if len(wanted) == 1:
-            yield from self.problems(wanted[0], value, path)
+        # A section is asked for what a section lacks, and whatever else for what the rest lacks.
+        alike = [one for one in wanted if _is_section(one) == isinstance(value, dict)]
+        if len(wanted) == 1 or len(alike) == 1:
+            yield from self.problems((alike or wanted)[0], value, path)
         elif not any(next(self.problems(one, value, path), None) is None for one in wanted):
             names = " or ".join(_NAMES.get(one, getattr(one, "__name__", str(one))) for one in wanted)
             yield f"{path}: got {_type_name(value)}, expected {names}"

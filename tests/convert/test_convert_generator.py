@@ -16,7 +16,8 @@ from cielo.text.tokenizer import Encoded, Tokenizer
 from cielo_convert import reference
 from cielo_convert.checkpoint import load_generator, load_tokenizer
 from cielo_convert.checks import head_check, output_scale_check, vocabulary_check
-from cielo_convert.generator import BACKEND, convert_generator, make_spec, output_ids, read_vocabularies, vocabulary
+from cielo_convert.ctranslate2_generator import BACKEND, make_spec, read_vocabularies, vocabulary
+from cielo_convert.generator import convert_generator, output_ids
 from cielo_convert.prompts import parity_prompts
 
 from tests.checkpoints import descriptions, make_generator_checkpoint
@@ -39,8 +40,8 @@ def _no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_float32_equals_pytorch(tmp_path: Path, shape: str, restricted: bool) -> None:
     checkpoint = make_generator_checkpoint(tmp_path / "checkpoint", **_SHAPES[shape])
     kept = descriptions() if restricted else None
-    facts = convert_generator(checkpoint, tmp_path / "out", "float32", kept)
-    assert all(check.passed for check in facts.checks), facts.checks
+    facts = convert_generator(checkpoint, tmp_path / "out", {BACKEND: "float32"}, kept)
+    assert all(check.passed for check in facts.checks[BACKEND]), facts.checks
     tokenizer, model = load_tokenizer(checkpoint), load_generator(checkpoint)
     if restricted:
         reference.restrict_outputs(model, output_ids(tokenizer, descriptions()))
@@ -68,18 +69,18 @@ def test_float32_equals_pytorch(tmp_path: Path, shape: str, restricted: bool) ->
 def test_every_compute_type_is_written(tmp_path: Path, generator: Path) -> None:
     sizes = {}
     for quantization in ("float32", "float16", "bfloat16", "int16", "int8", "int8_float32", "int8_bfloat16"):
-        facts = convert_generator(generator, tmp_path / quantization, quantization)
-        assert all(check.passed for check in facts.checks)
+        facts = convert_generator(generator, tmp_path / quantization, {BACKEND: quantization})
+        assert all(check.passed for check in facts.checks[BACKEND])
         sizes[quantization] = (tmp_path / quantization / BACKEND / "model.bin").stat().st_size
     assert sizes["int8"] < sizes["float16"] < sizes["float32"]
     with pytest.raises(RecipeError, match="int4"):
-        convert_generator(generator, tmp_path / "no", "int4")
+        convert_generator(generator, tmp_path / "no", {BACKEND: "int4"})
 
 
 def test_a_restricted_vocabulary_keeps_the_source_whole(tmp_path: Path, generator: Path) -> None:
-    facts = convert_generator(generator, tmp_path, "int8", descriptions())
+    facts = convert_generator(generator, tmp_path, {BACKEND: "int8"}, descriptions())
     source, target = read_vocabularies(tmp_path / BACKEND)
-    assert (len(source), len(target)) == (facts.model.source_tokens, facts.model.target_tokens)
+    assert (len(source), len(target)) == (facts.models[BACKEND].source_tokens, facts.models[BACKEND].target_tokens)
     assert len(target) < len(source)
     assert {"<pad>", "</s>", "<unk>"} <= set(target)
     tokenizer = load_tokenizer(generator)
@@ -87,7 +88,7 @@ def test_a_restricted_vocabulary_keeps_the_source_whole(tmp_path: Path, generato
 
 
 def test_the_tokenizer_file_has_no_truncation_or_padding(tmp_path: Path, generator: Path) -> None:
-    convert_generator(generator, tmp_path, "float32")
+    convert_generator(generator, tmp_path, {BACKEND: "float32"})
     settings = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
     assert settings["truncation"] is None and settings["padding"] is None
 

@@ -23,8 +23,8 @@ from cielo.retrieval.index import Index, IndexSettings, load_all, save_all
 from cielo_convert.build import build
 from cielo_convert.checkpoint import load_generator, load_tokenizer
 from cielo_convert.checks import head_check, output_scale_check, vocabulary_check
+from cielo_convert.ctranslate2_generator import BACKEND, make_spec, read_vocabularies
 from cielo_convert.encoder import convert_encoder
-from cielo_convert.generator import BACKEND, make_spec, read_vocabularies
 from cielo_convert.recipe import Recipe
 from click.testing import CliRunner
 

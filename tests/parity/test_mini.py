@@ -23,8 +23,9 @@ from cielo.retrieval.vectors import squared_distances
 from cielo.text.tokenizer import Encoded, Tokenizer
 from cielo_convert.build import build
 from cielo_convert.checkpoint import load_generator, load_tokenizer
+from cielo_convert.ctranslate2_generator import BACKEND
 from cielo_convert.encoder import convert_encoder
-from cielo_convert.generator import BACKEND, convert_generator
+from cielo_convert.generator import convert_generator
 from cielo_convert.prompts import hostile_strings, parity_texts
 from cielo_convert.recipe import Recipe
 from cielo_convert.reference import search
@@ -47,8 +48,8 @@ def references(bundle: Bundle) -> References:
 def float32(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The mini's generator converted without quantisation."""
     folder = tmp_path_factory.mktemp("float32")
-    facts = convert_generator(CHECKPOINT / "generator", folder, "float32")
-    assert all(check.passed for check in facts.checks)
+    facts = convert_generator(CHECKPOINT / "generator", folder, {BACKEND: "float32"})
+    assert all(check.passed for check in facts.checks[BACKEND])
     return folder
 
 

@@ -13,7 +13,8 @@ from cielo.generation.searches import BeamSearch
 from cielo.text.tokenizer import Encoded, Tokenizer
 from cielo_convert import reference
 from cielo_convert.checkpoint import load_generator, load_tokenizer
-from cielo_convert.generator import BACKEND, convert_generator
+from cielo_convert.ctranslate2_generator import BACKEND
+from cielo_convert.generator import convert_generator
 from cielo_convert.prompts import parity_prompts
 
 from tests.checkpoints import make_generator_checkpoint
@@ -34,7 +35,7 @@ SHAPES["own head, config says tied"]["config_flag"] = True
 def test_five_best_equal_pytorch(tmp_path: Path, shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "_report", lambda *values: None)
     checkpoint = make_generator_checkpoint(tmp_path / "checkpoint", **SHAPES[shape])
-    convert_generator(checkpoint, tmp_path / "out", "float32")
+    convert_generator(checkpoint, tmp_path / "out", {BACKEND: "float32"})
     tokenizer, model = load_tokenizer(checkpoint), load_generator(checkpoint)
     ids = tokenizer(parity_prompts(None, PROMPTS, prepare=True, window=60))["input_ids"]
     assert len(ids) >= PROMPTS

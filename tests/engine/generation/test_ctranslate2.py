@@ -29,7 +29,7 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> tuple[CTranslate2Genera
     """A real model whose outputs are made of a handful of tokens, and sharp enough to be certain now and then."""
     directory = tmp_path_factory.mktemp("tiny")
     checkpoint = make_generator_checkpoint(directory / "checkpoint")
-    convert_generator(checkpoint, directory / "model", "float32", TEXTS)
+    convert_generator(checkpoint, directory / "model", {"ctranslate2": "float32"}, TEXTS)
     tokenizer = Tokenizer(directory / "model" / "tokenizer.json", 64)
     kept = output_ids(load_tokenizer(checkpoint), TEXTS)
     generator = CTranslate2Generator(
