@@ -8,6 +8,7 @@ import hashlib
 import os
 import platform
 import re
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -25,6 +26,7 @@ _LIBRARIES = (
     "optimum",
 )
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_OF_A_QUOTA = ("quota", "period")
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B?)\s*", re.IGNORECASE)
 
 
@@ -79,12 +81,11 @@ def machine_key() -> str:
 def usable_cores() -> int:
     """Return how many physical cores this process may use: its affinity, less twin threads, within its CPU quota."""
     try:
-        allowed = sorted(os.sched_getaffinity(0))
+        cores = len({_siblings(processor) for processor in os.sched_getaffinity(0)})
     except AttributeError:  # not Linux
-        return os.cpu_count() or 1
-    cores = {_siblings(processor) for processor in allowed}
+        cores = os.cpu_count() or 1
     granted = granted_processors()
-    return max(1, min(len(cores), int(granted)) if granted else len(cores))
+    return max(1, cores if granted is None else min(cores, int(granted)))
 
 
 def _siblings(processor: int) -> str:
@@ -96,11 +97,49 @@ def _siblings(processor: int) -> str:
         return str(processor)
 
 
-def granted_processors(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
-    """Return how many processors' time the control group grants this process; None where it sets no bound."""
+def granted_processors(root: Path = Path("/")) -> float | None:
+    """Return how many processors' time the control groups grant this process; None where none of them sets a bound.
+
+    That is the least quota of its group and of all groups above it: `cpu.max` in the second version of cgroups, the
+    pair `cpu.cfs_quota_us` and `cpu.cfs_period_us` in the first. In a container its own group is mostly mounted as the
+    uppermost.
+
+    Args:
+        root: of the file system in which ``proc`` and ``sys`` are.
+    """
+    granted = (quota for folder in _processor_groups(root) for quota in (_new_quota(folder), _old_quota(folder)))
+    return min((quota for quota in granted if quota is not None), default=None)
+
+
+def _processor_groups(root: Path) -> Iterator[Path]:
+    """Yield the folders of the control groups that can bound this process's time; not all need to be there."""
+    mounts = root / "sys" / "fs" / "cgroup"
+    yield mounts
+    lines: list[str] = []
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        lines = (root / "proc" / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        names = [name for name in path.split("/") if name not in ("", ".", "..")]
+        for mount in (controllers, "cpu") if controllers else ("", "unified"):
+            for depth in range(len(names), -1, -1):
+                yield mounts.joinpath(mount, *names[:depth])
+
+
+def _new_quota(folder: Path) -> float | None:
     with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
-        quota, period = file.read_text(encoding="ascii").split()
+        quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
         return int(quota) / int(period)  # ``max``, no number, where there is no bound
+    return None
+
+
+def _old_quota(folder: Path) -> float | None:
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = (int((folder / f"cpu.cfs_{name}_us").read_text(encoding="ascii")) for name in _OF_A_QUOTA)
+        return quota / period if quota > 0 else None  # -1 where there is no bound
     return None
 
 

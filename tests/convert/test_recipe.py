@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from cielo.errors import RecipeError
-from cielo_convert.recipe import Recipe
+from cielo.generation.backends import BACKENDS
+from cielo_convert.generator import STEPS
+from cielo_convert.recipe import QUANTIZATIONS, Recipe
 
 
 def _edit(recipe: Path, *changes: tuple[str, str]) -> Path:
@@ -119,3 +121,73 @@ def test_missing_files_are_named_together(recipe: Path) -> None:
         loaded.check_files()
     assert "no.tsv" in str(caught.value) and "none.tsv" in str(caught.value)
     Recipe.load(_edit(recipe, ("no.tsv", "procedures.tsv"), ('mentions = "none.tsv"', ""))).check_files()
+
+
+class TestBackends:
+    def test_one_unless_told_otherwise(self, recipe: Path) -> None:
+        generator = Recipe.load(recipe).generator
+        assert generator.backends == ("ctranslate2",)
+        assert generator.compute_types == {"ctranslate2": "float32"}
+
+    def test_either_or_both_the_first_before_the_other(self, recipe: Path) -> None:
+        line = 'quantization = "float32"'
+        for backends in (["onnx"], ["onnx", "ctranslate2"], ["ctranslate2", "onnx"]):
+            _edit(recipe, (line, f"backends = {backends}\n{line}"))
+            generator = Recipe.load(recipe).generator
+            assert list(generator.compute_types.items()) == [(name, "float32") for name in backends]
+            _edit(recipe, (f"backends = {backends}\n", ""))
+
+    def test_a_compute_type_for_each(self, recipe: Path) -> None:
+        table = '{ ctranslate2 = "int8_bfloat16", onnx = "int8" }\nbackends = ["onnx", "ctranslate2"]'
+        generator = Recipe.load(_edit(recipe, ('quantization = "float32"', f"quantization = {table}"))).generator
+        assert list(generator.compute_types.items()) == [("onnx", "int8"), ("ctranslate2", "int8_bfloat16")]
+
+    @pytest.mark.parametrize(
+        ("lines", "problems"),
+        [
+            ("backends = []", ["generator.backends: got 0 entries, expected at least 1"]),
+            ('backends = "onnx"', ["generator.backends: got str, expected a list"]),
+            ('backends = ["torch"]', ["generator.backends[0]: got 'torch', expected one of ctranslate2, onnx"]),
+            ('backends = ["onnx", "onnx"]', ["generator: backends: got 'onnx' more than once, expected each once"]),
+            (
+                'quantization = "bfloat16"\nbackends = ["ctranslate2", "onnx"]',
+                ["generator: quantization: got 'bfloat16' for onnx, expected one of float32, int8"],
+            ),
+            (
+                'quantization = { onnx = "int4", torch = "int8" }',
+                [
+                    "generator.quantization.onnx: got 'int4', expected one of float32, float16",
+                    "generator.quantization.torch is not known here; expected ctranslate2, onnx",
+                ],
+            ),
+            ("quantization = 8", ["generator.quantization: got 8, expected one of float32"]),
+            (
+                'quantization = { onnx = "int16" }\nbackends = ["ctranslate2", "ctranslate2", "onnx"]',
+                [
+                    "backends: got 'ctranslate2' more than once",
+                    "quantization: names no compute type for ctranslate2, expected one of float32, float16",
+                    "quantization: got 'int16' for onnx, expected one of float32, int8",
+                ],
+            ),
+            (
+                'quantization = { ctranslate2 = "int8", onnx = "int8" }',
+                ["quantization: names onnx, which is none of backends (ctranslate2)"],
+            ),
+        ],
+    )
+    def test_every_problem_is_told_with_what_is_allowed(
+        self, recipe: Path, lines: str, problems: list[str]
+    ) -> None:
+        if "quantization" not in lines:
+            lines += '\nquantization = "float32"'
+        broken = _edit(recipe, ('quantization = "float32"', lines), ("max_distance = 0.8", "max_distance = 5"))
+        told = _problems(broken)
+        for expected in [*problems, "index.max_distance: got 5, expected 0 to 4"]:
+            assert expected in told
+
+    def test_the_compute_types_are_those_of_the_engine_s_backends(self) -> None:
+        for name, backend in BACKENDS.items():
+            assert QUANTIZATIONS[name] == backend.compute_types  # type: ignore[index]
+
+    def test_each_backend_has_a_step_of_the_conversion(self) -> None:
+        assert set(STEPS) == set(QUANTIZATIONS)

@@ -13,7 +13,6 @@ from cielo.workbench.bench.system import (
     System,
     describe_system,
     gpus,
-    granted_processors,
     instruction_sets,
     resident,
 )
@@ -60,15 +59,6 @@ def test_a_system_that_does_not_tell_gives_none(tmp_path: Path, monkeypatch: pyt
     with MemoryWatch(tmp_path) as watch:
         pass
     assert watch.memory == system.Memory(None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("content", "cores"), [("150000 100000\n", 1.5), ("max 100000\n", None), ("", None), ("1 0\n", None)]
-)
-def test_a_container_s_bound_is_read(tmp_path: Path, content: str, cores: float | None) -> None:
-    (tmp_path / "cpu.max").write_text(content)
-    assert granted_processors(tmp_path / "cpu.max") == cores
-    assert granted_processors(tmp_path / "missing") is None
 
 
 def test_gpus_are_named(tmp_path: Path) -> None:
