@@ -16,7 +16,7 @@ from unittest import mock
 import click
 from cielo.generation import batching
 from cielo.generation import ctranslate2 as generator
-from cielo.generation.plan import ThreadPlan, default_plan
+from cielo.generation.plan import ThreadPlan, batch_on_each_core
 from cielo.link.linker import Linker
 from cielo.workbench.bench.run import BenchSettings, run_bench
 from cielo.workbench.bench.workload import load_workload
@@ -59,7 +59,7 @@ def main(bundle: Path | None, seconds: float, rounds: int) -> None:
     for _ in range(rounds):
         for name in names:
             with (
-                planted(name, default_plan("cpu")) as plan,
+                planted(name, batch_on_each_core("cpu")) as plan,
                 Linker.open(bundle, device="cpu", plan=plan, cache=False, allow_unverified=True) as linker,
             ):
                 (offline,) = run_bench(linker, workload, settings).scenarios

@@ -24,7 +24,7 @@ from typing import Any
 import click
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.stages import open_stages
-from cielo.generation.plan import default_plan
+from cielo.generation.plan import batch_on_each_core
 from cielo.generation.protocol import Generator
 from cielo.generation.searches import SEARCHES, certain_first, is_certain
 from cielo.records import Hypothesis
@@ -99,7 +99,7 @@ def main(bundle: Path | None, prompts: int, rounds: int, sizes: str, output: Pat
     """Measure the shorter ways to an answer."""
     opened = Bundle.open(bundle or default_bundle())
     mentions = load_workload().mentions[:prompts]
-    with open_stages(opened, opened.execution("cpu"), default_plan("cpu")) as stages:
+    with open_stages(opened, opened.execution("cpu"), batch_on_each_core("cpu")) as stages:
         encoded = stages.tokenizer.encode([stages.prompt(mention.text, mention.sentence) for mention in mentions])
         stages.generator.generate(encoded[:2], PROBABLE)  # warms up
         shares = agreement(stages.generator, encoded)

@@ -1,4 +1,4 @@
-"""The generator: a T5 or mT5 checkpoint to the model of each backend, with the head, scale and vocabulary it really has.
+"""The generator: a T5 or mT5 checkpoint to the model of each backend, with the head and vocabulary it really has.
 
 What the backends share is here: the checkpoint, loaded once, the tokenizer, and the output tokens that are kept.
 """

@@ -81,12 +81,11 @@ class GeneratorRecipe:
                     yield f"quantization: names {name}, which is none of backends ({', '.join(self.backends)})"
 
     @property
-    def compute_types(self) -> dict[BackendName, Quantization]:
+    def compute_types(self) -> dict[str, str]:
         """The compute type of each backend, in their order."""
         given = self.quantization
-        if isinstance(given, str):
-            return dict.fromkeys(self.backends, given)
-        return {name: given[name] for name in self.backends if name in given}
+        each = dict.fromkeys(self.backends, given) if isinstance(given, str) else given
+        return {name: each[name] for name in self.backends if name in each}
 
 
 @dataclass(frozen=True, slots=True)

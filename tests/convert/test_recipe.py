@@ -175,9 +175,7 @@ class TestBackends:
             ),
         ],
     )
-    def test_every_problem_is_told_with_what_is_allowed(
-        self, recipe: Path, lines: str, problems: list[str]
-    ) -> None:
+    def test_every_problem_is_told_with_what_is_allowed(self, recipe: Path, lines: str, problems: list[str]) -> None:
         if "quantization" not in lines:
             lines += '\nquantization = "float32"'
         broken = _edit(recipe, ('quantization = "float32"', lines), ("max_distance = 0.8", "max_distance = 5"))

@@ -84,12 +84,8 @@ class TestUsableCores:
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)))
         monkeypatch.setattr(machine, "_siblings", lambda processor: f"{processor % 8},{processor % 8 + 8}")
 
-    @pytest.mark.parametrize(
-        ("granted", "cores"), [(None, 8), (0.5, 1), (1.0, 1), (2.9, 2), (8.0, 8), (32.0, 8)]
-    )
-    def test_a_quota_bounds_the_cores(
-        self, monkeypatch: pytest.MonkeyPatch, granted: float | None, cores: int
-    ) -> None:
+    @pytest.mark.parametrize(("granted", "cores"), [(None, 8), (0.5, 1), (1.0, 1), (2.9, 2), (8.0, 8), (32.0, 8)])
+    def test_a_quota_bounds_the_cores(self, monkeypatch: pytest.MonkeyPatch, granted: float | None, cores: int) -> None:
         monkeypatch.setattr(machine, "granted_processors", lambda: granted)
         assert usable_cores() == cores
 

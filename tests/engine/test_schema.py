@@ -264,10 +264,10 @@ def test_the_records_of_every_document_can_be_read() -> None:
     """A field whose annotation cannot be evaluated would be found out only by a user with a faulty file."""
     from cielo.bundle.calibration import KeptCalibration
     from cielo.bundle.manifest import Manifest
-    from cielo.bundle.state import KeptPlan, MachineParity
+    from cielo.bundle.state import KeptPlans, MachineParity
     from cielo.parity.references import ReferenceOutputs
 
-    for record in (Manifest, KeptCalibration, KeptPlan, MachineParity, ReferenceOutputs):
+    for record in (Manifest, KeptCalibration, KeptPlans, MachineParity, ReferenceOutputs):
         walk = schema._Walk(True, refuse_unknown=True)
         missing = [problem for problem in walk.problems(record, {}, "") if problem.endswith("is missing")]
         assert missing

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cielo.bundle.budget import keep_within
+from cielo.bundle.choosing import AUTO, Asked, backend_on_gpu, choose_backend
 from cielo.bundle.hashes import VerifyFiles
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.manifest import Execution, shown_parity
@@ -18,11 +19,9 @@ from cielo.bundle.stages import Stages, open_stages
 from cielo.bundle.state import has_parity, known_parity, plan_for
 from cielo.errors import UnverifiedError
 from cielo.generation.backends import backend as registered
-from cielo.generation.capabilities import DEVICES, resolve_device
-from cielo.generation.plan import ThreadPlan
+from cielo.generation.capabilities import resolve_device
+from cielo.generation.plan import ThreadPlan, Use
 from cielo.records import BundleIdentity, Decoding, Provenance
-
-AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +71,25 @@ def open_bundle(
     plan: ThreadPlan | None = None,
     memory: int | None = None,
     verify_files: VerifyFiles = "once",
+    decoding: Decoding | None = None,
+    use: Use = "bulk",
 ) -> Opened:
     """Open a bundle and its stages.
 
     Args:
         path: its directory; None: ``CIELO_BUNDLE``, else the mini that comes with cielo.
-        backend: that runs the generator; ``auto``: the bundle's own, or another one that it holds where parity was
-            shown for that alone.
+        backend: that runs the generator; ``auto``: of those that the bundle holds and parity was shown for, the one
+            that is the fastest here for `use` (`cielo.bundle.choosing`).
         device: ``cpu``, ``cuda``, or ``auto`` (a GPU where there is one on which parity was shown).
         compute_type: of the generator; None: the bundle's own for the backend.
         threads: processor threads; None: as the plan says.
         allow_unverified: open it although parity was not shown.
-        plan: how the processors are used; None: what `cielo tune` kept for this machine, else the default.
+        plan: how the processors are used; None: what `cielo tune` kept for this machine, else the backend's default.
         memory: a budget for the resident memory of this process, in bytes; None: there is none.
         verify_files: ``always``: hash every file; ``once``: those that this machine has not hashed as they are now;
             ``never``: none.
+        decoding: that the backend has to do; None: the bundle's own.
+        use: ``single``, one mention at a time, or ``bulk``: what backend and plan are chosen for.
 
     Raises:
         BundleError: where the bundle is missing or damaged, or holds no generator for the backend.
@@ -94,17 +97,21 @@ def open_bundle(
         DeviceError: where the machine cannot run what was asked for, or not within `memory`.
     """
     bundle = Bundle.open(Path(path) if path is not None else default_bundle())
-    chosen = _choose_backend(bundle, backend, device, compute_type)
+    wanted = decoding or bundle.manifest.generator.decoding
+    asked = Asked(backend, device, compute_type, wanted, use, tuned=plan is None and threads is None)
+    chosen = choose_backend(bundle, asked)
     if device != "cuda":  # before the library loads, which looking for a GPU does
         on_cpu = bundle.execution("cpu", backend=chosen, compute_type=compute_type)
-        registered(chosen).prepare(plan or plan_for(bundle, on_cpu, threads), sparing=memory is not None)
+        first = plan or plan_for(bundle, on_cpu, threads, use=use)
+        registered(chosen).prepare(first, sparing=memory is not None)
+        chosen = backend_on_gpu(bundle, asked) or chosen
     target = resolve_device(registered(chosen), device)
     execution = bundle.execution(target, backend=chosen, compute_type=compute_type)
     if device == AUTO and target == "cuda" and not has_parity(bundle, execution):
         execution = bundle.execution("cpu", backend=chosen, compute_type=compute_type)
     if not allow_unverified:
         _require_parity(bundle, execution)
-    plan = plan or plan_for(bundle, execution, threads)
+    plan = plan or plan_for(bundle, execution, threads, use=use)
     stages = open_stages(bundle, execution, plan, verify_files=verify_files)
     try:
         if memory is not None:
@@ -135,22 +142,17 @@ def execution_on(
     return Execution(name, resolve_device(registered(name), device), compute_type)
 
 
-def _choose_backend(bundle: Bundle, backend: str, device: str, compute_type: str | None) -> str:
-    """Return the backend asked for; for ``auto`` the first for which parity was shown, the bundle's own before others.
+def executions_on(
+    bundle: Bundle, *, backend: str = AUTO, device: str = AUTO, compute_type: str | None = None
+) -> list[Execution]:
+    """Return how each of the bundle's backends would run here; one alone where it, or a compute type, is named.
 
-    Raises:
-        BundleError: where the bundle holds no generator for it.
+    See `execution_on`.
     """
-    if backend != AUTO:
-        bundle.model(backend)
-        return backend
-    own = bundle.manifest.generator.backend
-    devices = DEVICES if device == AUTO else (device,)
-    for name in dict.fromkeys([own, *bundle.manifest.generator.backends]):
-        found = [bundle.execution(one, backend=name, compute_type=compute_type) for one in devices]
-        if any(has_parity(bundle, execution) for execution in found):
-            return name
-    return own
+    if backend != AUTO or compute_type is not None:
+        return [execution_on(bundle, backend=backend, device=device, compute_type=compute_type)]
+    names = bundle.manifest.generator.backends
+    return [execution_on(bundle, backend=name, device=device) for name in names]
 
 
 def _require_parity(bundle: Bundle, execution: Execution) -> None:

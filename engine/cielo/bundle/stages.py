@@ -14,7 +14,7 @@ from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution, PromptSettings
 from cielo.bundle.turns import Turns
 from cielo.generation.backends import backend
-from cielo.generation.plan import ThreadPlan, default_plan
+from cielo.generation.plan import ThreadPlan
 from cielo.generation.protocol import Generator
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.machine import give_back_memory
@@ -84,7 +84,7 @@ def open_stages(
     Args:
         bundle: the bundle.
         execution: how the generator runs; the encoder runs on the same device.
-        plan: how the processors are used; default: `default_plan`.
+        plan: how the processors are used; default: the backend's default.
         verify_files: when the files are hashed before they are loaded; see `cielo.bundle.hashes.check_files`.
 
     Raises:
@@ -92,7 +92,7 @@ def open_stages(
         DeviceError: where the machine cannot run what was asked for.
     """
     check_files(bundle, verify_files)
-    plan = plan or default_plan(execution.device)
+    plan = plan or backend(execution.backend).default_plan(execution.device)
     manifest = bundle.manifest
     with contextlib.ExitStack() as opened, ThreadPoolExecutor(_AT_ONCE) as pool:  # reading is half waiting
         tokenizer = pool.submit(Tokenizer, bundle.generator_tokenizer, manifest.generator.max_source_tokens)

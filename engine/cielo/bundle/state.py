@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,8 +20,11 @@ from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution, ParityFigures
 from cielo.errors import BundleError
 from cielo.files import atomic_write, read_bounded, temporary_file
-from cielo.generation.plan import ThreadPlan, default_plan
-from cielo.machine import machine_key, state_directory, usable_cores
+from cielo.generation.backends import backend
+from cielo.generation.plan import ThreadPlan, Use
+from cielo.machine import machine_key, processor_name, state_directory, usable_cores
+
+_Milliseconds = Annotated[float, Meta(ge=0)]
 
 MOST_BYTES = 4_000_000  # of a state file; they hold some thousands
 
@@ -35,18 +38,54 @@ class MachineParity:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptPlan:
-    """A thread plan of this machine.
+class Measured:
+    """A plan's figures, in milliseconds a mention: medians over the rounds, with the least and the most.
+
+    Attributes:
+        plan: what was measured.
+        single_ms: one mention at a time.
+        single_range: the least and the most of the rounds' medians.
+        bulk_ms: all mentions at once.
+        bulk_range: the least and the most of the rounds.
+    """
+
+    plan: ThreadPlan
+    single_ms: _Milliseconds
+    single_range: tuple[_Milliseconds, _Milliseconds]
+    bulk_ms: _Milliseconds
+    bulk_range: tuple[_Milliseconds, _Milliseconds]
+
+    def figure(self, use: Use) -> float:
+        """Return the milliseconds of a use."""
+        return self.single_ms if use == "single" else self.bulk_ms
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPlans:
+    """What `cielo tune` measured on this machine for one bundle in one `Execution`.
 
     Attributes:
         cores: how many it was measured with.
-        measured: the figures that it was chosen by, for whoever looks into the file.
+        measured: every plan that was.
+        processor: its name.
     """
 
     cores: Annotated[int, Meta(ge=1)]
-    plan: ThreadPlan
-    measured: object
-    schema: Literal[2] = 2
+    measured: Annotated[tuple[Measured, ...], Meta(min_length=1)]
+    processor: str
+    schema: Literal[3] = 3
+
+    def best(self, use: Use) -> Measured:
+        """Return the fastest for a use."""
+        return min(self.measured, key=lambda entry: entry.figure(use))
+
+    def figure(self, use: Use) -> float:
+        """Return the milliseconds by which backends are compared: those of the fastest that searches with beams.
+
+        Greedy first does less, and only where one answer without runners-up is asked for.
+        """
+        alike = [entry for entry in self.measured if entry.plan.first_search == "beams"] or self.measured
+        return min(entry.figure(use) for entry in alike)
 
 
 def known_parity(bundle: Bundle) -> dict[str, ParityFigures]:
@@ -74,36 +113,38 @@ def record_parity(bundle: Bundle, execution: Execution, figures: ParityFigures) 
     return file
 
 
-def save_plan(bundle: Bundle, execution: Execution, plan: ThreadPlan, measured: object) -> Path:
-    """Keep a plan for this machine, with the figures that it was chosen by; return its file.
+def save_plans(bundle: Bundle, execution: Execution, measured: Sequence[Measured]) -> Path:
+    """Keep what was measured on this machine, one plan at least; return its file.
 
     Raises:
         BundleError: where the state directory cannot be written to.
     """
     file = plan_file(bundle, execution)
-    write_state(file, KeptPlan(usable_cores(), plan, measured))
+    write_state(file, KeptPlans(usable_cores(), tuple(measured), processor_name()))
     return file
 
 
-def load_plan(bundle: Bundle, execution: Execution) -> ThreadPlan | None:
-    """Return the plan kept for this machine; None where there is none, or it was made with another number of cores."""
+def load_plans(bundle: Bundle, execution: Execution) -> KeptPlans | None:
+    """Return what was measured on this machine; None where nothing was, or with another number of cores."""
     file = plan_file(bundle, execution)
     try:
         kept = schema.decode(
-            KeptPlan, read_bounded(file, MOST_BYTES), str(file), error=BundleError, remedy="run `cielo tune`"
+            KeptPlans, read_bounded(file, MOST_BYTES), str(file), error=BundleError, remedy="run `cielo tune`"
         )
     except OSError:
         return None
     except BundleError as error:
         warnings.warn(f"a thread plan is not used: {error}", stacklevel=2)
         return None
-    return kept.plan if kept.cores == usable_cores() else None
+    return kept if kept.cores == usable_cores() else None
 
 
-def plan_for(bundle: Bundle, execution: Execution, threads: int | None = None) -> ThreadPlan:
-    """Return the plan of a linker: for `threads` if given, else as `cielo tune` kept it, else the default."""
-    kept = None if threads else load_plan(bundle, execution)
-    return kept or default_plan(execution.device, threads)
+def plan_for(bundle: Bundle, execution: Execution, threads: int | None = None, *, use: Use = "bulk") -> ThreadPlan:
+    """Return the plan of a linker: for `threads` if given, else the best that `cielo tune` kept, else the default."""
+    kept = None if threads else load_plans(bundle, execution)
+    if kept is not None:
+        return replace(kept.best(use).plan, source="tuned")
+    return backend(execution.backend).default_plan(execution.device, threads, use=use)
 
 
 def plan_file(bundle: Bundle, execution: Execution) -> Path:
@@ -137,13 +178,13 @@ def write_state(file: Path, record: object) -> None:
         temporary.write_bytes(schema.encode(record))
 
 
-def require_state(bundle: Bundle, execution: Execution) -> None:
-    """Try whether this machine's parity and plan can be kept: before minutes of measuring, and not after them.
+def require_state(bundle: Bundle, *executions: Execution) -> None:
+    """Try whether this machine's parity and plans can be kept: before minutes of measuring, and not after them.
 
     Raises:
         BundleError: where the state directory cannot be written to.
     """
-    for file in (_parity_file(bundle), plan_file(bundle, execution)):
+    for file in (_parity_file(bundle), *(plan_file(bundle, execution) for execution in executions)):
         with _keeping(file), temporary_file(file.parent):
             pass
 

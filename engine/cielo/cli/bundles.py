@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cielo import schema
-from cielo.bundle.layout import Bundle, default_bundle
+from cielo.bundle.layout import GENERATOR, Bundle, default_bundle
 from cielo.cli.base import EXIT_FAILED, console, echo, echo_json, fail, main
 from cielo.cli.options import model_options
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
@@ -51,7 +51,10 @@ def verify(
     compute_type: str | None,
     threads: int | None,
 ) -> None:
-    """Check every hash of BUNDLE (default: CIELO_BUNDLE, else the mini), and its parity on this machine."""
+    """Check every hash of BUNDLE (default: CIELO_BUNDLE, else the mini), and its parity on this machine.
+
+    The parity of each backend that it holds, unless --backend or --compute-type names one.
+    """
     opened = Bundle.open(bundle or default_bundle())
     opened.check_hashes()
     echo(f"{opened.path}: {len(opened.manifest.files)} files, every hash as in the manifest")
@@ -62,19 +65,23 @@ def verify(
 
 
 def _verify_parity(bundle: Bundle, backend: str, device: str, compute_type: str | None, threads: int | None) -> None:
-    from cielo.bundle.opening import execution_on
+    from cielo.bundle.opening import executions_on
     from cielo.bundle.state import record_parity, require_state
     from cielo.parity.checks import run_checks
 
-    execution = execution_on(bundle, backend=backend, device=device, compute_type=compute_type)
-    require_state(bundle, execution)
-    report = run_checks(bundle, execution, threads=threads)
-    _show_report(report)
-    file = record_parity(bundle, execution, report.figures())
-    echo(f"kept in {file}")
-    if not report.passed:
-        names = ", ".join(check.name for check in report.checks if not check.passed)
-        raise ParityError(f"parity of {report.key} failed on this machine: {names}; use another compute type")
+    executions = executions_on(bundle, backend=backend, device=device, compute_type=compute_type)
+    require_state(bundle, *executions)
+    failed = []
+    for execution in executions:
+        report = run_checks(bundle, execution, threads=threads)
+        _show_report(report)
+        file = record_parity(bundle, execution, report.figures())
+        echo(f"kept in {file}")
+        if not report.passed:
+            names = ", ".join(check.name for check in report.checks if not check.passed)
+            failed.append(f"parity of {report.key} failed on this machine: {names}")
+    if failed:
+        raise ParityError(f"{'; '.join(failed)}; use another compute type, or another backend")
 
 
 def _show_report(report: Report) -> None:
@@ -121,7 +128,10 @@ def _model_facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     manifest = bundle.manifest
     generator, encoder, base, index = manifest.generator, manifest.encoder, manifest.knowledge_base, manifest.index
     for name, model in generator.backends.items():
-        yield f"backend {name}", f"{model.compute_type}{', the default' if name == generator.backend else ''}"
+        folder = f"{GENERATOR}/{name}/"
+        size = sum(entry.size for file, entry in manifest.files.items() if file.startswith(folder))
+        own = ", the bundle's own" if name == generator.backend else ""
+        yield f"backend {name}", f"{model.compute_type}, {size / 1e6:.1f} MB{own}"
     yield "generator settings", f"output vocabulary {generator.vocabulary}, decoding {generator.decoding}"
     yield "vectors", f"{encoder.dimension} dimensions, {encoder.precision}, {encoder.pooling} pooling"
     counts = ", ".join(f"{count} of kind {kind}" for kind, count in base.concepts.items())

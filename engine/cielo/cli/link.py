@@ -117,7 +117,7 @@ def link(
             "--sentence and --json belong to one TEXT; rows bring their own, and --format names their form"
         )
     options = link_options(given, decoding=decoding, neighbours="misses" if source is not None else "always")
-    opening = {**given, "cache": cache or True}
+    opening = {**given, "cache": cache or True, "use": "single" if source is None else "bulk"}
     if source is not None:
         reading = TableFormat(format=_format(source, input_format, target, form), encoding=encoding, sheet=sheet)
         written = _output_format(target, form, reading)

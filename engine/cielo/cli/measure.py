@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,21 +15,19 @@ from cielo.machine import processor_name
 
 if TYPE_CHECKING:
     from cielo.workbench.bench.scenarios import Scenario
-    from cielo.workbench.tuning import Goal, Measured
+    from cielo.workbench.tuning import Found
 
 
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
-@click.option("--goal", type=click.Choice(["throughput", "latency"]), default="throughput", show_default=True)
 @click.option("--prompts", type=click.IntRange(1), default=32, show_default=True, help="How many to decode at once.")
 @click.option("--rounds", type=click.IntRange(1), default=2, show_default=True, help="How often each plan is measured.")
 @click.option("--workload", type=click.Path(path_type=Path), help="Rows of your own; default: what comes with cielo.")
-@click.option("--backend", metavar="NAME", default="auto", show_default=True, help="That runs the generator.")
+@click.option("--backend", metavar="NAME", default="auto", show_default=True, help="auto: each that BUNDLE holds.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--compute-type", metavar="TYPE", help="Of the generator; default: the bundle's own.")
 def tune(
     bundle: Path | None,
-    goal: Goal,
     prompts: int,
     rounds: int,
     workload: Path | None,
@@ -39,47 +35,56 @@ def tune(
     device: str,
     compute_type: str | None,
 ) -> None:
-    """Measure how this machine decodes BUNDLE the fastest, and keep the winner for `cielo link` to use.
+    """Measure how this machine decodes BUNDLE the fastest, and keep that for `cielo link` to use.
 
-    Plans differ in time and memory, never in a code. The winner is kept for this bundle, machine, backend, device and
-    compute type, in the state directory (CIELO_STATE, else ~/.local/state/cielo).
+    Each backend is measured with one mention at a time (`cielo link TEXT`) and in bulk (`--input`). Plans differ in
+    time and memory, never in a code. What is found is kept for this bundle, machine, backend, device and compute type,
+    in the state directory (CIELO_STATE, else ~/.local/state/cielo).
     """
-    from cielo.bundle.opening import execution_on
-    from cielo.bundle.state import require_state, save_plan
+    from cielo.bundle.opening import executions_on
+    from cielo.bundle.state import require_state, save_plans
     from cielo.workbench.tuning import tune as measure
 
     opened = Bundle.open(bundle or default_bundle())
-    execution = execution_on(opened, backend=backend, device=device, compute_type=compute_type)
-    require_state(opened, execution)
+    executions = executions_on(opened, backend=backend, device=device, compute_type=compute_type)
+    require_state(opened, *executions)
     with console(stderr=True).status("tuning") as status:
         found = measure(
             opened,
-            execution,
-            goal=goal,
+            executions,
             prompts=prompts,
             rounds=rounds,
             workload=workload,
             progress=lambda text: status.update(f"tuning: {text}"),
         )
-    _show_plans(found, goal, opened)
-    figures = {"goal": goal, "processor": processor_name(), "plans": [asdict(entry) for entry in found]}
-    echo(f"kept in {save_plan(opened, execution, found[0].plan, figures)}")
+    _show_plans(found, opened)
+    for execution, measured in found.items():
+        echo(f"kept in {save_plans(opened, execution, measured)}")
+    for execution in executions:
+        if execution not in found:
+            echo(f"cielo: no plan of {execution.key} could be measured", err=True)
 
 
-def _show_plans(found: Sequence[Measured], goal: Goal, bundle: Bundle) -> None:
+def _show_plans(found: Found, bundle: Bundle) -> None:
     from rich.table import Table
 
+    from cielo.generation.plan import USES
     from cielo.workbench.tuning import describe
 
-    title = f"plans for {bundle.name}@{bundle.sha256[:12]} on {processor_name()}, best for {goal} first"
+    title = f"plans for {bundle.name}@{bundle.sha256[:12]} on {processor_name()}, the fastest of all in bold"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("backend", no_wrap=True)
     table.add_column("plan")
-    for name in ("ms a mention, all at once", "of rounds", "ms a mention alone", "of rounds"):
+    for name in ("ms a mention, single", "of rounds", "ms a mention, bulk", "of rounds"):
         table.add_column(name, justify="right", no_wrap=True)
-    for place, entry in enumerate(found):
-        ranges = [f"{low:.1f} - {high:.1f}" for low, high in (entry.offline_range, entry.alone_range)]
-        row = (describe(entry.plan), f"{entry.offline_ms:.1f}", ranges[0], f"{entry.alone_ms:.1f}", ranges[1])
-        table.add_row(*row, style="bold" if place == 0 else None)
+    best = {use: min(entry.figure(use) for measured in found.values() for entry in measured) for use in USES}
+    for execution, measured in found.items():
+        for entry in measured:
+            row = [execution.backend, describe(entry.plan)]
+            for use, (low, high) in zip(USES, (entry.single_range, entry.bulk_range), strict=True):
+                figure = entry.figure(use)
+                row += [f"[bold]{figure:.1f}[/]" if figure == best[use] else f"{figure:.1f}", f"{low:.1f} - {high:.1f}"]
+            table.add_row(*row)
     console().print(table)
 
 
@@ -120,7 +125,8 @@ def bench(
         settings = BenchSettings(scenarios=scenarios or SCENARIOS, seconds=seconds, rate=rate)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    with open_linker(bundle=bundle, cache=False, **opening) as linker:
+    use = "single" if settings.scenarios == ("single-stream",) else "bulk"
+    with open_linker(bundle=bundle, cache=False, use=use, **opening) as linker:
         run_with_reports(
             linker,
             settings=settings,

@@ -34,7 +34,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of where a model runs: backend, device, compute_type, threads."""
     for option in (
         click.option("--backend", metavar="NAME", default="auto", show_default=True,
-                     help="That runs the generator; auto: the bundle's own."),
+                     help="That runs the generator; auto: the fastest of BUNDLE's here."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
         click.option("--compute-type", metavar="TYPE", help="Of the generator; default: the bundle's own."),
         click.option("--threads", type=click.IntRange(1), help="Processor threads; default: all."),

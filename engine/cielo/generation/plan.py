@@ -6,7 +6,7 @@ the winner.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -17,6 +17,9 @@ from cielo.machine import usable_cores
 WaitPolicy = Literal["passive", "active"]
 FirstSearch = Literal["beams", "greedy"]
 Source = Literal["default", "tuned", "given"]
+# How a linker is asked: for one mention at a time, whose answer somebody waits for, or for many at once.
+Use = Literal["single", "bulk"]
+USES: tuple[Use, ...] = ("single", "bulk")
 
 _Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 
@@ -27,11 +30,11 @@ class ThreadPlan:
 
     Attributes:
         replicas: batches decoded at the same time.
-        threads: OpenMP threads for each of them.
+        threads: processor threads for each of them.
         batch_tokens: source tokens, padding included, in a batch.
         first_search: where one answer is wanted and no runners-up, `probable` can look for it greedily and use beams
             for what stays unsure, or use the beams at once: see `cielo.generation.searches.certain_first`.
-        wait_policy: what OpenMP's threads do between parallel regions: sleep (``passive``) or spin (``active``).
+        wait_policy: what these threads do while they have nothing to do: sleep (``passive``) or spin (``active``).
         source: where the plan comes from.
     """
 
@@ -43,8 +46,8 @@ class ThreadPlan:
     source: Source = "default"
 
 
-def default_plan(device: str, threads: int | None = None) -> ThreadPlan:
-    """Return the plan for a machine that was not measured: one thread for each batch, a batch for each core.
+def batch_on_each_core(device: str, threads: int | None = None) -> ThreadPlan:
+    """Return the plan of one thread for each batch, and a batch for each core.
 
     Args:
         device: ``cpu`` or ``cuda``; a GPU works at one batch.
@@ -53,3 +56,9 @@ def default_plan(device: str, threads: int | None = None) -> ThreadPlan:
     if device == "cuda":
         return ThreadPlan(replicas=1, batch_tokens=4 * DEFAULT_BATCH_TOKENS)
     return ThreadPlan(replicas=threads or usable_cores(), source="given" if threads else "default")
+
+
+def batch_on_all_cores(device: str, threads: int | None = None) -> ThreadPlan:
+    """Return the plan of one batch at a time, on all cores. See `batch_on_each_core`."""
+    plan = batch_on_each_core(device, threads)
+    return plan if device == "cuda" else replace(plan, replicas=1, threads=plan.replicas)

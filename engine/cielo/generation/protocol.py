@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cielo.generation.constrained import ConstrainedSearch, Found
 from cielo.generation.memory import Shape
-from cielo.generation.plan import ThreadPlan
+from cielo.generation.plan import ThreadPlan, Use
 from cielo.generation.searches import Searcher
 from cielo.generation.trie import Trie
 from cielo.records import Decoding
@@ -102,6 +102,16 @@ class Backend(Protocol):
 
     def runnable_compute_types(self, device: str) -> frozenset[str]:
         """Return the compute types that this machine's `device` runs as they are, with no fall-back to another."""
+        ...
+
+    def default_plan(self, device: str, threads: int | None = None, *, use: Use = "bulk") -> ThreadPlan:
+        """Return the plan for a machine that nobody measured.
+
+        Args:
+            device: ``cpu`` or ``cuda``.
+            threads: processor threads to use; None: one for each core that this process may use.
+            use: how the generator will be asked.
+        """
         ...
 
     def environment(self, plan: ThreadPlan) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from cielo.cache.protocol import CacheStats, ResultCache
 from cielo.errors import CalibrationError, CieloError, MentionError, OptionError
 from cielo.generation.backends import backend as registered
 from cielo.generation.capabilities import require_search
-from cielo.generation.plan import ThreadPlan
+from cielo.generation.plan import ThreadPlan, Use
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.candidates import LinkRequest
 from cielo.link.document_links import DocumentLink, document_link
@@ -93,19 +93,19 @@ class Linker:
         cache: bool | Path = True,
         lexicon: Path | None = None,
         verify_files: VerifyFiles = "once",
+        use: Use = "bulk",
     ) -> Self:
         """Open a bundle.
 
         Args:
             bundle: its directory; default: ``CIELO_BUNDLE``, else the mini that comes with cielo.
-            backend: that runs the generator, or ``auto`` (the bundle's own, before others that it holds).
+            backend: that runs the generator, or ``auto``: of those that the bundle holds the fastest here for `use`.
             device: ``cpu``, ``cuda``, or ``auto`` (a GPU where there is one on which parity was shown).
             compute_type: of the generator; default: the bundle's own.
             threads: processor threads; default: as the plan says.
             decoding: ``published`` or ``probable``; default: the bundle's own.
             allow_unverified: open a compute type although parity was not shown for it on this kind of device.
-            plan: how the processors are used; default: what `cielo tune` kept for this machine, else one thread for
-                each batch and a batch for each physical core.
+            plan: how the processors are used; default: what `cielo tune` kept here, else the backend's default.
             memory: a budget for the resident memory of this process, in bytes: batches are made so small that the
                 worst they can need fits into it, whoever calls; callers take turns.
             cache: keep links in memory, the last 10,000 of them (`cielo.cache`); a path: in that file too; False:
@@ -114,6 +114,7 @@ class Linker:
                 codes that the knowledge base does not have are passed over.
             verify_files: when the bundle's files are hashed, so that a damaged one is refused: ``once`` for each
                 machine, as long as their sizes and times stay; ``always``, at each opening; ``never``.
+            use: ``single`` (one mention at a time) or ``bulk``: what backend and plan are chosen for.
 
         Raises:
             TableError: where the lexicon cannot be read.
@@ -124,7 +125,7 @@ class Linker:
         """
         opened = open_bundle(
             bundle, backend=backend, device=device, compute_type=compute_type, threads=threads, plan=plan,
-            allow_unverified=allow_unverified, memory=memory, verify_files=verify_files,
+            allow_unverified=allow_unverified, memory=memory, verify_files=verify_files, decoding=decoding, use=use,
         )  # fmt: skip
         stages, manifest = opened.stages, opened.bundle.manifest
         try:

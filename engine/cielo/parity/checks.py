@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Bound, Check, Execution, ParityFigures, Precision
 from cielo.bundle.stages import Stages, open_stages
-from cielo.generation.plan import default_plan
+from cielo.generation.backends import backend
 from cielo.generation.searches import DECODINGS, SEARCHES
 from cielo.machine import library_versions, machine_key, processor_name
 from cielo.parity.references import References
@@ -96,7 +96,7 @@ def run_checks(
     references = References.load(bundle.references, bundle.reference_vectors)
     if overrides is None:
         overrides = bundle.manifest.tolerances
-    plan = default_plan(execution.device, threads)
+    plan = backend(execution.backend).default_plan(execution.device, threads)
     with open_stages(bundle, execution, plan) as stages:
         gate = _Gate(stages, references, execution.compute_type, bundle.manifest.encoder.precision, overrides)
         return Report(execution, tuple(gate.checks()))

@@ -1,4 +1,4 @@
-"""Tuning: which thread plan is the fastest on this machine, measured.
+"""Tuning: which backend and thread plan are the fastest on this machine, measured.
 
 Every plan is measured in a process of its own, since OpenMP reads its wait policy once, and in rounds, so that a noisy
 neighbour falls upon all of them. What differs between plans is time and memory alone: the outputs are the same.
@@ -11,18 +11,18 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from cielo.bundle.hashes import check_files
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution
+from cielo.bundle.state import Measured
 from cielo.children import run_child
 from cielo.errors import TuningError
 from cielo.generation.backends import backend
-from cielo.generation.plan import ThreadPlan, default_plan
+from cielo.generation.plan import USES, ThreadPlan, Use
 from cielo.generation.protocol import Generator
 from cielo.generation.searches import SEARCHES, certain_first
 from cielo.machine import usable_cores
@@ -31,35 +31,12 @@ from cielo.text.prompt import build_prompt
 from cielo.text.tokenizer import Encoded, Tokenizer
 from cielo.workbench.bench.workload import load_workload
 
-Goal = Literal["throughput", "latency"]
-GOALS: tuple[Goal, ...] = ("throughput", "latency")
 Progress = Callable[[str], None]
+_Figures = dict[str, float]
+Found = dict[Execution, tuple[Measured, ...]]
 _BATCH_TOKENS = (512, 1024, 2048, 4096)
-_ALONE = 4  # prompts one by one, for the latency
+_ALONE = 4  # prompts one by one
 _TIMEOUT = 1800.0
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A plan's figures, in milliseconds: medians over the rounds, with the least and the most.
-
-    Attributes:
-        plan: what was measured.
-        offline_ms: for each mention, all prompts at once.
-        offline_range: the least and the most of the rounds.
-        alone_ms: for one prompt alone.
-        alone_range: the least and the most of the rounds' medians.
-    """
-
-    plan: ThreadPlan
-    offline_ms: float
-    offline_range: tuple[float, float]
-    alone_ms: float
-    alone_range: tuple[float, float]
-
-    def figure(self, goal: Goal) -> float:
-        """Return the figure that a goal looks at."""
-        return self.offline_ms if goal == "throughput" else self.alone_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,36 +55,46 @@ class Task:
 
 def tune(
     bundle: Bundle,
-    execution: Execution,
+    executions: Sequence[Execution],
     *,
-    goal: Goal = "throughput",
     prompts: int = 32,
     rounds: int = 2,
     workload: Path | None = None,
     progress: Progress | None = None,
-) -> list[Measured]:
-    """Measure the plans that are worth measuring on this machine; return them, the best first.
+) -> Found:
+    """Measure the plans that are worth measuring on this machine, each with one mention at a time and in bulk.
 
-    First the ways to share out the processors, then for the best of them the sizes of a batch, and, where the bundle's
-    search is ``probable``, whether to look for a single answer greedily first.
+    First the ways to share out the processors, then for the best in bulk the sizes of a batch, and, where the search is
+    ``probable``, whether to look for a single answer greedily first. All executions take turns in every round.
+
+    Returns:
+        What was measured for each execution of which any plan could be, the fastest in bulk first.
 
     Raises:
-        BundleError: where the generator's files were altered.
+        BundleError: where a generator's files were altered.
         TuningError: where no plan could be measured.
     """
     tell = progress or (lambda text: None)
-    check_files(bundle, parts=[bundle.generator_model(execution.backend), bundle.generator_tokenizer])
-    device = execution.device
-    task = _task(bundle, execution, prompts, workload)
-    found: list[Measured] = []
+    models = [bundle.generator_model(execution.backend) for execution in executions]
+    check_files(bundle, parts=[*models, bundle.generator_tokenizer])
+    tasks = {execution: _task(bundle, execution, prompts, workload) for execution in executions}
+    found: dict[Execution, list[Measured]] = {execution: [] for execution in executions}
     for variants in (_shares, _sizes, _searches):
-        plans = variants(found[0].plan if found else default_plan(device), device, task.decoding)
-        fresh = [plan for plan in plans if plan not in [entry.plan for entry in found]]
-        found += _measure(fresh, task, rounds, tell)
-        found.sort(key=lambda entry: entry.figure(goal))
-        if not found:
-            raise TuningError("no thread plan could be measured; `cielo link` says what is wrong with the bundle")
-    return [replace(entry, plan=replace(entry.plan, source="tuned")) for entry in found]
+        fresh = [
+            (execution, plan)
+            for execution, entries in found.items()
+            for plan in variants(execution, entries, tasks[execution].decoding)
+            if plan not in [entry.plan for entry in entries]
+        ]
+        for (execution, plan), rows in _measure(fresh, tasks, rounds, tell).items():
+            found[execution].append(_summary(plan, rows))
+    if not any(found.values()):
+        raise TuningError("no thread plan could be measured; `cielo link` says what is wrong with the bundle")
+    return {
+        execution: tuple(sorted(entries, key=lambda entry: entry.bulk_ms))
+        for execution, entries in found.items()
+        if entries
+    }
 
 
 def _task(bundle: Bundle, execution: Execution, prompts: int, workload: Path | None) -> Task:
@@ -129,42 +116,50 @@ def _task(bundle: Bundle, execution: Execution, prompts: int, workload: Path | N
     )
 
 
-def _shares(best: ThreadPlan, device: str, decoding: Decoding) -> list[ThreadPlan]:
-    """Every way to share out the cores evenly; OpenMP's waiting matters where a replica has several threads."""
-    if device == "cuda":
-        return [best, replace(best, replicas=2)]
+def _fastest(entries: Sequence[Measured], use: Use) -> list[ThreadPlan]:
+    return [min(entries, key=lambda entry: entry.figure(use)).plan] if entries else []
+
+
+def _shares(execution: Execution, entries: Sequence[Measured], decoding: Decoding) -> list[ThreadPlan]:
+    """Every way to share out the cores evenly; waiting matters where a replica has several threads."""
+    first = backend(execution.backend).default_plan(execution.device)
+    if execution.device == "cuda":
+        return [first, replace(first, replicas=2)]
     cores = usable_cores()
     shares = [(replicas, cores // replicas) for replicas in range(cores, 0, -1) if cores % replicas == 0]
-    plans = [replace(best, replicas=replicas, threads=threads) for replicas, threads in shares]
+    plans = [replace(first, replicas=replicas, threads=threads) for replicas, threads in shares]
     return plans + [replace(plan, wait_policy="active") for plan in plans if plan.threads > 1]
 
 
-def _sizes(best: ThreadPlan, device: str, decoding: Decoding) -> list[ThreadPlan]:
-    factor = 4 if device == "cuda" else 1
-    return [replace(best, batch_tokens=factor * size) for size in _BATCH_TOKENS]
+def _sizes(execution: Execution, entries: Sequence[Measured], decoding: Decoding) -> list[ThreadPlan]:
+    factor = 4 if execution.device == "cuda" else 1
+    return [replace(plan, batch_tokens=factor * size) for plan in _fastest(entries, "bulk") for size in _BATCH_TOKENS]
 
 
-def _searches(best: ThreadPlan, device: str, decoding: Decoding) -> list[ThreadPlan]:
-    return [replace(best, first_search="greedy")] if decoding == "probable" else []
+def _searches(execution: Execution, entries: Sequence[Measured], decoding: Decoding) -> list[ThreadPlan]:
+    fastest = dict.fromkeys(plan for use in USES for plan in _fastest(entries, use))
+    return [replace(plan, first_search="greedy") for plan in fastest] if decoding == "probable" else []
 
 
-def _measure(plans: Sequence[ThreadPlan], task: Task, rounds: int, tell: Progress) -> list[Measured]:
-    samples: dict[ThreadPlan, list[dict[str, float]]] = {plan: [] for plan in plans}
+def _measure(
+    pairs: Sequence[tuple[Execution, ThreadPlan]], tasks: Mapping[Execution, Task], rounds: int, tell: Progress
+) -> dict[tuple[Execution, ThreadPlan], list[_Figures]]:
+    """Return the figures of each round; a plan whose process failed has none."""
+    samples: dict[tuple[Execution, ThreadPlan], list[_Figures]] = {}
     for number in range(rounds):
-        for plan in plans:
-            tell(f"round {number + 1} of {rounds}: {describe(plan)}")
-            figures = _in_own_process(plan, task)
+        for execution, plan in pairs:
+            tell(f"round {number + 1} of {rounds}: {execution.backend}, {describe(plan)}")
+            figures = _in_own_process(plan, tasks[execution])
             if figures:
-                samples[plan].append(figures)
-    return [_summary(plan, rows) for plan, rows in samples.items() if rows]
+                samples.setdefault((execution, plan), []).append(figures)
+    return samples
 
 
-def _summary(plan: ThreadPlan, rows: list[dict[str, float]]) -> Measured:
-    offline, alone = ([row[name] for row in rows] for name in ("offline_ms", "alone_ms"))
+def _summary(plan: ThreadPlan, rows: list[_Figures]) -> Measured:
+    single, bulk = ([row[use] for row in rows] for use in USES)
     return Measured(
-        plan, statistics.median(offline), (min(offline), max(offline)), statistics.median(alone),
-        (min(alone), max(alone)),
-    )  # fmt: skip
+        plan, statistics.median(single), (min(single), max(single)), statistics.median(bulk), (min(bulk), max(bulk))
+    )
 
 
 def describe(plan: ThreadPlan) -> str:
@@ -175,8 +170,8 @@ def describe(plan: ThreadPlan) -> str:
     return f"{share}{waiting}, {plan.batch_tokens} tokens a batch{greedy}"
 
 
-def _in_own_process(plan: ThreadPlan, task: Task) -> dict[str, float] | None:
-    """Return a plan's figures, or None where its process failed (out of memory, most often)."""
+def _in_own_process(plan: ThreadPlan, task: Task) -> _Figures | None:
+    """Return a plan's milliseconds a mention by use, or None where its process failed (out of memory, most often)."""
     request = json.dumps({"plan": asdict(plan), "task": asdict(task)})
     settings = backend(task.backend).environment(plan)
     try:
@@ -201,7 +196,7 @@ def main() -> None:
         run(generator, encoded[:1], task, plan)  # warms up
         alone = [run(generator, [prompt], task, plan) for prompt in encoded[:_ALONE]]
         offline = run(generator, encoded, task, plan) / max(1, len(encoded))
-    sys.stdout.write(json.dumps({"offline_ms": offline, "alone_ms": statistics.median(alone)}))
+    sys.stdout.write(json.dumps({"single": statistics.median(alone), "bulk": offline}))
 
 
 def run(generator: Generator, prompts: list[Encoded], task: Task, plan: ThreadPlan) -> float:

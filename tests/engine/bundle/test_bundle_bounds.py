@@ -14,7 +14,7 @@ import pytest
 from cielo.bundle.hashes import check_files
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.manifest import Manifest
-from cielo.bundle.state import known_parity, load_plan, plan_file, record_parity, save_plan
+from cielo.bundle.state import Measured, known_parity, load_plans, plan_file, record_parity, save_plans
 from cielo.bundle.writing import write_manifest
 from cielo.cache.secret import load_secret
 from cielo.cli import main
@@ -101,16 +101,17 @@ class TestBombs:
     def test_as_what_this_machine_found_out(self, bundle: Bundle, plant: Callable[[Path], None]) -> None:
         execution, figures = bundle.execution("cpu"), next(iter(bundle.manifest.parity.values()))
         plan = ThreadPlan(1, 2, 512, "greedy", "active", "tuned")
-        kept = [record_parity(bundle, execution, figures), save_plan(bundle, execution, plan, {})]
+        measured = Measured(plan, 1.0, (1.0, 1.0), 1.0, (1.0, 1.0))
+        kept = [record_parity(bundle, execution, figures), save_plans(bundle, execution, [measured])]
         check_files(bundle)
         for file in kept:
             plant(file)
         assert known_parity(bundle) == bundle.manifest.parity
         if plant in (fifo, endless, huge):
-            assert load_plan(bundle, execution) is None
+            assert load_plans(bundle, execution) is None
         else:
             with pytest.warns(UserWarning, match="a thread plan is not used"):
-                assert load_plan(bundle, execution) is None
+                assert load_plans(bundle, execution) is None
         assert plan_file(bundle, execution) == kept[1]
 
     def test_as_the_secret_of_the_cache(self, plant: Callable[[Path], None]) -> None:

@@ -6,16 +6,19 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cielo.bundle.choosing import Asked, backend_on_gpu, choose_backend
 from cielo.bundle.layout import Bundle, Layout, default_bundle
 from cielo.bundle.manifest import GeneratorModel, Manifest, ParityFigures
-from cielo.bundle.opening import execution_on, open_bundle
-from cielo.bundle.state import record_parity, save_plan
+from cielo.bundle.opening import Opened, execution_on, executions_on, open_bundle
+from cielo.bundle.state import Measured, record_parity, save_plans
 from cielo.bundle.writing import write_manifest
 from cielo.errors import BundleError, DeviceError, UnverifiedError
+from cielo.generation import backends
 from cielo.generation.backends import BACKENDS
-from cielo.generation.plan import ThreadPlan
+from cielo.generation.plan import USES, ThreadPlan
 from cielo.link.linker import Linker
 from cielo.records import Mention
 
@@ -44,6 +47,10 @@ def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     shutil.copytree(default_bundle(), directory)
     write_model(Layout(directory).generator_model("toy"), ["Asma", "Cefalea"])
     return write_manifest(directory, with_toy(Bundle.open(directory)))
+
+
+def figures(plan: ThreadPlan, single: float, bulk: float) -> Measured:
+    return Measured(plan, single, (single, single), bulk, (bulk, bulk))
 
 
 class TestTwoBackends:
@@ -78,7 +85,7 @@ class TestTwoBackends:
             open_bundle(two.path)
 
     def test_a_plan_is_used_for_its_own_backend_alone(self, two: Bundle) -> None:
-        save_plan(two, two.execution("cpu", backend="toy"), ThreadPlan(1, batch_tokens=77), {})
+        save_plans(two, two.execution("cpu", backend="toy"), [figures(ThreadPlan(1, batch_tokens=77), 1.0, 1.0)])
         opened = open_bundle(two.path, device="cpu", backend="ctranslate2")
         opened.stages.close()
         assert opened.plan.source == "default"
@@ -94,6 +101,96 @@ class TestTwoBackends:
                 provenances.append(link.provenance)
         assert [provenance.backend for provenance in provenances] == ["ctranslate2", "toy"]
         assert replace(provenances[0], backend="toy") == provenances[1]
+
+
+class TestTheFastest:
+    """What ``auto`` takes where parity was shown for both."""
+
+    @pytest.fixture
+    def both(self, two: Bundle, shown: ParityFigures) -> Bundle:
+        record_parity(two, two.execution("cpu", backend="toy"), shown)
+        return two
+
+    def opened(self, bundle: Bundle, **asked: Any) -> Opened:
+        opened = open_bundle(bundle.path, device="cpu", **asked)
+        opened.stages.close()
+        return opened
+
+    def tuned(self, bundle: Bundle, **measured: Measured) -> None:
+        for backend, entry in measured.items():
+            save_plans(bundle, bundle.execution("cpu", backend=backend), [entry])
+
+    def test_for_each_use_the_one_that_was_measured_to_be_so(self, both: Bundle) -> None:
+        self.tuned(both, ctranslate2=figures(ThreadPlan(2), 9.0, 2.0), toy=figures(ThreadPlan(1, 2), 4.0, 3.0))
+        single, bulk = self.opened(both, use="single"), self.opened(both, use="bulk")
+        assert (single.backend, bulk.backend, self.opened(both).backend) == ("toy", "ctranslate2", "ctranslate2")
+        assert single.plan == ThreadPlan(1, 2, source="tuned")
+        assert bulk.plan == ThreadPlan(2, source="tuned")
+
+    def test_where_one_was_not_measured_the_stated_rule_decides(
+        self, both: Bundle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.tuned(both, toy=figures(ThreadPlan(1), 1.0, 1.0))
+        assert [self.opened(both, use=use).backend for use in USES] == ["ctranslate2", "ctranslate2"]
+        monkeypatch.setattr(backends, "_FAST_ALONE", ("toy",))
+        assert [self.opened(both, use=use).backend for use in USES] == ["toy", "ctranslate2"]
+
+    def test_figures_of_another_number_of_cores_do_not_count(
+        self, both: Bundle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.tuned(both, ctranslate2=figures(ThreadPlan(2), 9.0, 9.0), toy=figures(ThreadPlan(1), 1.0, 1.0))
+        assert self.opened(both).backend == "toy"
+        monkeypatch.setattr("cielo.bundle.state.usable_cores", lambda: 64)
+        assert self.opened(both).backend == "ctranslate2"
+
+    @pytest.mark.parametrize("given", [{"threads": 1}, {"plan": ThreadPlan(1)}])
+    def test_figures_do_not_count_for_other_threads(self, both: Bundle, given: dict[str, Any]) -> None:
+        self.tuned(both, ctranslate2=figures(ThreadPlan(2), 9.0, 9.0), toy=figures(ThreadPlan(1), 1.0, 1.0))
+        opened = self.opened(both, **given)
+        assert (opened.backend, opened.plan.source) == ("ctranslate2", "given" if "threads" in given else "default")
+
+    def test_whatever_was_measured_counts_for_nothing_without_parity(self, two: Bundle) -> None:
+        self.tuned(two, ctranslate2=figures(ThreadPlan(2), 9.0, 9.0), toy=figures(ThreadPlan(1), 1.0, 1.0))
+        assert [self.opened(two, use=use).backend for use in USES] == ["ctranslate2", "ctranslate2"]
+        assert self.opened(two, allow_unverified=True).backend == "ctranslate2"
+        assert self.opened(two, allow_unverified=True, backend="toy").backend == "toy"
+
+    def test_one_that_does_not_do_the_decoding_is_not_taken(
+        self, both: Bundle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.tuned(both, ctranslate2=figures(ThreadPlan(2), 9.0, 9.0), toy=figures(ThreadPlan(1), 1.0, 1.0))
+        monkeypatch.setitem(BACKENDS, "toy", ToyBackend(decodings=("greedy",)))
+        assert self.opened(both).backend == "ctranslate2"
+        assert self.opened(both, decoding="greedy").backend == "toy"
+        with Linker.open(both.path, device="cpu", decoding="greedy") as linker:
+            assert linker.provenance().backend == "toy"
+
+    def test_one_that_this_version_does_not_have_is_not_taken(self, both: Bundle) -> None:
+        del BACKENDS["toy"]
+        try:
+            assert self.opened(both, use="single").backend == "ctranslate2"
+        finally:
+            BACKENDS["toy"] = ToyBackend()
+
+    def test_a_gpu_is_taken_before_a_faster_way_on_the_processor(
+        self, both: Bundle, shown: ParityFigures, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.tuned(both, ctranslate2=figures(ThreadPlan(2), 9.0, 9.0), toy=figures(ThreadPlan(1), 1.0, 1.0))
+        record_parity(both, both.execution("cuda", backend="ctranslate2"), shown)
+        asked = Asked("auto", "auto", None, "probable", "bulk")
+        assert (choose_backend(both, asked), backend_on_gpu(both, asked)) == ("toy", None)
+        monkeypatch.setattr(BACKENDS["ctranslate2"].__class__, "devices", lambda self: ("cpu", "cuda"))
+        assert (choose_backend(both, asked), backend_on_gpu(both, asked)) == ("toy", "ctranslate2")
+        assert backend_on_gpu(both, replace(asked, device="cpu")) is None
+        assert backend_on_gpu(both, replace(asked, backend="toy")) is None
+        assert choose_backend(both, replace(asked, device="cuda")) == "ctranslate2"
+
+    def test_each_of_the_bundle_s_backends_is_verified_unless_one_is_named(self, two: Bundle) -> None:
+        both = ["ctranslate2/cpu/float32", "toy/cpu/float32"]
+        assert [entry.key for entry in executions_on(two, device="cpu")] == both
+        assert [entry.key for entry in executions_on(two, backend="toy", device="cpu")] == both[1:]
+        (narrow,) = executions_on(two, device="cpu", compute_type="int8")
+        assert narrow.key == "ctranslate2/cpu/int8"
 
 
 class TestOneBackend:

@@ -6,12 +6,22 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cielo.bundle import state
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Check, GeneratorModel, Manifest, ParityFigures
-from cielo.bundle.state import has_parity, known_parity, load_plan, plan_file, plan_for, record_parity, save_plan
+from cielo.bundle.state import (
+    Measured,
+    has_parity,
+    known_parity,
+    load_plans,
+    plan_file,
+    plan_for,
+    record_parity,
+    save_plans,
+)
 from cielo.bundle.writing import write_manifest
 from cielo.errors import BundleError
 from cielo.generation.plan import ThreadPlan
@@ -136,44 +146,83 @@ class TestParity:
         assert known_parity(bundle) == {KEY: shown}
 
 
+def figures(plan: ThreadPlan, single: float, bulk: float) -> Measured:
+    return Measured(plan, single, (single - 1, single + 1), bulk, (bulk - 1, bulk + 1))
+
+
 class TestPlans:
     def test_a_kept_plan_is_used_unless_threads_are_named(self, bundle: Bundle) -> None:
         own, other = bundle.execution("cpu"), bundle.execution("cpu", compute_type="float32")
         assert plan_for(bundle, own).source == "default"
-        save_plan(bundle, own, TUNED, {"why": 1})
+        save_plans(bundle, own, [figures(TUNED, 9.0, 9.0)])
         assert plan_for(bundle, own) == TUNED
         assert plan_for(bundle, other).source == "default"
         assert plan_for(bundle, own, threads=1) == ThreadPlan(1, source="given")
 
+    def test_each_use_has_its_own_best(self, bundle: Bundle) -> None:
+        own = bundle.execution("cpu")
+        wide, alone = ThreadPlan(8), ThreadPlan(1, 8)
+        save_plans(bundle, own, [figures(wide, 50.0, 20.0), figures(alone, 30.0, 25.0)])
+        assert plan_for(bundle, own, use="bulk") == replace(wide, source="tuned")
+        assert plan_for(bundle, own, use="single") == replace(alone, source="tuned")
+        assert plan_for(bundle, own) == replace(wide, source="tuned")
+
+    def test_backends_are_compared_by_what_all_of_them_do(self, bundle: Bundle) -> None:
+        own = bundle.execution("cpu")
+        greedy = ThreadPlan(1, first_search="greedy")
+        save_plans(bundle, own, [figures(ThreadPlan(1), 30.0, 20.0), figures(greedy, 10.0, 5.0)])
+        kept = load_plans(bundle, own)
+        assert kept is not None
+        assert (kept.best("single").plan, kept.figure("single"), kept.figure("bulk")) == (greedy, 30.0, 20.0)
+        save_plans(bundle, own, [figures(greedy, 10.0, 5.0)])
+        kept = load_plans(bundle, own)
+        assert kept is not None and (kept.figure("single"), kept.figure("bulk")) == (10.0, 5.0)
+
     def test_a_second_backend_has_plans_of_its_own(self, two: Bundle) -> None:
         first, second = (two.execution("cpu", backend=name) for name in ("ctranslate2", "other"))
-        save_plan(two, first, TUNED, {})
-        assert load_plan(two, second) is None
-        save_plan(two, second, replace(TUNED, replicas=7), {})
-        assert load_plan(two, first) == TUNED
-        assert load_plan(two, second) == replace(TUNED, replicas=7)
+        save_plans(two, first, [figures(TUNED, 9.0, 9.0)])
+        assert load_plans(two, second) is None
+        save_plans(two, second, [figures(replace(TUNED, replicas=7), 9.0, 9.0)])
+        assert plan_for(two, first) == TUNED
+        assert plan_for(two, second) == replace(TUNED, replicas=7)
 
     def test_a_plan_for_another_number_of_cores_is_not_used(
         self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        save_plan(bundle, bundle.execution("cpu"), TUNED, {})
+        save_plans(bundle, bundle.execution("cpu"), [figures(TUNED, 9.0, 9.0)])
         monkeypatch.setattr(state, "usable_cores", lambda: 64)
-        assert load_plan(bundle, bundle.execution("cpu")) is None
+        assert load_plans(bundle, bundle.execution("cpu")) is None
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"schema": 99}, {"schema": 2}, {"cores": 0}, {"cores": True}, {"measured": []}, {"measured": {}},
+            {"surprise": 1}, {"processor": None}, {"plan": {"replicas": 0}}, {"plan": {"replicas": "2"}},
+            {"plan": {"replicas": True}}, {"plan": {"first_search": "other"}}, {"plan": {"surprise": 1}},
+            {"entry": {"single_ms": -1}}, {"entry": {"single_ms": None}}, {"entry": {"bulk_range": [1.0]}},
+        ],
+    )  # fmt: skip
+    def test_a_damaged_file_is_told_and_not_used(self, bundle: Bundle, change: dict[str, Any]) -> None:
+        own = bundle.execution("cpu")
+        path = save_plans(bundle, own, [figures(TUNED, 9.0, 9.0)])
+        document = json.loads(path.read_text(encoding="utf-8"))
+        entry = document["measured"][0]
+        entry["plan"] |= change.get("plan", {})
+        entry |= change.get("entry", {})
+        document |= {name: value for name, value in change.items() if name not in ("plan", "entry")}
+        path.write_text(json.dumps(document), encoding="utf-8")
+        with pytest.warns(UserWarning, match="cielo tune"):
+            assert plan_for(bundle, own).source == "default"
 
     @pytest.mark.parametrize(
         "content",
         [
-            "", "[]", "{}", "null", '{"schema": 2}',
-            '{"schema": 99, "cores": 1, "measured": {}, "plan": {"replicas": 1}}',
-            '{"format": 1, "cores": 1, "plan": {"replicas": 1}}',
-            '{"schema": 2, "cores": 1, "measured": {}, "plan": {"replicas": 0}}',
-            '{"schema": 2, "cores": 1, "measured": {}, "plan": {"replicas": "2"}}',
-            '{"schema": 2, "cores": 1, "measured": {}, "plan": {"replicas": 1, "first_search": "other"}}',
-            '{"schema": 2, "cores": 1, "measured": {}, "plan": {"surprise": 1}}',
-            '{"schema": 2, "cores": 1, "measured": {}, "plan": {"replicas": true}}',
+            "", "[]", "{}", "null", '{"schema": 3}',
+            # As a cielo wrote it that knew no ways of use.
+            '{"schema": 2, "cores": 1, "measured": {}, "plan": {"replicas": 1}}',
         ],
     )  # fmt: skip
-    def test_a_damaged_file_is_told_and_not_used(self, bundle: Bundle, content: str) -> None:
+    def test_no_other_document_is_used(self, bundle: Bundle, content: str) -> None:
         path = plan_file(bundle, bundle.execution("cpu"))
         path.parent.mkdir(parents=True)
         path.write_text(content, encoding="utf-8")
@@ -190,5 +239,9 @@ class TestPlans:
             assert plan_for(bundle, bundle.execution("cpu")).source == "default"
 
     def test_what_is_kept_holds_the_figures(self, bundle: Bundle) -> None:
-        path = save_plan(bundle, bundle.execution("cpu"), TUNED, {"offline_ms": 1.5})
-        assert json.loads(path.read_text(encoding="utf-8"))["measured"] == {"offline_ms": 1.5}
+        entry = figures(TUNED, 1.5, 2.5)
+        path = save_plans(bundle, bundle.execution("cpu"), [entry])
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        assert kept["measured"][0]["single_ms"] == 1.5
+        loaded = load_plans(bundle, bundle.execution("cpu"))
+        assert loaded is not None and loaded.measured == (entry,)

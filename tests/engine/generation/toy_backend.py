@@ -18,7 +18,7 @@ from cielo.errors import BundleError, OptionError
 from cielo.generation.batching import make_batches
 from cielo.generation.capabilities import require_runnable
 from cielo.generation.memory import MemoryLimit, Shape
-from cielo.generation.plan import ThreadPlan
+from cielo.generation.plan import ThreadPlan, Use, batch_on_each_core
 from cielo.generation.searches import SEARCHES, BeamSearch
 from cielo.records import Decoding, Hypothesis
 from cielo.text.tokenizer import Encoded, Tokenizer
@@ -52,6 +52,9 @@ class ToyBackend:
 
     def runnable_compute_types(self, device: str) -> frozenset[str]:
         return frozenset({"float32"})
+
+    def default_plan(self, device: str, threads: int | None = None, *, use: Use = "bulk") -> ThreadPlan:
+        return batch_on_each_core(device, threads)
 
     def environment(self, plan: ThreadPlan) -> Mapping[str, str]:
         return {}

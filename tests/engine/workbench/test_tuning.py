@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cielo.bundle.layout import Bundle, default_bundle
-from cielo.bundle.state import load_plan
+from cielo.bundle.manifest import Execution
+from cielo.bundle.state import load_plans, plan_for, save_plans
 from cielo.cli import main
 from cielo.errors import TuningError
+from cielo.generation.backends import BACKENDS
 from cielo.generation.plan import ThreadPlan
 from cielo.workbench import tuning
 from cielo.workbench.tuning import describe, tune
 from click.testing import CliRunner
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "generation"))
+
+from toy_backend import ToyBackend
 
 
 @pytest.fixture
@@ -24,19 +31,24 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     return Bundle.open(default_bundle())
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, cost: Any) -> list[ThreadPlan]:
-    asked: list[ThreadPlan] = []
+@pytest.fixture
+def own(bundle: Bundle) -> Execution:
+    return bundle.execution("cpu", compute_type="float32")
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, cost: Any) -> list[tuple[str, ThreadPlan]]:
+    asked: list[tuple[str, ThreadPlan]] = []
 
     def measure(plan: ThreadPlan, task: Any) -> dict[str, float] | None:
-        asked.append(plan)
+        asked.append((task.backend, plan))
         figures = cost(plan)
-        return None if figures is None else {"offline_ms": figures[0], "alone_ms": figures[1]}
+        return None if figures is None else {"bulk": figures[0], "single": figures[1]}
 
     monkeypatch.setattr(tuning, "_in_own_process", measure)
     return asked
 
 
-def offline_likes_two_threads(plan: ThreadPlan) -> tuple[float, float]:
+def bulk_likes_two_threads(plan: ThreadPlan) -> tuple[float, float]:
     return (
         10.0 + abs(plan.threads - 2) + abs(plan.batch_tokens - 2048) / 1000 + (plan.first_search == "greedy"),
         10.0 - plan.threads - (plan.first_search == "greedy"),
@@ -44,39 +56,70 @@ def offline_likes_two_threads(plan: ThreadPlan) -> tuple[float, float]:
 
 
 def test_the_best_share_then_the_best_size_then_the_best_search(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, own: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, offline_likes_two_threads)
-    best = tune(bundle, bundle.execution("cpu", compute_type="float32"))[0].plan
+    answering(monkeypatch, bulk_likes_two_threads)
+    found = tune(bundle, [own])[own]
+    best = found[0].plan
     assert (best.replicas, best.threads, best.batch_tokens, best.first_search) == (2, 2, 2048, "beams")
-    assert best.source == "tuned"
+    assert [entry.bulk_ms for entry in found] == sorted(entry.bulk_ms for entry in found)
+    save_plans(bundle, own, found)
+    assert plan_for(bundle, own) == replace(best, source="tuned")
 
 
-def test_the_goal_decides(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    answering(monkeypatch, offline_likes_two_threads)
-    best = tune(bundle, bundle.execution("cpu", compute_type="float32"), goal="latency")[0].plan
+def test_each_use_finds_its_own(bundle: Bundle, own: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, bulk_likes_two_threads)
+    save_plans(bundle, own, tune(bundle, [own])[own])
+    best = plan_for(bundle, own, use="single")
     assert (best.replicas, best.threads, best.first_search) == (1, 4, "greedy")
 
 
-def test_every_share_of_the_cores_is_measured_in_every_round(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = answering(monkeypatch, offline_likes_two_threads)
-    tune(bundle, bundle.execution("cpu", compute_type="float32"), rounds=3)
-    shares = {(plan.replicas, plan.threads, plan.wait_policy) for plan in asked}
+def test_every_share_of_the_cores_is_measured_in_every_round(
+    bundle: Bundle, own: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answering(monkeypatch, bulk_likes_two_threads)
+    tune(bundle, [own], rounds=3)
+    shares = {(plan.replicas, plan.threads, plan.wait_policy) for _, plan in asked}
     assert shares == {
         (4, 1, "passive"), (2, 2, "passive"), (1, 4, "passive"), (2, 2, "active"), (1, 4, "active"),
     }  # fmt: skip
-    assert all(asked.count(plan) == 3 for plan in asked)
+    assert all(asked.count(entry) == 3 for entry in asked)
 
 
-def test_a_plan_that_fails_is_left_out(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backends_take_turns_in_every_round(bundle: Bundle, own: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKENDS, "toy", ToyBackend())
+    other = replace(own, backend="toy")
+    asked = answering(monkeypatch, bulk_likes_two_threads)
+    monkeypatch.setattr(tuning, "check_files", lambda *_, **__: None)
+    found = tune(bundle, [own, other], rounds=2)
+    assert list(found) == [own, other]
+    shares = [{(entry.plan.replicas, entry.plan.threads) for entry in entries} for entries in found.values()]
+    assert shares[0] == shares[1]
+    turns = [name for name, _ in asked[:20]]
+    assert turns == [*["ctranslate2"] * 5, *["toy"] * 5] * 2
+
+
+def test_a_plan_that_fails_is_left_out(bundle: Bundle, own: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, lambda plan: None if plan.threads > 1 else (1.0, 1.0))
-    assert {entry.plan.threads for entry in tune(bundle, bundle.execution("cpu", compute_type="float32"))} == {1}
+    assert {entry.plan.threads for entry in tune(bundle, [own])[own]} == {1}
 
 
-def test_where_every_plan_fails_it_says_so(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_fails_is_left_out(bundle: Bundle, own: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKENDS, "toy", ToyBackend())
+    other = replace(own, backend="toy")
+
+    def measure(plan: ThreadPlan, task: Any) -> dict[str, float] | None:
+        return None if task.backend == "toy" else {"bulk": 1.0, "single": 1.0}
+
+    monkeypatch.setattr(tuning, "_in_own_process", measure)
+    monkeypatch.setattr(tuning, "check_files", lambda *_, **__: None)
+    assert list(tune(bundle, [own, other])) == [own]
+
+
+def test_where_every_plan_fails_it_says_so(bundle: Bundle, own: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, lambda plan: None)
     with pytest.raises(TuningError, match="no thread plan"):
-        tune(bundle, bundle.execution("cpu", compute_type="float32"))
+        tune(bundle, [own])
 
 
 def test_a_real_process_that_cannot_open_the_model_is_a_failure(bundle: Bundle) -> None:
@@ -90,12 +133,11 @@ def test_the_command_measures_the_mini_and_keeps_the_winner(tmp_path: Path, monk
     assert done.exit_code == 0, done.output
     assert "1 thread, 1024 tokens a batch" in done.output
     bundle = Bundle.open(default_bundle())
-    plan = load_plan(bundle, bundle.execution("cpu", compute_type="float32"))
-    assert plan is not None
-    assert plan.source == "tuned"
-    (file,) = (tmp_path / "plans").iterdir()
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    assert kept["measured"]["goal"] == "throughput"
+    (file,) = (tmp_path / "plans").glob("*-ctranslate2-cpu-float32-*")
+    kept = load_plans(bundle, bundle.execution("cpu", compute_type="float32"))
+    assert kept is not None
+    assert all(entry.single_ms > 0 and entry.bulk_ms > 0 for entry in kept.measured)
+    assert plan_for(bundle, bundle.execution("cpu", compute_type="float32")).source == "tuned"
     assert "sentence" not in file.read_text(encoding="utf-8")
 
 
