@@ -22,7 +22,7 @@ from cielo.text.tokenizer import Tokenizer
 from cielo.workbench.bench.system import describe_system
 from cielo.workbench.bench.workload import load_workload
 
-from benchmarks.compare.records import Cell, Contender, Settings
+from benchmarks.compare.records import NOT_ITS_OWN, Cell, Contender, Settings
 from benchmarks.compare.results import BASELINE, results
 from benchmarks.compare.schedule import Schedule, say
 from benchmarks.rivals import BEAMS, DECODINGS, RIVALS, Inputs, Rival, find_rival
@@ -48,7 +48,11 @@ def make_contenders(
             replace(inputs, bundle=str(bundle.resolve()) if bundle else None),
             sys.executable,
             options.work.resolve() / _key(options.checkpoint) / rival.name,
-            {(decoding, batch): Cell() for decoding in settings.decodings for batch in settings.batches},
+            {
+                (decoding, batch): Cell(failure=None if decoding in rival.decodings else NOT_ITS_OWN)
+                for decoding in settings.decodings
+                for batch in settings.batches
+            },
             rival.variants[0],
         )
         if rival.bundle and bundle is None:

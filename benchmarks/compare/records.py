@@ -11,6 +11,7 @@ from benchmarks.rivals.process import RivalProcess
 
 FEWEST_ROUNDS = 3
 HEADROOM_BYTES = 300_000_000
+NOT_ITS_OWN = "another search"  # of a rival that does not take part in one
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.compare.records import Contender, Settings, block, plan_residents
-from benchmarks.rivals import DECODINGS
 from benchmarks.rivals.process import RivalError, RivalProcess
 
 TRIALS = 3  # prompts on which a rival's settings are tried
@@ -46,7 +45,8 @@ class Schedule:
                 self._round(number)
             for decoding in self._settings.decodings:
                 for entry in self._sound():
-                    self._compare(entry, decoding)
+                    if decoding in entry.rival.decodings:
+                        self._compare(entry, decoding)
         finally:
             for entry in self.entries:
                 self._close(entry)
@@ -115,7 +115,8 @@ class Schedule:
             own = process.ask("encode", self._settings.timeout, prompts=self._prompts)["ids"]
             entry.ids_differ = sum(one != other for one, other in zip(own, self._ids, strict=True))
         calls = block(0, 1, TRIALS, len(self._ids))
-        return sum(float(self._call(entry, process, call, DECODINGS[0])["seconds"]) for call in calls)
+        first = entry.rival.decodings[0]
+        return sum(float(self._call(entry, process, call, first)["seconds"]) for call in calls)
 
     def _open(self, entry: Contender) -> RivalProcess:
         """Return the rival's process, opened and warmed up by one prompt.
@@ -137,7 +138,7 @@ class Schedule:
         )
         entry.opened.append(time.perf_counter() - start)
         entry.about = answer["describe"]
-        self._call(entry, process, [0], DECODINGS[0])
+        self._call(entry, process, [0], entry.rival.decodings[0])
         return process
 
     def _call(

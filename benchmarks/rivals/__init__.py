@@ -87,6 +87,7 @@ class Rival:
         prepares: whether it has files of its own to make first.
         interpreter: which of the comparison's interpreters runs it.
         bundle: which of the comparison's bundles it gets.
+        decodings: the searches that it takes part in.
     """
 
     name: str
@@ -96,9 +97,15 @@ class Rival:
     prepares: bool = False
     interpreter: str = "own"
     bundle: str | None = None
+    decodings: tuple[str, ...] = DECODINGS
 
 
 _SLEEPING = Variant("waiting threads sleep", {"OMP_WAIT_POLICY": "passive"})
+
+
+def _cielo(backend: str, search: str = "beams") -> Variant:
+    return Variant(DEFAULT.name, options={"backend": backend, "search": search})
+
 
 RIVALS = (
     Rival("torch_float32", "PyTorch float32", "benchmarks.rivals.torch_float32", (DEFAULT, _SLEEPING)),
@@ -128,8 +135,24 @@ RIVALS = (
         "benchmarks.rivals.ctranslate2_defaults",
         prepares=True,
     ),
-    Rival("cielo_full", "cielo without output vocabulary", "benchmarks.rivals.cielo", bundle="full"),
-    Rival("cielo", "cielo", "benchmarks.rivals.cielo", bundle="cut"),
+    Rival(
+        "cielo_full",
+        "cielo without output vocabulary",
+        "benchmarks.rivals.cielo",
+        (_cielo("ctranslate2"),),
+        bundle="full",
+    ),
+    Rival("cielo", "cielo", "benchmarks.rivals.cielo", (_cielo("ctranslate2"),), bundle="cut"),
+    Rival("cielo_onnx", "cielo (onnx)", "benchmarks.rivals.cielo", (_cielo("onnx"),), bundle="cut"),
+    # It answers with the most probable description: what `probable` looks for, among descriptions alone.
+    Rival(
+        "cielo_constrained",
+        "cielo (constrained)",
+        "benchmarks.rivals.cielo",
+        (_cielo("onnx", "constrained"),),
+        bundle="cut",
+        decodings=("probable",),
+    ),
 )
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rivals import BEAMS, MAX_NEW_TOKENS, SEARCHES, Inputs
+from benchmarks.rivals import BEAMS, MAX_NEW_TOKENS, SEARCHES, Inputs, Runner
 
 
-def open_rival(inputs: Inputs, directory: Path, options: dict[str, Any]) -> _Runner:
-    """Open the bundle's generator."""
-    return _Runner(inputs)
+def open_rival(inputs: Inputs, directory: Path, options: dict[str, Any]) -> Runner:
+    """Open the bundle's generator for the backend that `options` name; ``constrained``: with the bundle's trie."""
+    return (_Constrained if options["search"] == "constrained" else _Beams)(inputs, options["backend"])
 
 
-class _Runner:
-    def __init__(self, inputs: Inputs) -> None:
+class _Beams:
+    def __init__(self, inputs: Inputs, name: str) -> None:
         from cielo.bundle.layout import Bundle
         from cielo.bundle.state import plan_for
         from cielo.generation.backends import backend
@@ -22,15 +22,16 @@ class _Runner:
 
         if inputs.bundle is None:
             raise ValueError("no bundle was given")
-        bundle = Bundle.open(Path(inputs.bundle))
-        execution = bundle.execution("cpu")
-        self._model = bundle.model(execution.backend)
-        self._tokenizer = Tokenizer(bundle.generator_tokenizer, inputs.max_source_tokens)
-        self._plan = plan_for(bundle, execution)
-        chosen = backend(execution.backend)
+        self._bundle = Bundle.open(Path(inputs.bundle))
+        execution = self._bundle.execution("cpu", backend=name)
+        self._name = name
+        self._model = self._bundle.model(name)
+        self._tokenizer = Tokenizer(self._bundle.generator_tokenizer, inputs.max_source_tokens)
+        self._plan = plan_for(self._bundle, execution)
+        chosen = backend(name)
         chosen.prepare(self._plan)
         self._generator = chosen.open(
-            bundle.generator_model(execution.backend),
+            self._bundle.generator_model(name),
             self._tokenizer,
             device=execution.device,
             compute_type=execution.compute_type,
@@ -49,11 +50,44 @@ class _Runner:
         return [(hypotheses[0].text, hypotheses[0].score) for hypotheses in found]
 
     def describe(self) -> dict[str, Any]:
-        import ctranslate2
+        from cielo.machine import library_versions
 
+        library = {"ctranslate2": "ctranslate2", "onnx": "onnxruntime"}[self._name]
         return {
-            "ctranslate2": ctranslate2.__version__,
+            library: library_versions()[library],
             "compute type": self._model.compute_type,
             "output tokens": self._model.target_tokens,
             "plan": f"{self._plan.replicas} x {self._plan.threads} threads ({self._plan.source})",
         }
+
+
+class _Constrained(_Beams):
+    """The most probable description of the knowledge base, of whatever kind, proven or with its gap counted."""
+
+    def __init__(self, inputs: Inputs, name: str) -> None:
+        super().__init__(inputs, name)
+        from cielo.bundle.stages import open_trie
+
+        trie = open_trie(self._bundle, self._tokenizer)
+        if trie is None:
+            raise ValueError("the bundle holds no trie; convert it again")
+        self._trie = trie.trie
+
+    def run(self, ids: list[list[int]], decoding: str, scores: bool) -> list[tuple[str, float | None]]:
+        from cielo.generation.constrained import ConstrainedSearch
+        from cielo.text.tokenizer import Encoded
+
+        prompts = [Encoded(row, False) for row in ids]
+        found = self._generator.search_tries(prompts, [self._trie] * len(prompts), ConstrainedSearch())
+        outputs: list[tuple[str, float | None]] = []
+        for entry in found:
+            best = entry.leaves[0]
+            tokens = self._tokenizer.tokens(self._trie.sequence(best.first).tolist())
+            outputs.append((self._tokenizer.decode(tokens), best.log_prob))
+        return outputs
+
+    def describe(self) -> dict[str, Any]:
+        from cielo.generation.constrained import ConstrainedSearch
+
+        search = ConstrainedSearch()
+        return {**super().describe(), "descriptions": len(self._trie), "proven": search.best}

@@ -18,6 +18,7 @@ from cielo.workbench.page.canvas import Picture
 from benchmarks.rivals.plots import MeasuredBar, MeasuredGroup, measured_bars
 
 CTRANSLATE2 = "ctranslate2_defaults"
+CONSTRAINED = "cielo_constrained"
 _GIGABYTE = 1e9
 _NONE = "–"
 
@@ -174,6 +175,11 @@ def _notes(result: Result) -> list[str]:
         "Seconds to open run from the start of the process, imports among them. Steady is what is resident after the "
         "last timed call, peak the most at any time, the loading too.",
     ]
+    if (constrained := _rival(result, CONSTRAINED)) and not constrained["failure"]:
+        notes.append(
+            f"{constrained['title']} answers with the most probable description of the knowledge base and no other "
+            "text: where its text is not PyTorch's, PyTorch's is no description, or its beams missed this one."
+        )
     for rival in result["rivals"]:
         notes += _rival_notes(rival)
     waiting = max((rival["idle_cpu_share"] for rival in result["rivals"]), default=0.0)

@@ -284,6 +284,30 @@ def test_wrong_usage_is_refused(
     assert complaint in capsys.readouterr().err
 
 
+def test_a_rival_takes_part_in_its_own_searches_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = rival(tmp_path, "narrow", trouble="assert decoding == 'probable'")
+    narrow = Rival("narrow", "narrow", path, decodings=("probable",))
+    monkeypatch.setattr(command, "find_rival", lambda name: narrow)
+    entry = named(run(tmp_path, ["narrow"]), "narrow")
+    assert entry["failure"] is None
+    for (decoding, _), cell in cells(entry).items():
+        expected = (None, True) if decoding == "probable" else ("another search", False)
+        assert (cell["failure"], bool(cell["samples"])) == expected
+    assert list(entry["outputs"]) == ["probable"]
+    assert "another search" in line((tmp_path / "out" / "table.md").read_text(encoding="utf-8"), "narrow")
+
+
+def test_each_of_cielo_s_rivals_names_its_backend() -> None:
+    own = {entry.name: entry for entry in RIVALS if entry.module == "benchmarks.rivals.cielo"}
+    assert {name: dict(entry.variants[0].options) for name, entry in own.items()} == {
+        "cielo": {"backend": "ctranslate2", "search": "beams"},
+        "cielo_full": {"backend": "ctranslate2", "search": "beams"},
+        "cielo_onnx": {"backend": "onnx", "search": "beams"},
+        "cielo_constrained": {"backend": "onnx", "search": "constrained"},
+    }
+    assert own["cielo_constrained"].decodings == ("probable",)
+
+
 def test_errors_of_calls_with_prompts_are_told_by_their_kind_alone(tmp_path: Path) -> None:
     path = rival(tmp_path, "telling", trouble="raise ValueError('do' + 'lor')")  # the log shows lines of code
     log = tmp_path / "log"
