@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from transformers import (
     MT5Config,
     MT5ForConditionalGeneration,
+    T5Config,
     T5TokenizerFast,
     XLMRobertaConfig,
     XLMRobertaModel,
@@ -91,6 +92,10 @@ def make_generator_checkpoint(
     padding: int = 12,
     dtype: torch.dtype = torch.float32,
     fast_tokenizer: bool = True,
+    kind: Literal["mt5", "t5"] = "mt5",
+    feed_forward: str = "gated-gelu",
+    buckets: int = 32,
+    farthest: int = 128,
 ) -> Path:
     """Write a random mT5 whose outputs differ from prompt to prompt, and return its directory.
 
@@ -101,13 +106,18 @@ def make_generator_checkpoint(
         config_flag: ``tie_word_embeddings`` in the config; default: what is true.
         padding: rows of the embeddings beyond the tokenizer's tokens.
         fast_tokenizer: False leaves only ``spiece.model``.
+        kind: of the model, as its config names it.
+        feed_forward: as the config names it: gated or plain, and with which activation.
+        buckets: of the relative positions.
+        farthest: distance that has a bucket of its own.
     """
     directory.mkdir(parents=True, exist_ok=True)
     tokens = _write_t5_tokenizer(directory, pieces, fast_tokenizer)
-    config = MT5Config(
+    config = (MT5Config if kind == "mt5" else T5Config)(
         vocab_size=tokens + padding, d_model=d_model, d_kv=d_kv, d_ff=d_ff, num_heads=heads, num_layers=layers,
-        num_decoder_layers=decoder_layers, feed_forward_proj="gated-gelu", dropout_rate=0.0, decoder_start_token_id=0,
-        pad_token_id=0, eos_token_id=1, tie_word_embeddings=False,
+        num_decoder_layers=decoder_layers, feed_forward_proj=feed_forward, dropout_rate=0.0, decoder_start_token_id=0,
+        pad_token_id=0, eos_token_id=1, tie_word_embeddings=False, relative_attention_num_buckets=buckets,
+        relative_attention_max_distance=farthest,
     )  # fmt: skip
     head = head or ("absent" if tied else "own")
     weights = _random_weights(config, head, seed)
@@ -140,14 +150,14 @@ _OWN_GAINS = (2.0, 1.0, 4.0)
 _TIED_GAINS = (4.0, 1.5, 8.0)
 
 
-def _random_weights(config: MT5Config, head: Head, seed: int) -> dict[str, torch.Tensor]:
+def _random_weights(config: Any, head: Head, seed: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
     model = MT5ForConditionalGeneration(config)
     weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     out, into, constant = _OWN_GAINS if head == "own" else _TIED_GAINS
     for name, tensor in weights.items():
         if name.endswith(
-            (".q.weight", ".k.weight", ".v.weight", ".o.weight", "wi_0.weight", "wi_1.weight", "wo.weight")
+            (".q.weight", ".k.weight", ".v.weight", ".o.weight", "wi.weight", "wi_0.weight", "wi_1.weight", "wo.weight")
         ):
             gain = out if name.endswith((".o.weight", "wo.weight")) else into
             weights[name] = torch.randn_like(tensor) * (gain / tensor.shape[1] ** 0.5)
