@@ -14,8 +14,12 @@ import numpy as np
 import torch
 from cielo.bundle.manifest import Check
 from cielo.errors import CheckpointError
+from cielo.generation import onnx_files
 
 from cielo_convert.checkpoint import EMBEDDINGS, HEAD, TensorReader, has_own_head, read_config
+
+# Half-precision numbers have 11 bits, those below the smallest normal one fewer.
+_HALF_PRECISION, _SUBNORMAL = 2.0**-11, 2.0**-14
 
 
 def head_check(spec: Any, checkpoint: Path, output_ids: Sequence[int] | None = None) -> Check:
@@ -74,6 +78,44 @@ def vocabulary_check(
         f"ids of {size} source and {len(target_ids)} target tokens that have another token in the reference tokenizer"
     )
     return Check("generator.vocabulary", float(wrong), 0.0, "<=", detail)
+
+
+def embeddings_check(directory: Path, checkpoint: Path) -> Check:
+    """Compare the embeddings of the backend ``onnx`` with the tensor in the checkpoint's file.
+
+    Args:
+        directory: of the backend's model.
+        checkpoint: its directory.
+    """
+    reader = TensorReader(checkpoint)
+    name = next(entry for entry in EMBEDDINGS if entry in reader.names)
+    expected, got = reader.read(name).float(), _table(directory / onnx_files.EMBEDDINGS)
+    figure = float("inf")
+    if got.shape == expected.shape:
+        figure = float(((got - expected).abs() / expected.abs().clamp(min=_SUBNORMAL)).max())
+    detail = f"largest difference of an embedding from the file's {name}, relative to it"
+    return Check("generator.embeddings", figure, _HALF_PRECISION, "<=", detail)
+
+
+def outputs_check(directory: Path, tokenizer: Any, output_ids: Sequence[int] | None = None) -> Check:
+    """Count the output ids of the backend ``onnx`` that are not those that were to be kept.
+
+    Args:
+        directory: of the backend's model.
+        tokenizer: the reference tokenizer of the checkpoint.
+        output_ids: the ids that were to be kept, in order; None: all.
+    """
+    rows, file = len(_table(directory / onnx_files.EMBEDDINGS)), directory / onnx_files.OUTPUT_IDS
+    got = np.load(file).tolist() if file.is_file() else list(range(rows))
+    expected = list(range(rows)) if output_ids is None else list(output_ids)
+    wrong = abs(len(got) - len(expected)) + sum(one != other for one, other in zip(got, expected, strict=False))
+    wrong += max(0, len(tokenizer) - rows)
+    detail = f"of {len(expected)} output ids that are others, and ids of the tokenizer without an embedding"
+    return Check("generator.vocabulary", float(wrong), 0.0, "<=", detail)
+
+
+def _table(file: Path) -> torch.Tensor:
+    return torch.from_numpy(np.load(file)).float()
 
 
 def _wrong_tokens(registered: Sequence[str], ids: Sequence[int], tokenizer: Any) -> int:

@@ -8,21 +8,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cielo.bundle.layout import TOKENIZER
 from cielo.bundle.manifest import Check, GeneratorModel
-from cielo.errors import RecipeError
+from cielo.errors import CheckpointError, RecipeError
+from cielo.generation.onnx import COMPUTE_TYPES as ONNX_COMPUTE_TYPES
 from cielo.text.normal import fold_spaces
 
 from cielo_convert.backend_step import ConvertedGenerator, ConvertStep, LoadedGenerator
 from cielo_convert.checkpoint import TensorReader, load_generator, load_tokenizer, save_tokenizer
 
+# Each loads its library where it is taken: a recipe may ask for one of them alone.
+
 
 def _onnx(loaded: LoadedGenerator, directory: Path, compute_type: str) -> ConvertedGenerator:
+    from cielo_convert.checks import embeddings_check, outputs_check
     from cielo_convert.onnx_generator import convert_onnx
 
-    return ConvertedGenerator(convert_onnx(loaded.model, directory, compute_type, loaded.kept))
+    if compute_type not in ONNX_COMPUTE_TYPES:
+        raise RecipeError(f"got quantization {compute_type!r}, expected one of {', '.join(ONNX_COMPUTE_TYPES)}")
+    unknown = loaded.tokenizer.unk_token_id
+    if unknown is None:
+        raise CheckpointError(f"{loaded.checkpoint}: its tokenizer has no unknown token; name a whole T5 checkpoint")
+    chosen: Literal["float32", "int8"] = "int8" if compute_type == "int8" else "float32"
+    model = convert_onnx(loaded.model, directory, chosen, loaded.kept, unknown=unknown)
+    checks = embeddings_check(directory, loaded.checkpoint), outputs_check(directory, loaded.tokenizer, loaded.kept)
+    return ConvertedGenerator(model, checks)
 
 
 def _ctranslate2(loaded: LoadedGenerator, directory: Path, compute_type: str) -> ConvertedGenerator:

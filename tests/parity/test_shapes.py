@@ -34,7 +34,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "tied, config says own": {"seed": 0, "tied": True, "config_flag": False, "layout": "sharded-safetensors"},
     "tied, bin": {"seed": 5, "tied": True, "layout": "bin", "d_model": 32, "d_kv": 8, "heads": 4},
     "T5, plain feed-forward, fewer buckets": {
-        "seed": 2, "kind": "t5", "feed_forward": "relu", "buckets": 8, "farthest": 20, "layers": 4, "decoder_layers": 2,
+        "seed": 2, "kind": "t5", "feed_forward": "relu", "d_ff": 32, "buckets": 8, "farthest": 20, "layers": 4,
+        "decoder_layers": 2,
     },
 }  # fmt: skip
 BACKEND_TYPES = [(name, kind) for name in BACKENDS for kind in ("float32", "int8")]

@@ -19,7 +19,7 @@ from cielo.generation.constrained import ConstrainedSearch, Found
 from cielo.generation.memory import MemoryLimit, Scoring, Shape
 from cielo.generation.onnx_model import OnnxModel
 from cielo.generation.onnx_tries import search_tries
-from cielo.generation.plan import ThreadPlan
+from cielo.generation.plan import ThreadPlan, Use, batch_on_all_cores
 from cielo.generation.searches import SEARCHES, BeamSearch
 from cielo.generation.trie import Trie
 from cielo.onnx_runtime import PROVIDERS, disable_telemetry, load_onnxruntime
@@ -49,6 +49,10 @@ class OnnxBackend:
     def runnable_compute_types(self, device: str) -> frozenset[str]:
         """Return both compute types on a processor; on a GPU float32, since its int8 product is the processor's."""
         return frozenset(COMPUTE_TYPES if device == "cpu" else COMPUTE_TYPES[:1])
+
+    def default_plan(self, device: str, threads: int | None = None, *, use: Use = "bulk") -> ThreadPlan:
+        """Return one batch at a time on all cores: so one answer has them all, and a batch is wide enough for them."""
+        return batch_on_all_cores(device, threads)
 
     def environment(self, plan: ThreadPlan) -> Mapping[str, str]:
         """Return nothing: threads are told to each session."""

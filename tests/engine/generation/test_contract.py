@@ -18,8 +18,10 @@ from cielo.link.linker import Linker
 from cielo.options import LinkOptions
 from cielo.records import Mention
 from cielo.text.tokenizer import Tokenizer
+from cielo_convert.generator import convert_generator
 from toy_backend import MODEL, ToyBackend, write_model
 
+CHECKPOINT = Path(__file__).parents[3] / "models" / "mini" / "checkpoint" / "generator"
 TEXTS = (
     "Tos", "Tos ferina", "Tomografía computarizada (TC) de región abdominal", "Dolor de garganta",
     "Hipertensión arterial", "Fiebre", "Úlcera", "Fractura de fémur", "Fractura de rodilla",
@@ -38,6 +40,23 @@ class TestCTranslate2(BackendContract):
     def subject(self, tokenizer: Tokenizer) -> Subject:
         mini = Bundle.open(default_bundle())
         return Subject(backend("ctranslate2"), mini.generator_model("ctranslate2"), tokenizer, "float32", 1e-4)
+
+
+class TestOnnx(BackendContract):
+    @pytest.fixture(scope="class")
+    def subject(self, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+        directory = tmp_path_factory.mktemp("onnx")
+        convert_generator(CHECKPOINT, directory, {"onnx": "float32"})
+        return Subject(backend("onnx"), directory / "onnx", tokenizer, "float32", 1e-4)
+
+
+class TestOnnxInt8(BackendContract):
+    @pytest.fixture(scope="class")
+    def subject(self, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+        directory = tmp_path_factory.mktemp("onnx-int8")
+        convert_generator(CHECKPOINT, directory, {"onnx": "int8"})
+        # Each row has a scale of its own: what else is in its batch does not change it.
+        return Subject(backend("onnx"), directory / "onnx", tokenizer, "int8", 1e-4)
 
 
 class TestToy(BackendContract):
