@@ -96,6 +96,7 @@ def make_generator_checkpoint(
     feed_forward: str = "gated-gelu",
     buckets: int = 32,
     farthest: int = 128,
+    positions: float = 1.0,
 ) -> Path:
     """Write a random mT5 whose outputs differ from prompt to prompt, and return its directory.
 
@@ -110,6 +111,7 @@ def make_generator_checkpoint(
         feed_forward: as the config names it: gated or plain, and with which activation.
         buckets: of the relative positions.
         farthest: distance that has a bucket of its own.
+        positions: gain of the relative positions' biases, which are small.
     """
     directory.mkdir(parents=True, exist_ok=True)
     tokens = _write_t5_tokenizer(directory, pieces, fast_tokenizer)
@@ -121,6 +123,9 @@ def make_generator_checkpoint(
     )  # fmt: skip
     head = head or ("absent" if tied else "own")
     weights = _random_weights(config, head, seed)
+    for name in weights:
+        if name.endswith("relative_attention_bias.weight"):
+            weights[name] = weights[name] * positions
     _write_config(directory, config, tied if config_flag is None else config_flag, dtype)
     write_weights(directory, {name: tensor.to(dtype) for name, tensor in weights.items()}, layout)
     return directory

@@ -121,16 +121,14 @@ def _fastest(entries: Sequence[Measured], use: Use) -> list[ThreadPlan]:
 
 
 def _shares(execution: Execution, entries: Sequence[Measured], decoding: Decoding) -> list[ThreadPlan]:
-    """Every way to share out the cores evenly; with the other way to wait, where threads and backend know any."""
-    runs = backend(execution.backend)
-    first = runs.default_plan(execution.device)
+    """Every way to share out the cores evenly; waiting matters where a replica has several threads."""
+    first = backend(execution.backend).default_plan(execution.device)
     if execution.device == "cuda":
         return [first, replace(first, replicas=2)]
     cores = usable_cores()
     shares = [(replicas, cores // replicas) for replicas in range(cores, 0, -1) if cores % replicas == 0]
     plans = [replace(first, replicas=replicas, threads=threads) for replicas, threads in shares]
-    spinning = [replace(plan, wait_policy="active") for plan in plans if plan.threads > 1]
-    return plans + [plan for plan in spinning if runs.environment(plan) != runs.environment(first)]
+    return plans + [replace(plan, wait_policy="active") for plan in plans if plan.threads > 1]
 
 
 def _sizes(execution: Execution, entries: Sequence[Measured], decoding: Decoding) -> list[ThreadPlan]:
