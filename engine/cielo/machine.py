@@ -8,7 +8,6 @@ import hashlib
 import os
 import platform
 import re
-from importlib import metadata
 from pathlib import Path
 
 from cielo.errors import CieloError
@@ -51,6 +50,8 @@ def state_directory() -> Path:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that a bundle depends on, as far as they are installed."""
+    from importlib import metadata  # slow to load
+
     versions = {"python": platform.python_version()}
     for name in _LIBRARIES:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 
 from cielo.cache.codec import LinkCodec
 from cielo.cache.file import VERSION, is_damage, is_full, make_file, open_file, refuse_foreign, remove_file, transaction
-from cielo.cache.key import DIGEST_BYTES
+from cielo.cache.key import DIGEST_BYTES, bound
 from cielo.cache.protocol import DISK_ENTRIES, CacheStats, bare, check_entries, counted
 from cielo.cache.secret import SECRET_BYTES, load_secret
 from cielo.errors import CacheError
@@ -84,6 +84,7 @@ class DiskCache:
         self._told: set[str] = set()
         self._stats = CacheStats()
         self._secret = secret or self._user_secret()
+        self._bound = bound(self._secret)
         self._attempt("read", lambda connection: None, None)
 
     def _user_secret(self) -> bytes:
@@ -100,8 +101,8 @@ class DiskCache:
 
     @property
     def secret(self) -> bytes:
-        """The secret that `key` makes this cache's keys with."""
-        return self._secret
+        """The secret that `key` makes this cache's keys with: what other libraries found is not asked for."""
+        return self._bound
 
     @property
     def stats(self) -> CacheStats:
