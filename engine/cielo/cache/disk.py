@@ -84,7 +84,6 @@ class DiskCache:
         self._told: set[str] = set()
         self._stats = CacheStats()
         self._secret = secret or self._user_secret()
-        self._bound = bound(self._secret)
         self._attempt("read", lambda connection: None, None)
 
     def _user_secret(self) -> bytes:
@@ -101,8 +100,8 @@ class DiskCache:
 
     @property
     def secret(self) -> bytes:
-        """The secret that `key` makes this cache's keys with: what other libraries found is not asked for."""
-        return self._bound
+        """The secret that `key` makes this cache's keys with; what other versions of the libraries found is not met."""
+        return bound(self._secret)
 
     @property
     def stats(self) -> CacheStats:

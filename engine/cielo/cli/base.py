@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
+import gc
 import importlib
 import io
 import os
@@ -37,6 +39,9 @@ _HOMES = {
     "bench": "measure", "calibrate": "calibrate", "convert": "bundles", "evaluate": "evaluate", "info": "bundles",
     "kb": "knowledge", "lexicon": "lexicon", "link": "link", "tune": "measure", "verify": "bundles",
 }  # fmt: skip
+
+# At exit the interpreter would search all objects for reference cycles: a tenth of the time of `link TEXT`.
+atexit.register(gc.freeze)
 
 _SHOWN = 10
 # Files are written by functions that raise errors of cielo: these come from standard output.

@@ -101,7 +101,7 @@ def link(
         from cielo.cli.rows import link_rows, reading_of  # loads all that reads and writes tables
 
         reading = reading_of(source, input_format, target, form, encoding=encoding, sheet=sheet)
-        link_rows(source, target, reading, form, kind, options, opening, guarded=guard_formulas)
+        link_rows(source, target, reading, form, kind, options, guarded=guard_formulas, **opening)
         return
     mention = Mention(text or "", sentence, kind)
     with open_linker(**opening) as linker:

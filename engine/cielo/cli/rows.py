@@ -49,9 +49,9 @@ def link_rows(
     form: Format | None,
     kind: str | None,
     options: LinkOptions,
-    opening: dict[str, Any],
     *,
     guarded: bool,
+    **opening: Any,
 ) -> None:
     """Link the rows of a file, and end with the code for it where some hold an error.
 
@@ -62,8 +62,8 @@ def link_rows(
         form: of the output; None: by its name, else that of the input.
         kind: of the mentions that name none.
         options: how they are linked.
-        opening: of the linker; see `open_linker`.
         guarded: whether formulas are guarded; see `cielo.tables.writing`.
+        opening: of the linker; see `open_linker`.
 
     Raises:
         CieloError: where a file cannot be read or written, or no linker opens.
