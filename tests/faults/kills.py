@@ -52,10 +52,10 @@ WRITINGS = (
     Writing("calibrate", ("calibrate", str(MINI / "bundle"), str(MINI / "dev.tsv"), "--output", "out/calibrated"),
             "out/calibrated", 4.0),
     Writing("bench", ("bench", "--seconds", "0.2", "--scenario", "offline", "--json", "out/bench.json"),
-            "out/bench.json", 2.5),
-    Writing("tune", ("tune", "--prompts", "2", "--rounds", "1"), "state/plans", 4.0),
-    Writing("verify parity", ("verify", "--parity"), "state/parity", 2.5),
-    Writing("convert", ("convert", "recipe/tiny.toml", "--output", "out/converted"), "out/converted", 12.0),
+            "out/bench.json", 1.2),
+    Writing("tune", ("tune", "--prompts", "2", "--rounds", "1"), "state/plans", 3.5),
+    Writing("verify parity", ("verify", "--parity"), "state/parity", 6.0),
+    Writing("convert", ("convert", "recipe/tiny.toml", "--output", "out/converted"), "out/converted", 14.0),
 )  # fmt: skip
 
 
