@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,6 +65,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib import metadata  # slow to load
+
         try:
             return metadata.version("cielo")
         except metadata.PackageNotFoundError:  # a checkout that is not installed

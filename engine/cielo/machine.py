@@ -9,7 +9,6 @@ import os
 import platform
 import re
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 from cielo.errors import CieloError
@@ -53,6 +52,8 @@ def state_directory() -> Path:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that a bundle depends on, as far as they are installed."""
+    from importlib import metadata  # slow to load
+
     versions = {"python": platform.python_version()}
     for name in _LIBRARIES:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -72,6 +72,24 @@ def test_importing_the_package_or_the_command_loads_no_native_library() -> None:
         assert run(code) == "[]\n", module
 
 
+def test_linking_one_text_loads_no_more_than_it_needs() -> None:
+    # Each of these takes between 5 and 30 ms, of the 350 that the command takes.
+    unwanted = (
+        "importlib.metadata", "email", "syntok", "cielo.tables", "cielo.workbench", "cielo.link.lexicon",
+        "cielo.cache.disk", "cielo.knowledge.code_list", "cielo.parity",
+    )  # fmt: skip
+    code = f"""
+import sys
+from cielo.cli import main
+sys.stdout = sys.stderr
+main(["link", "tos"], standalone_mode=False)
+sys.stdout = sys.__stdout__
+print([name for name in {unwanted!r} if name in sys.modules])
+print(sorted(name for name in sys.modules if name.startswith("cielo.cli.")))"""
+    loaded = [f"cielo.cli.{name}" for name in ("base", "link", "options", "outputs")]
+    assert run(code) == f"[]\n{loaded}\n"
+
+
 def test_importing_the_package_takes_less_than_0_3_seconds() -> None:
     # Processor time: on a busy machine the clock on the wall measures the neighbours.
     code = "import time\nstart = time.process_time()\nimport cielo\nprint(time.process_time() - start)"

@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 
 from cielo.cache.codec import LinkCodec
 from cielo.cache.file import VERSION, is_damage, is_full, make_file, open_file, refuse_foreign, remove_file, transaction
-from cielo.cache.key import DIGEST_BYTES
+from cielo.cache.key import DIGEST_BYTES, bound
 from cielo.cache.protocol import DISK_ENTRIES, CacheStats, bare, check_entries, counted
 from cielo.cache.secret import SECRET_BYTES, load_secret
 from cielo.errors import CacheError
@@ -100,8 +100,8 @@ class DiskCache:
 
     @property
     def secret(self) -> bytes:
-        """The secret that `key` makes this cache's keys with."""
-        return self._secret
+        """The secret that `key` makes this cache's keys with; what other versions of the libraries found is not met."""
+        return bound(self._secret)
 
     @property
     def stats(self) -> CacheStats:

@@ -1,8 +1,8 @@
 """The digest that a link is kept under: everything that it depends on, under a secret.
 
 It is made of every field of the options and of the provenance, whatever those records hold, less the fields that are
-marked as outside the cache (`cielo.options.OUTSIDE_THE_CACHE`); of the prompt and the kind; and of the versions of the
-libraries and the processor.
+marked as outside the cache (`cielo.options.OUTSIDE_THE_CACHE`); and of the prompt and the kind. The secret of a cache
+that outlives the process is bound to the versions of the libraries and to the processor: see `bound`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import json
 import platform
 from dataclasses import fields, is_dataclass
-from importlib import metadata
 from typing import Any
 
 from cielo.machine import machine_key
@@ -35,9 +34,15 @@ def key(secret: bytes, provenance: Provenance, options: LinkOptions, *, prompt: 
         kind: that the mention is restricted to.
     """
     # JSON keeps the borders of the fields, and None apart from "null".
-    parts = [_plain(provenance), _plain(options), kind, prompt, *_surroundings()]
+    parts = [_plain(provenance), _plain(options), kind, prompt]
     content = json.dumps(parts, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(content, digest_size=DIGEST_BYTES, key=secret, person=b"cielo.key").digest()
+
+
+def bound(secret: bytes) -> bytes:
+    """Return a secret, as long as this one, for keys that hold with these libraries and on this processor alone."""
+    content = json.dumps(_surroundings()).encode()
+    return hashlib.blake2b(content, digest_size=len(secret), key=secret, person=b"cielo.around").digest()
 
 
 def _plain(value: Any) -> Any:
@@ -60,7 +65,9 @@ def _plain(value: Any) -> Any:
 
 @functools.cache
 def _surroundings() -> tuple[str, ...]:
-    """Return what this process and this machine add to the key."""
+    """Return what else decides about a link: it is the same for all links of one process."""
+    from importlib import metadata  # slow to load, and not needed for a cache in memory
+
     versions = [platform.python_version()]  # its Unicode tables decide about normal forms
     for name in _LIBRARIES:
         try:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cielo.cache.disk import DiskCache
 from cielo.cache.memory import MemoryCache
 from cielo.cache.protocol import MEMORY_ENTRIES, CacheStats, ResultCache
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.records import Link, Provenance
+
+if TYPE_CHECKING:
+    from cielo.cache.disk import DiskCache
 
 
 class LayeredCache:
@@ -70,4 +73,6 @@ def open_cache(
     """
     if path is None:
         return MemoryCache(entries, most_bytes=most_bytes)
+    from cielo.cache.disk import DiskCache
+
     return LayeredCache(DiskCache(path, knowledge_base, provenance), entries=entries, most_bytes=most_bytes)

@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 it could not be done (bundle, recipe, checkpoint, device, 
 some rows hold an error; 4 a parity check failed; 130 interrupted.
 """
 
-from cielo.cli import bundles, calibrate, evaluate, knowledge, lexicon, link, measure  # noqa: F401  their commands join the group
 from cielo.cli.base import main
 
 __all__ = ["main"]

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import itertools
 import json
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.base import (
-    EXIT_ROWS,
-    console,
-    echo,
-    echo_json,
-    main,
-    open_linker,
-    report_problems,
-    report_withheld,
-    require_codes,
-)
+from cielo.cli.base import console, echo_json, main, open_linker, report_problems, report_withheld, require_codes
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
     DECODINGS,
+    FORMATS,
     GUARD,
     LEXICON,
     VERIFY,
@@ -39,16 +24,10 @@ from cielo.cli.options import (
     model_options,
 )
 from cielo.cli.outputs import Output, writes
-from cielo.errors import MentionError
 from cielo.records import Candidate, Decoding, Link, Mention
-from cielo.tables import FORMATS, Format, Table, TableFormat, format_of
-from cielo.tables import mentions as tables
-from cielo.tables.formats import require_library
-from cielo.tables.writing import open_output
 
 if TYPE_CHECKING:
-    from cielo.link.linker import Linker
-    from cielo.options import LinkOptions
+    from cielo.tables import Format
 
 
 @main.command()
@@ -119,10 +98,10 @@ def link(
     options = link_options(given, decoding=decoding, neighbours="misses" if source is not None else "always")
     opening = {**given, "cache": cache or True, "use": "single" if source is None else "bulk"}
     if source is not None:
-        reading = TableFormat(format=_format(source, input_format, target, form), encoding=encoding, sheet=sheet)
-        written = _output_format(target, form, reading)
-        write = functools.partial(tables.write_rows, form=written, guarded=guard_formulas)
-        _link_rows(source, target, reading, write, kind, options, opening)
+        from cielo.cli.rows import link_rows, reading_of  # loads all that reads and writes tables
+
+        reading = reading_of(source, input_format, target, form, encoding=encoding, sheet=sheet)
+        link_rows(source, target, reading, form, kind, options, guarded=guard_formulas, **opening)
         return
     mention = Mention(text or "", sentence, kind)
     with open_linker(**opening) as linker:
@@ -131,96 +110,11 @@ def link(
         linked = linker.link([mention], options)[0]
         report_withheld(linker, options.subset, linked.code is None, 1)
     if as_json:
-        echo_json(json.dumps({"text": text, "sentence": sentence, **tables.link_columns(linked)}, ensure_ascii=False))
+        from cielo.tables.mentions import link_columns
+
+        echo_json(json.dumps({"text": text, "sentence": sentence, **link_columns(linked)}, ensure_ascii=False))
     else:
         _show_link(linked)
-
-
-def _link_rows(
-    source: str,
-    target: str,
-    reading: TableFormat,
-    write: Callable[..., None],
-    kind: str | None,
-    options: LinkOptions,
-    opening: dict[str, Any],
-) -> None:
-    failed = linked = without = 0
-
-    def outcomes(linker: Linker, rows: Iterable[tables.InputRow]) -> Iterator[dict[str, Any]]:
-        nonlocal failed, linked, without
-        # Rows and mentions go in step: `link_each` reads ahead by a chunk, whose rows wait here.
-        waiting, handed = itertools.tee(rows)
-        mentions = (_mention_or_error(row, kind) for row in handed)
-        for row, outcome in zip(waiting, linker.link_each(mentions, options), strict=True):
-            if isinstance(outcome, Link):
-                linked, without = linked + 1, without + (outcome.code is None)
-                yield tables.output_row(row, outcome)
-            else:
-                failed += 1
-                yield tables.output_row(row, str(outcome))
-
-    with tables.open_input(source) as stream:
-        rows = tables.read_mentions(stream, reading, name="standard input" if source == "-" else source)
-        with open_linker(**opening) as linker, open_output(target) as output:
-            require_codes(linker, options.subset)
-            report_problems(linker.lexicon_problems())
-            write(output, rows=outcomes(linker, _with_progress(rows, source, stream)))
-            report_withheld(linker, options.subset, without, linked)
-    _report_table(rows.table)
-    if failed:
-        echo(f"cielo: {failed} row(s) hold an error; see their column `error`", err=True)
-        sys.exit(EXIT_ROWS)
-
-
-def _format(source: str, named: Format | None, target: str, other: Format | None) -> Format:
-    """Return the format of the input: as it is named or its name tells, else that of the output."""
-    if named is None and other is None and target != "-":
-        other = format_of(target, default="jsonl")
-    form = format_of(source, named, default=other)
-    require_library(source, form)
-    return form
-
-
-def _output_format(target: str, named: Format | None, reading: TableFormat) -> Format:
-    """Return the format of the output: as it is named or its name tells, else that of the input."""
-    form = format_of(target, named, default=reading.format)
-    if target == "-" and named is None and form in ("xlsx", "parquet"):
-        return "jsonl"  # for a terminal or a pipe
-    require_library(target, form)
-    return form
-
-
-def _report_table(table: Table) -> None:
-    """Report what is odd about the input as a whole, and that no row of it was lost, on standard error."""
-    for warning in table.warnings():
-        echo(f"cielo: {click.format_filename(table.name)}: {warning}", err=True)
-    if table.rejected:
-        echo(f"cielo: {table.lines:,} lines were read, {table.rows:,} rows given", err=True)
-
-
-def _mention_or_error(row: tables.InputRow, kind: str | None) -> Mention | MentionError:
-    try:
-        mention = row.mention()
-    except MentionError as error:
-        return error
-    return replace(mention, kind=kind) if mention.kind is None else mention
-
-
-def _with_progress(rows: Iterable[tables.InputRow], source: str, stream: BinaryIO) -> Iterator[tables.InputRow]:
-    """Show on a terminal how far the file has been read."""
-    terminal = console(stderr=True)
-    if not terminal.is_terminal or source == "-":
-        yield from rows
-        return
-    from rich.progress import Progress
-
-    with Progress(console=terminal, transient=True) as progress:
-        task = progress.add_task("linking", total=os.fstat(stream.fileno()).st_size)
-        for row in rows:
-            yield row
-            with contextlib.suppress(ValueError, OSError):
-                progress.update(task, completed=stream.tell(), description=f"linking: row {row.number}")
 
 
 _FOUND = {

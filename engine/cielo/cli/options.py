@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from cielo.knowledge.code_list import CodeList
     from cielo.knowledge.subsets import Subset
     from cielo.options import LinkOptions
 
 UNVERIFIED = "Use a compute type although its parity was not shown."
 DECODINGS = ("published", "probable", "greedy")
+FORMATS = ("csv", "tsv", "jsonl", "json", "xlsx", "parquet")
 BUNDLE = click.option("--bundle", type=click.Path(path_type=Path), envvar="CIELO_BUNDLE",
                       help="Default: CIELO_BUNDLE, else the mini.")  # fmt: skip
 LEXICON = click.option("--lexicon", type=click.Path(dir_okay=False, path_type=Path),
@@ -87,21 +87,23 @@ def subset_of(
     *, kinds: Sequence[str] = (), chapters: Sequence[str] = (), leaf: bool = False, codes: Path | None = None
 ) -> Subset | None:
     """Return the subset of the codes that is asked for; None: all of them."""
-    from cielo.knowledge.code_list import read_codes
-    from cielo.knowledge.subsets import Subset
-
     if not (kinds or chapters or leaf or codes):
         return None
+    from cielo.knowledge.subsets import Subset
+
     return Subset(
         kinds=frozenset(kinds) or None,
         chapters=frozenset(chapters) or None,
         leaf=leaf,
-        codes=_codes(read_codes(codes)) if codes else None,
+        codes=_codes(codes) if codes else None,
     )
 
 
-def _codes(listed: CodeList) -> frozenset[str]:
+def _codes(path: Path) -> frozenset[str]:
     """Return the codes of a list, which is kept so that its unknown ones can be reported."""
+    from cielo.knowledge.code_list import read_codes
+
+    listed = read_codes(path)
     click.get_current_context().meta[LISTED] = listed
     return listed.codes
 

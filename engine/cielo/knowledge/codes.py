@@ -82,6 +82,9 @@ def guess_system(codes: Iterable[str]) -> System:
 def comparison_key(code: str, system: System | None = None) -> str:
     """Return what two codes of a system are compared by, wherever cielo compares codes.
 
+    But for figures that are to be the paper's or CodiEsp's own, which count codes as they are written: see
+    `cielo.workbench.evaluation.scores`.
+
     That is `code_key`, and in ICD-10-CM without the placeholders at its end, since tables differ in how many they
     write: ``I10X`` is ``I10``, ``T68.XXX`` is ``T68``, ``S42.90X`` is ``S42.90``. Placeholders before another character
     stay (``T08X0``, ``T68XXXA``), and so does every ``X`` of other systems, where it has a meaning of its own.

@@ -123,19 +123,22 @@ class KnowledgeBase:
                 return Concept(*columns)
         return None
 
-    def holds(self, code: str, kind: str | None = None, subset: Subset | None = None) -> bool:
+    def holds(
+        self, code: str, kind: str | None = None, subset: Subset | None = None, *, as_written: bool = False
+    ) -> bool:
         """Tell whether an answer can be `code` as scores compare codes: by `comparison_key`, its seventh character too.
 
         Args:
             code: as it is written.
             kind: to look in; None: all.
             subset: to look in; None: all.
+            as_written: placeholders at the end count too: compared by `code_key`.
         """
         allowed = None if subset is None else self._subset(subset)
         return any(
-            allowed is None or number in allowed
+            (allowed is None or number in allowed) and not (as_written and code_key(written) != code_key(code))
             for of in (self.kinds if kind is None else (kind,))
-            for number, *_ in self._alike(of, comparison_key(code, self.systems.get(of, "other")))
+            for number, written, *_ in self._alike(of, comparison_key(code, self.systems.get(of, "other")))
         )
 
     def _alike(self, kind: str, key: str) -> list[Any]:

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from cielo.bundle.calibration import Calibration
 from cielo.bundle.hashes import VerifyFiles
@@ -25,12 +25,14 @@ from cielo.link.candidates import LinkRequest
 from cielo.link.document_links import DocumentLink, document_link
 from cielo.link.documents import DocumentMention, Span, mentions_of
 from cielo.link.guard import Guard
-from cielo.link.lexicon import Lexicon, LexiconProblem, all_problems, read_lexicon
 from cielo.link.resolver import Resolver, read_calibrations
-from cielo.link.steps import Steps
+from cielo.link.steps import Steps, open_lexicon, problems_of
 from cielo.link.streams import chunks, many
 from cielo.options import LinkOptions
 from cielo.records import BundleIdentity, Decoding, Link, Mention, Provenance
+
+if TYPE_CHECKING:
+    from cielo.link.lexicon import Lexicon, LexiconProblem
 
 _CHUNK = 512
 
@@ -136,7 +138,7 @@ class Linker:
             base = stages.knowledge_base
             most = stages.turns.cache_bytes if stages.turns else None
             kept = open_cache(file, knowledge_base=base, provenance=provenance, most_bytes=most) if cache else None
-            listed = None if lexicon is None else read_lexicon(lexicon, lambda *code: base.find(*code) is not None)
+            listed = None if lexicon is None else open_lexicon(lexicon, base)
             return cls(
                 stages,
                 opened.plan,
@@ -183,9 +185,7 @@ class Linker:
 
     def lexicon_problems(self) -> list[LexiconProblem]:
         """Return what is wrong with lines of the lexicon: unusable, in conflict, or with a code that is not known."""
-        if self._lexicon is None:
-            return []
-        return all_problems(self._lexicon, lambda code, kind: self.knowledge_base.find(code, kind) is not None)
+        return [] if self._lexicon is None else problems_of(self._lexicon, self.knowledge_base)
 
     @property
     def calibrations(self) -> Mapping[str, Calibration]:

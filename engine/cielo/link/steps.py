@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cielo.bundle.stages import Stages
 from cielo.cache.key import key
@@ -12,12 +14,15 @@ from cielo.generation.plan import ThreadPlan
 from cielo.generation.searches import SEARCHES, certain_first
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work, candidate_of
-from cielo.link.lexicon import Lexicon
 from cielo.link.resolver import Resolver, judge
 from cielo.link.timing import StageTimer
 from cielo.records import Concept, Hypothesis, Link, Mention, Timings
 from cielo.text.prompt import LineEnds
 from cielo.text.tokenizer import Encoded
+
+if TYPE_CHECKING:
+    from cielo.knowledge.reading import KnowledgeBase
+    from cielo.link.lexicon import Lexicon, LexiconProblem
 
 # What a link depends on, in a batch of one request: the prompt and the kind.
 _Entry = tuple[str, "str | None"]
@@ -137,3 +142,22 @@ class Steps:
         if decoding == "probable" and alone and self._plan.first_search == "greedy":
             return certain_first(self._stages.generator, encoded, SEARCHES[decoding])
         return self._stages.generator.generate(encoded, SEARCHES[decoding])
+
+
+# Few linkers have a lexicon: what reads tables is loaded for these alone.
+def open_lexicon(path: Path, base: KnowledgeBase) -> Lexicon:
+    """Read a lexicon for a knowledge base; see `cielo.link.lexicon.read_lexicon`.
+
+    Raises:
+        TableError: where it cannot be read.
+    """
+    from cielo.link.lexicon import read_lexicon
+
+    return read_lexicon(path, lambda *code: base.find(*code) is not None)
+
+
+def problems_of(lexicon: Lexicon, base: KnowledgeBase) -> list[LexiconProblem]:
+    """Return what is wrong with lines of a lexicon; see `cielo.link.lexicon.all_problems`."""
+    from cielo.link.lexicon import all_problems
+
+    return all_problems(lexicon, lambda code, kind: base.find(code, kind) is not None)

@@ -24,6 +24,7 @@ from cache_fakes import (
     links_to,
 )
 from cielo.cache.disk import DiskCache
+from cielo.cache.key import bound
 from cielo.cache.protocol import CacheStats
 from cielo.cache.secret import load_secret
 from cielo.errors import BundleError
@@ -206,7 +207,9 @@ class TestDisk:
         assert cache.get_many(links_to(3)) == links_to(2)
 
     def test_the_user_s_secret_is_the_default(self, opened: Callable[..., DiskCache]) -> None:
-        assert opened(secret=None).secret == load_secret() == (state_directory() / "cache.key").read_bytes()
+        # Its keys are bound to the processor and the libraries.
+        assert opened(secret=None).secret == bound(load_secret()) != load_secret()
+        assert load_secret() == (state_directory() / "cache.key").read_bytes()
 
     def test_a_closed_one_knows_nothing_and_keeps_nothing(self, opened: Callable[..., DiskCache]) -> None:
         cache = opened()

@@ -31,6 +31,7 @@ from cache_fakes import (
 from cielo.cache import disk as module
 from cielo.cache import file as file_module
 from cielo.cache.disk import DiskCache
+from cielo.cache.key import bound
 from cielo.cache.protocol import CacheStats
 from cielo.cache.secret import load_secret
 from cielo.knowledge.reading import KnowledgeBase
@@ -128,7 +129,7 @@ class TestFailing:
         self, powerless: Path, opened: Callable[..., DiskCache], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CIELO_STATE", str(powerless / "state"))
-        secret = load_secret()
+        secret = bound(load_secret())
         (powerless / "state").chmod(0o555)
         try:
             assert opened(powerless / "cache.sqlite", secret=None).secret == secret

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cielo.cache import key as module
-from cielo.cache.key import key
+from cielo.cache.key import bound, key
 from cielo.knowledge.subsets import Subset
 from cielo.options import LinkOptions
 from cielo.records import BundleIdentity, Provenance
@@ -148,17 +148,19 @@ def test_two_halves_of_a_surrogate_pair_are_not_the_character() -> None:
     assert make_key(prompt="\ud83d\ude00") != make_key(prompt="😀")
 
 
-@pytest.mark.parametrize("changed", ["machine_key", "platform.python_version", "metadata.version"])
+@pytest.mark.parametrize(
+    "changed", ["cielo.cache.key.machine_key", "platform.python_version", "importlib.metadata.version"]
+)
 def test_another_processor_or_library_gives_another_key(monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
-    before = make_key()
-    monkeypatch.setattr(f"cielo.cache.key.{changed}", lambda *_: "another")
+    before = bound(SECRET)
+    monkeypatch.setattr(changed, lambda *_: "another")
     module._surroundings.cache_clear()
     try:
-        assert make_key() != before
+        assert make_key(secret=bound(SECRET)) != make_key(secret=before)
     finally:
         monkeypatch.undo()
         module._surroundings.cache_clear()
-    assert make_key() == before
+    assert bound(SECRET) == before
 
 
 def test_another_process_makes_the_same_key() -> None:

@@ -20,6 +20,7 @@ from cache_fakes import (
     run_threads,
 )
 from cielo.cache.disk import DiskCache
+from cielo.cache.key import bound
 from cielo.cache.memory import MemoryCache
 from cielo.cache.opening import LayeredCache, open_cache
 from cielo.cache.protocol import CacheStats
@@ -125,7 +126,7 @@ class TestLayers:
         links = {digest(0): link_to(0), digest(1): link_to(1, generated=MARKER)}
         path = tmp_path / "cache.sqlite"
         with contextlib.closing(open_cache(path, knowledge_base=base, provenance=PROVENANCE)) as cache:
-            assert cache.secret == load_secret()
+            assert cache.secret == bound(load_secret())
             cache.put_many(links)
             assert cache.get_many([*links, digest(2)]) == links
             assert cache.stats == CacheStats(hits=2, misses=1)

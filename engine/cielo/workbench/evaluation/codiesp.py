@@ -18,7 +18,8 @@ from trectools (Palotti et al., SIGIR 2019; ``TrecEval.get_map(trec_eval=False)`
   covers this stretch and exceeds it by at most ten characters on each side (`positions`). `matched_positions` is the
   plainer measure of mentions that the task's description suggests.
 
-Codes are compared by `code_key`, together with the kind.
+Codes are compared by `code_key`, together with the kind: placeholders at the end count (``R05X`` is not ``R05``), as in
+the script, which compares texts. The other scores pass over them (`cielo.workbench.evaluation.scores`).
 """
 
 from __future__ import annotations

@@ -38,9 +38,9 @@ class GoldSummary:
     ceiling: float
 
 
-def is_known(entry: Annotated, base: KnowledgeBase, subset: Subset | None = None) -> bool:
+def is_known(entry: Annotated, base: KnowledgeBase, subset: Subset | None = None, *, as_written: bool = False) -> bool:
     """Tell whether a right code of a mention can be answered: it is in the knowledge base, the kind and the subset."""
-    return any(base.holds(code, entry.mention.kind, subset) for code in entry.codes)
+    return any(base.holds(code, entry.mention.kind, subset, as_written=as_written) for code in entry.codes)
 
 
 def judge(entries: Iterable[Annotated], base: KnowledgeBase) -> list[Judged]:

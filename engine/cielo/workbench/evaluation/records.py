@@ -74,7 +74,8 @@ class Outcome:
         distance: to the nearest description; None where it was not looked for.
         seen: whether the mention's text occurs among the training mentions; None where they are not known.
         known: whether a right code is among those that could be answered; None where nobody looked.
-        system: the coding system by whose rule the codes are compared; None: as the codes look.
+        system: the coding system by whose rule the codes are compared; None: as the codes look. ``other`` has no
+            placeholders: so codes are compared that count as they are written (`cielo.workbench.evaluation.scores`).
     """
 
     annotated: Annotated

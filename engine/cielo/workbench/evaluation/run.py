@@ -80,7 +80,8 @@ def link_corpus(
     seconds = time.perf_counter() - start
     options = options or LinkOptions()
     pairs = zip(corpus.mentions, links, strict=True)
-    outcomes = tuple(_outcome(entry, link, seen, linker.knowledge_base, options.subset) for entry, link in pairs)
+    base, written = linker.knowledge_base, options.matching == "published"
+    outcomes = tuple(_outcome(entry, link, seen, base, options.subset, as_written=written) for entry, link in pairs)
     return Run(name, _settings(linker, options), outcomes, links, seconds)
 
 
@@ -117,7 +118,13 @@ def _origin(provenance: Provenance) -> RunSettings:
 
 
 def _outcome(
-    entry: Annotated, link: Link, seen: frozenset[str] | None, base: KnowledgeBase, subset: Subset | None = None
+    entry: Annotated,
+    link: Link,
+    seen: frozenset[str] | None,
+    base: KnowledgeBase,
+    subset: Subset | None = None,
+    *,
+    as_written: bool,
 ) -> Outcome:
     # Descriptions of the knowledge base have single spaces, and so do outputs: the annotated one is compared with them.
     description = None if entry.description is None else fold_spaces(entry.description)
@@ -133,8 +140,8 @@ def _outcome(
         confidence=link.confidence,
         distance=link.distance,
         seen=None if seen is None else fold_spaces(entry.mention.text) in seen,
-        known=is_known(entry, base, subset),
-        system=base.systems.get(link.kind or entry.mention.kind or ""),
+        known=is_known(entry, base, subset, as_written=as_written),
+        system="other" if as_written else base.systems.get(link.kind or entry.mention.kind or ""),
     )
 
 
@@ -175,7 +182,8 @@ class Replay:
             part = corpus.mentions[start : start + _AT_ONCE]
             links += self.resolver.resolve([_stored(entry) for entry in part], request, StageTimer())
         pairs = zip(corpus.mentions, links, strict=True)
-        outcomes = [_outcome(entry, link, seen, self.resolver.knowledge_base) for entry, link in pairs]
+        base = self.resolver.knowledge_base
+        outcomes = [_outcome(entry, link, seen, base, as_written=True) for entry, link in pairs]
         return Run(name, replace(_origin(provenance), top_k=options.top_k), tuple(_without_probability(outcomes)))
 
 

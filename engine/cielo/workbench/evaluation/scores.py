@@ -1,8 +1,12 @@
 """Scores of answers to annotated mentions.
 
-Scores are in percent. A missing answer counts as wrong. Codes are compared by `comparison_key`: upper-case letters and
-digits alone, without placeholders at the end (``R05X`` is ``R05``). Any of a mention's right codes will do; kinds are
-not compared, so that a code which two systems happen to share (``B02.0``, ``B020``) counts as one.
+Scores are in percent. A missing answer counts as wrong. Any of a mention's right codes will do; kinds are not compared,
+so that a code which two systems happen to share (``B02.0``, ``B020``) counts as one.
+
+Codes are compared by `comparison_key`: upper-case letters and digits alone, in ICD-10-CM without placeholders at the
+end (``R05X`` is ``R05``). Figures that are to be the paper's or CodiEsp's own count codes as they are written, by
+`code_key`, placeholders too (``R05X`` is not ``R05``), as the paper and the organisers' script do, which compare texts:
+those of matching ``published``, of stored predictions, and the measures of `cielo.workbench.evaluation.codiesp`.
 
 The accuracy of the first code is the published PLI where the links were made by pipeline I, and PLII where by II.
 """

@@ -61,6 +61,20 @@ def test_average_precision_by_hand() -> None:
         average_precision(["I10"], [])
 
 
+def test_codes_count_as_they_are_written_as_in_the_script() -> None:
+    # In the other scores R05X is R05: see test_scores.
+    place = ("a", "diagnosis")
+    assert average_precision(["R05"], ["R05X"]) == average_precision(["R05X"], ["R05"]) == 0.0
+    assert average_precision(["r05.x"], ["R05X"]) == 1.0
+    assert micro({place: ["R05", "I10"]}, {place: ["R05X", "I10"]}, "diagnosis") == Micro(2, 2, 1)
+    assert mean_average_precision({place: ["R05"]}, {place: ["R05X"]}, "diagnosis").value == 0.0
+    assert rank_codes([answer("R05", "R05X"), answer("R05X", "R05X")], valid=["R05X"]) == {place: ("R05X",)}
+    assert gold_codes([answer(None, "R05").annotated, answer(None, "R05X").annotated]) == {place: ("R05", "R05X")}
+    for measure in (positions, matched_positions):
+        assert measure([at("R05", (0, 3))], [at("R05X", (0, 3))]).right == 0
+        assert measure([at("R05X", (0, 3))], [at("r05x", (0, 3))]).right == 1
+
+
 @settings(deadline=None)
 @given(CODES, CODES.filter(bool))
 def test_average_precision_is_scikit_learn_s(ranked: list[str], gold: list[str]) -> None:

@@ -128,6 +128,16 @@ def test_pipeline_one_by_hand(replay: Replay, corpus: Corpus) -> None:
     assert found.normal_text_accuracy == pytest.approx(100 * 6 / 9)  # and 4, 8
 
 
+@pytest.mark.parametrize("matching", ["tiered", "published"])
+def test_placeholders_count_in_stored_predictions(replay: Replay, corpus: Corpus, matching: Any) -> None:
+    first = corpus.mentions[0]
+    padded = replace(corpus, mentions=(first, replace(first, codes=("T68.XXX",))))
+    run = replay.run(padded, "stored", LinkOptions(pipeline="I", matching=matching))
+    assert answers(run) == ["T68", "T68"]
+    assert [outcome.known for outcome in run.outcomes] == [True, False]
+    assert split(run, padded).pli == 50.0
+
+
 def test_pipeline_one_as_published_by_hand(replay: Replay, corpus: Corpus) -> None:
     run = replay.run(corpus, "stored", LinkOptions(pipeline="I", matching="published"))
     assert answers(run) == ["T68", "6A4Z", "BW20", "BW20", "A01", None, None, "0DTJ", None]

@@ -14,6 +14,7 @@ from cielo.options import LinkOptions
 from cielo.records import BundleIdentity, Link, Mention, Provenance
 from cielo.workbench.evaluation.records import Annotated, Corpus, Missed, RunSettings, Skipped, SubsetSummary
 from cielo.workbench.evaluation.run import Run, link_corpus, linkable, missed_share
+from cielo.workbench.evaluation.scores import is_right
 
 PROVENANCE = Provenance(BundleIdentity("b", "0", "kb"), "ctranslate2", "float32", "cpu", "published")
 CORPUS = Corpus(
@@ -97,6 +98,15 @@ def test_the_lexicon_answers_where_it_is_asked(linker: Linker) -> None:
     for options in (LinkOptions(lexicon=False), LinkOptions(matching="published")):
         run = link_corpus(linker, CORPUS, "n", options=options)
         assert {outcome.method for outcome in run.outcomes}.isdisjoint({"lexicon"})
+
+
+@pytest.mark.parametrize("gold", ["R05X", "R05.XXX", "r05"])
+def test_placeholders_count_where_figures_are_the_paper_s_and_nowhere_else(linker: Linker, gold: str) -> None:
+    corpus = Corpus((Annotated(Mention("tos", "Paciente con tos.", "diagnosis"), (gold,)),))
+    for matching, right in (("tiered", True), ("published", gold == "r05")):
+        options = LinkOptions(matching=matching, lexicon=False)  # type: ignore[arg-type]
+        (found,) = link_corpus(linker, corpus, "n", options=options).outcomes
+        assert (found.code, is_right(found), found.known) == ("R05", right, right)
 
 
 def test_mentions_of_another_kind_are_passed_over_and_named(linker: Linker) -> None:
