@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cielo.link.linker import Linker
 
 EXIT_FAILED, EXIT_USAGE, EXIT_ROWS, EXIT_PARITY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+_AGAIN = 0.02  # seconds after which a signal is sent again whose exception was dropped
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -59,15 +60,32 @@ class _EndedError(BaseException):
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
     """Have SIGTERM and SIGHUP end the block as an interrupt does, so that nothing half-written is left."""
+    ending = False
 
     def end(number: int, frame: object) -> None:
-        for other in before:
-            signal.signal(other, signal.SIG_IGN)  # a second one does not disturb what the first one cleans up
-        raise _EndedError(number)
+        nonlocal ending
+        if not ending:  # a second one does not disturb what the first one cleans up
+            ending = True
+            raise _EndedError(number)
+
+    def dropped(report: Any) -> None:
+        # In a callback of a weak reference, which imports have, or a finaliser, the interpreter drops every exception.
+        nonlocal ending
+        error = report.exc_value
+        if not isinstance(error, _EndedError | KeyboardInterrupt):
+            hook(report)
+            return
+        ending = False
+        number = error.number if isinstance(error, _EndedError) else signal.SIGINT
+        again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
 
     before: dict[int, Any] = {}
+    hook = sys.unraisablehook
     try:
         if threading.current_thread() is threading.main_thread():
+            sys.unraisablehook = dropped
             # What the caller has set (`nohup` ignores SIGHUP) stays as it is.
             for number in _ENDING:
                 if signal.getsignal(number) is signal.SIG_DFL:
@@ -76,6 +94,7 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
 
 
 class _Group(click.Group):

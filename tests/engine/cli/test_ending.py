@@ -68,6 +68,31 @@ def test_it_says_so_and_leaves_what_was_there(tmp_path: Path, number: signal.Sig
     assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "old"
 
 
+# The interpreter drops what is raised in the callback of a weak reference; each import has such a callback.
+DROPPING = """
+import os, sys, time, weakref
+from cielo.cli import base, main
+class Thing: pass
+def at_work(**opening):
+    thing = Thing()
+    reference = weakref.ref(thing, lambda gone: [os.kill(os.getpid(), int(sys.argv.pop())), len("now it is handled")])
+    del thing
+    time.sleep(60)
+base.open_linker = at_work
+main(["link", "tos"], prog_name="cielo")
+"""
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_that_comes_where_nothing_can_be_raised_is_not_lost(number: signal.Signals) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", DROPPING, str(int(number))],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == CODES[number], done.stderr
+    assert done.stderr.startswith("cielo: ") and len(done.stderr.splitlines()) == 1
+
+
 def test_what_a_killed_command_left_is_removed_by_the_next(tmp_path: Path) -> None:
     for _ in range(2):
         process = linking(tmp_path)
