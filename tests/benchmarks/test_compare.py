@@ -3,16 +3,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cielo.bundle.layout import Bundle
+from cielo.bundle.writing import write_manifest
 from cielo.generation.searches import DECODINGS
 from cielo.generation.searches import SEARCHES as ENGINE_SEARCHES
 from cielo.workbench.bench.workload import load_workload
+from cielo_convert.generator import convert_generator
 from cielo_convert.reference import _DECODINGS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -295,6 +300,33 @@ def test_a_rival_takes_part_in_its_own_searches_alone(tmp_path: Path, monkeypatc
         assert (cell["failure"], bool(cell["samples"])) == expected
     assert list(entry["outputs"]) == ["probable"]
     assert "another search" in line((tmp_path / "out" / "table.md").read_text(encoding="utf-8"), "narrow")
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The mini with a second generator."""
+    directory = tmp_path_factory.mktemp("both") / "bundle"
+    shutil.copytree(MINI / "bundle", directory)
+    facts = convert_generator(CHECKPOINT, directory / "generator", {"onnx": "float32"})
+    manifest = Bundle.open(MINI / "bundle").manifest
+    backends = {**manifest.generator.backends, **facts.models}
+    write_manifest(directory, replace(manifest, generator=replace(manifest.generator, backends=backends)))
+    return directory
+
+
+def test_cielo_s_second_backend_is_a_rival_too(tmp_path: Path, both: Path) -> None:
+    result = run(tmp_path, ["torch_float32", "cielo", "cielo_onnx"], "--bundle", str(both))
+    for name in ("cielo", "cielo_onnx"):
+        entry = named(result, name)
+        assert entry["failure"] is None
+        assert {found["same"] for found in entry["outputs"].values()} == {PROMPTS}
+        assert max(found["differences"][0] for found in entry["outputs"].values()) < 1e-4
+    assert "ctranslate2" in named(result, "cielo")["about"] and "onnxruntime" in named(result, "cielo_onnx")["about"]
+
+
+def test_a_bundle_without_the_backend_is_a_line_of_the_table(tmp_path: Path) -> None:
+    entry = named(run(tmp_path, ["cielo_onnx"], "--bundle", str(MINI / "bundle")), "cielo_onnx")
+    assert "holds no generator for the backend 'onnx'" in entry["failure"]
 
 
 def test_each_of_cielo_s_rivals_names_its_backend() -> None:

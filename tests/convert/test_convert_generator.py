@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from cielo.errors import CheckpointError, RecipeError
+from cielo.files import sha256_of
 from cielo.generation.ctranslate2 import CTranslate2Generator
 from cielo.generation.searches import SEARCHES
 from cielo.text.tokenizer import Encoded, Tokenizer
@@ -143,3 +144,31 @@ class TestPlantedFaults:
         swapped = [*target[:3], target[4], target[3], *target[5:]]
         assert vocabulary_check(source, swapped, tokenizer, size, kept).figure == 2
         assert not vocabulary_check(source, target[:-1], tokenizer, size, kept).passed
+
+
+class TestBothBackends:
+    def test_one_conversion_gives_what_each_alone_does(self, tmp_path: Path, generator: Path) -> None:
+        """CTranslate2's quantisation writes into the tensors that both are made from."""
+        asked = {"ctranslate2": "int8", "onnx": "int8"}
+        for order in (asked, dict(reversed(asked.items()))):
+            facts = convert_generator(generator, tmp_path / "".join(order), order, descriptions())
+            assert list(facts.models) == list(facts.checks) == list(order)
+            assert all(check.passed for checks in facts.checks.values() for check in checks)
+            assert len({(model.source_tokens, model.target_tokens) for model in facts.models.values()}) == 1
+            assert len({model.shape for model in facts.models.values()}) == 1
+        for name, compute_type in asked.items():
+            convert_generator(generator, tmp_path / name, {name: compute_type}, descriptions())
+            for order in (asked, dict(reversed(asked.items()))):
+                assert hashes(tmp_path / "".join(order) / name) == hashes(tmp_path / name / name)
+
+    def test_what_no_step_knows_is_refused(self, tmp_path: Path, generator: Path) -> None:
+        with pytest.raises(RecipeError, match="got backends torch, expected some of onnx, ctranslate2"):
+            convert_generator(generator, tmp_path / "no", {"torch": "int8", "onnx": "int8"})
+        with pytest.raises(RecipeError, match="got backends none"):
+            convert_generator(generator, tmp_path / "no", {})
+        with pytest.raises(RecipeError, match="got quantization 'int16', expected one of float32, int8"):
+            convert_generator(generator, tmp_path / "no", {"onnx": "int16"})
+
+
+def hashes(directory: Path) -> dict[str, str]:
+    return {file.name: sha256_of(file) for file in directory.iterdir()}

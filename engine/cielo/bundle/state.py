@@ -20,7 +20,6 @@ from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution, ParityFigures
 from cielo.errors import BundleError
 from cielo.files import atomic_write, read_bounded, temporary_file
-from cielo.generation.backends import backend
 from cielo.generation.plan import ThreadPlan, Use
 from cielo.machine import machine_key, processor_name, state_directory, usable_cores
 
@@ -144,6 +143,8 @@ def plan_for(bundle: Bundle, execution: Execution, threads: int | None = None, *
     kept = None if threads else load_plans(bundle, execution)
     if kept is not None:
         return replace(kept.best(use).plan, source="tuned")
+    from cielo.generation.backends import backend  # it loads numpy and the tokenizers: the command starts without
+
     return backend(execution.backend).default_plan(execution.device, threads, use=use)
 
 
