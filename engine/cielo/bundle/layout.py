@@ -24,6 +24,7 @@ GENERATOR = "generator"
 ENCODER = "encoder"
 KNOWLEDGE_BASE = "knowledge_base.sqlite"
 INDEX = "index"
+TRIE = "trie"
 PARITY = "parity"
 CALIBRATION = "calibration.json"
 # Inside the folders of the generator (the tokenizer alone), the encoder and parity.
@@ -34,7 +35,7 @@ REFERENCE_VECTORS = "vectors.npz"
 
 _MOST_BYTES = 4_000_000  # of the manifest and of the calibrations; they hold some thousands
 # Where names begin under which cielo or a library looks for parts of a bundle.
-_READ = (f"{GENERATOR}/", f"{ENCODER}/", f"{INDEX}/", f"{PARITY}/", CALIBRATION, KNOWLEDGE_BASE)
+_READ = (f"{GENERATOR}/", f"{ENCODER}/", f"{INDEX}/", f"{TRIE}/", f"{PARITY}/", CALIBRATION, KNOWLEDGE_BASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,11 @@ class Layout:
     def index(self) -> Path:
         """The directory of the indexes."""
         return self.path / INDEX
+
+    @property
+    def trie(self) -> Path:
+        """The directory of the trie of the descriptions; there is none in a bundle from before it."""
+        return self.path / TRIE
 
     @property
     def calibration(self) -> Path:

@@ -16,9 +16,10 @@ from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.manifest import Execution, shown_parity
 from cielo.bundle.stages import Stages, open_stages
 from cielo.bundle.state import has_parity, known_parity, plan_for
-from cielo.errors import UnverifiedError
+from cielo.errors import OptionError, UnverifiedError
 from cielo.generation.backends import backend as registered
-from cielo.generation.capabilities import DEVICES, resolve_device
+from cielo.generation.backends import running
+from cielo.generation.capabilities import DEVICES, require_search, resolve_device
 from cielo.generation.plan import ThreadPlan
 from cielo.records import BundleIdentity, Decoding, Provenance
 
@@ -72,13 +73,14 @@ def open_bundle(
     plan: ThreadPlan | None = None,
     memory: int | None = None,
     verify_files: VerifyFiles = "once",
+    decoding: Decoding | None = None,
 ) -> Opened:
     """Open a bundle and its stages.
 
     Args:
         path: its directory; None: ``CIELO_BUNDLE``, else the mini that comes with cielo.
-        backend: that runs the generator; ``auto``: the bundle's own, or another one that it holds where parity was
-            shown for that alone.
+        backend: that runs the generator; ``auto``: of those that run `decoding` the bundle's own, or another one that
+            it holds where parity was shown for that alone.
         device: ``cpu``, ``cuda``, or ``auto`` (a GPU where there is one on which parity was shown).
         compute_type: of the generator; None: the bundle's own for the backend.
         threads: processor threads; None: as the plan says.
@@ -87,14 +89,17 @@ def open_bundle(
         memory: a budget for the resident memory of this process, in bytes; None: there is none.
         verify_files: ``always``: hash every file; ``once``: those that this machine has not hashed as they are now;
             ``never``: none.
+        decoding: that the backend must run; None: the bundle's own.
 
     Raises:
         BundleError: where the bundle is missing or damaged, or holds no generator for the backend.
+        OptionError: where the backend, or for ``auto`` every one of the bundle, does not run the decoding.
         UnverifiedError: where parity was not shown.
         DeviceError: where the machine cannot run what was asked for, or not within `memory`.
     """
     bundle = Bundle.open(Path(path) if path is not None else default_bundle())
-    chosen = _choose_backend(bundle, backend, device, compute_type)
+    wanted = decoding or bundle.manifest.generator.decoding
+    chosen = _choose_backend(bundle, backend, device, compute_type, wanted)
     if device != "cuda":  # before the library loads, which looking for a GPU does
         on_cpu = bundle.execution("cpu", backend=chosen, compute_type=compute_type)
         registered(chosen).prepare(plan or plan_for(bundle, on_cpu, threads), sparing=memory is not None)
@@ -135,22 +140,47 @@ def execution_on(
     return Execution(name, resolve_device(registered(name), device), compute_type)
 
 
-def _choose_backend(bundle: Bundle, backend: str, device: str, compute_type: str | None) -> str:
+def _choose_backend(bundle: Bundle, backend: str, device: str, compute_type: str | None, decoding: Decoding) -> str:
     """Return the backend asked for; for ``auto`` the first for which parity was shown, the bundle's own before others.
 
     Raises:
         BundleError: where the bundle holds no generator for it.
+        OptionError: where it does not run the decoding, or no backend of the bundle does.
     """
     if backend != AUTO:
         bundle.model(backend)
+        require_search(registered(backend), decoding)
         return backend
-    own = bundle.manifest.generator.backend
+    able = _able(bundle, decoding)
     devices = DEVICES if device == AUTO else (device,)
-    for name in dict.fromkeys([own, *bundle.manifest.generator.backends]):
+    for name in able:
         found = [bundle.execution(one, backend=name, compute_type=compute_type) for one in devices]
         if any(has_parity(bundle, execution) for execution in found):
             return name
-    return own
+    return able[0]
+
+
+def _able(bundle: Bundle, decoding: Decoding) -> list[str]:
+    """Return the backends of a bundle that run a decoding, its own before others.
+
+    Raises:
+        BundleError: where this version has none of its backends.
+        OptionError: where none of them runs it.
+    """
+    own, held = bundle.manifest.generator.backend, bundle.manifest.generator.backends
+    here, known = running(decoding), running()
+    names = list(dict.fromkeys([own, *held]))
+    able = [name for name in names if name in here]
+    if able:
+        return able
+    if not any(name in known for name in names):
+        registered(own)
+    ways = " or ".join(f'`backends = ["{name}"]`' for name in here)
+    remedy = f"convert its recipe with {ways} under [generator]" if ways else "choose another decoding"
+    raise OptionError(
+        f"got decoding {decoding!r}; the bundle {bundle.name} holds the generator for {', '.join(names)}, which does "
+        f"not run it: {remedy}"
+    )
 
 
 def _require_parity(bundle: Bundle, execution: Execution) -> None:

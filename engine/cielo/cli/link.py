@@ -40,7 +40,7 @@ from cielo.cli.options import (
 )
 from cielo.cli.outputs import Output, writes
 from cielo.errors import MentionError
-from cielo.records import Candidate, Decoding, Link, Mention
+from cielo.records import Candidate, Decoding, Link, Mention, Proof
 from cielo.tables import FORMATS, Format, Table, TableFormat, format_of
 from cielo.tables import mentions as tables
 from cielo.tables.formats import require_library
@@ -117,7 +117,7 @@ def link(
             "--sentence and --json belong to one TEXT; rows bring their own, and --format names their form"
         )
     options = link_options(given, decoding=decoding, neighbours="misses" if source is not None else "always")
-    opening = {**given, "cache": cache or True}
+    opening = {**given, "cache": cache or True, "decoding": decoding}
     if source is not None:
         reading = TableFormat(format=_format(source, input_format, target, form), encoding=encoding, sheet=sheet)
         written = _output_format(target, form, reading)
@@ -245,6 +245,8 @@ def _show_link(linked: Link) -> None:
     if linked.probability is not None:
         distance = "" if linked.distance is None else f", distance {linked.distance:.3f}"
         out.print(f"  generated: {escape(linked.generated)}  (probability {linked.probability:.3f}{distance})")
+    if linked.proof is not None:
+        out.print(f"  proof:     {_proof(linked.proof)}")
     if linked.truncated:
         out.print("  note:      the prompt was longer than the model takes, and was cut")
     others = linked.candidates[1:] if linked.code else linked.candidates
@@ -275,6 +277,13 @@ def _how(linked: Link) -> str:
     if linked.method == "none" and linked.confidence is not None:
         return f"none: the first candidate's confidence, {linked.confidence:.2f}, is too low"
     return _FOUND[linked.method] + (" (in normal form)" if linked.match == "normal" else "")
+
+
+def _proof(proof: Proof) -> str:
+    found = f"{proof.mass:.3f} of the probability in the descriptions found, {proof.passes} passes of the decoder"
+    if proof.exact:
+        return f"no description is more probable; {found}"
+    return f"open: one that was not looked at could be more probable by {proof.gap:.2f} nats; {found}"
 
 
 def _evidence(candidate: Candidate) -> Iterator[str]:

@@ -98,11 +98,11 @@ class Linker:
 
         Args:
             bundle: its directory; default: ``CIELO_BUNDLE``, else the mini that comes with cielo.
-            backend: that runs the generator, or ``auto`` (the bundle's own, before others that it holds).
+            backend: that runs the generator; ``auto``: of those that run `decoding` the bundle's own before others.
             device: ``cpu``, ``cuda``, or ``auto`` (a GPU where there is one on which parity was shown).
             compute_type: of the generator; default: the bundle's own.
             threads: processor threads; default: as the plan says.
-            decoding: ``published`` or ``probable``; default: the bundle's own.
+            decoding: where options name none; default: the bundle's own.
             allow_unverified: open a compute type although parity was not shown for it on this kind of device.
             plan: how the processors are used; default: what `cielo tune` kept for this machine, else one thread for
                 each batch and a batch for each physical core.
@@ -120,11 +120,12 @@ class Linker:
             BundleError: where the bundle is missing or damaged.
             UnverifiedError: where parity was not shown for the compute type.
             DeviceError: where the machine cannot run what was asked for, or not within `memory`.
+            OptionError: where no backend of it runs the decoding.
             CacheError: where the file of the cache is something else.
         """
         opened = open_bundle(
             bundle, backend=backend, device=device, compute_type=compute_type, threads=threads, plan=plan,
-            allow_unverified=allow_unverified, memory=memory, verify_files=verify_files,
+            allow_unverified=allow_unverified, memory=memory, verify_files=verify_files, decoding=decoding,
         )  # fmt: skip
         stages, manifest = opened.stages, opened.bundle.manifest
         try:
@@ -311,6 +312,8 @@ class Linker:
         options = options or LinkOptions()
         options = replace(options, decoding=options.decoding or self._decoding)
         require_search(registered(self._provenance.backend), options.decoding or "", log_probs=options.rerank)
+        if options.decoding == "constrained":
+            self._steps.constrained.require()
         limit = self._max_distance if options.max_distance is None else options.max_distance
         request = LinkRequest(options, self.provenance(options), math.inf if options.matching == "published" else limit)
         if options.min_confidence is not None and self._resolver.calibration(request) is None:

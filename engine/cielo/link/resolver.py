@@ -80,7 +80,8 @@ class Resolver:
         with clock.stage("match"):
             for work in works:
                 for hypothesis in work.hypotheses:
-                    entry = (strip_code_suffix(hypothesis.text), work.kind)
+                    text = hypothesis.text if request.is_constrained else strip_code_suffix(hypothesis.text)
+                    entry = (text, work.kind)
                     if entry not in known:
                         known[entry] = self._matched(*entry, request)
                     work.matches.append(known[entry])
@@ -171,15 +172,15 @@ class Resolver:
     def _link(self, work: Work, candidates: list[Candidate], request: LinkRequest) -> Link:
         method, chosen = decide_ranked(candidates, request) if request.options.rerank else decide(work, request)
         first = chosen[0] if chosen else None
-        best = work.hypotheses[0]
+        best = work.hypotheses[0] if work.hypotheses else None
         link = Link(
             code=first.code if first else None,
             codes=tuple(candidate.code for candidate in chosen),
             description=first.description if first else None,
             kind=first.kind if first else None,
             method=method,
-            generated=best.text,
-            log_prob=best.log_prob,
+            generated=best.text if best else "",
+            log_prob=best.log_prob if best else None,
             distance=work.neighbours[0].distance if work.neighbours else None,
             candidates=distinct([*chosen, *candidates], request.options.top_k),
             provenance=request.provenance,
@@ -187,7 +188,8 @@ class Resolver:
             title=first.title if first else None,
             match=work.match_of(first) if first and method == "exact" else None,
             margin=work.margin,
-            tokens=best.length,
+            tokens=best.length if best else 0,
+            proof=work.proof,
         )
         return replace(link, confidence=self._confidence(link, request))
 
@@ -212,7 +214,7 @@ def read_calibrations(bundle: Bundle) -> dict[str, Calibration]:
         BundleError: where the file is damaged, or of another version.
     """
     found: dict[str, Calibration] = {decoding: kept.model for decoding, kept in bundle.calibrations().items()}
-    if not all(map(has_these_terms, found.values())):
+    if not all(has_these_terms(model, decoding) for decoding, model in found.items()):
         raise BundleError(f"{bundle.calibration} is of another version, with other terms; calibrate the bundle again")
     return found
 
@@ -222,7 +224,17 @@ def features_of(link: Link) -> Features | None:
     if link.code is None or link.log_prob is None:
         return None
     distance = link.distance if link.method == "semantic" else None  # an exact link may have neighbours or not
-    return Features(link.log_prob, link.margin, link.method, link.match, distance, len(link.codes))
+    proof = link.proof
+    return Features(
+        link.log_prob,
+        link.margin,
+        link.method,
+        link.match,
+        distance,
+        len(link.codes),
+        mass=proof.mass if proof else None,
+        behind=proof.free_log_prob - link.log_prob if proof else None,
+    )
 
 
 def judge(link: Link, request: LinkRequest) -> Link:

@@ -6,6 +6,7 @@ Read with `os.pread` and not mapped, because mapped pages would count as the pro
 from __future__ import annotations
 
 import json
+import math
 import os
 import weakref
 from collections.abc import Iterator
@@ -185,12 +186,24 @@ def _shape_of_rows(path: Path, stream: BinaryIO) -> tuple[int, int]:
     Raises:
         ValueError: where the file is no whole matrix of float32 rows.
     """
+    shape = read_header(path, stream, np.float32)
+    if len(shape) != 2:
+        raise ValueError(f"{path.name} is not a whole matrix of float32 rows")
+    return shape[0], shape[1]
+
+
+def read_header(path: Path, stream: BinaryIO, kind: type[np.generic]) -> tuple[int, ...]:
+    """Return the shape of an ``.npy`` file of one type of numbers, whose stream then stands at the first of them.
+
+    Raises:
+        ValueError: where the file is in another form, of another type, by columns, or longer or shorter than it says.
+    """
     if np.lib.format.read_magic(stream) != (1, 0):  # others are for longer headers
         raise ValueError(f"{path.name} is in a form that is not read")
-    shape, by_column, kind = np.lib.format.read_array_header_1_0(stream)
+    shape, by_column, found = np.lib.format.read_array_header_1_0(stream)
     begin = stream.tell()
     size = stream.seek(0, os.SEEK_END) - begin
     stream.seek(begin)
-    if len(shape) != 2 or by_column or kind != np.float32 or size != 4 * shape[0] * shape[1]:
-        raise ValueError(f"{path.name} is not a whole matrix of float32 rows")
-    return shape[0], shape[1]
+    if by_column or found != kind or size != np.dtype(kind).itemsize * math.prod(shape):
+        raise ValueError(f"{path.name} is not whole, or not of {np.dtype(kind).name} numbers by rows")
+    return tuple(shape)
