@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cielo import schema
 from cielo.bundle.calibration import Calibrations
-from cielo.bundle.manifest import REMEDY, Execution, GeneratorModel, Manifest, read_manifest
+from cielo.bundle.manifest import REMEDY, Execution, GeneratorModel, Manifest, read_manifest, to_document
 from cielo.errors import BundleError, remedy_for
 from cielo.files import read_bounded, sha256_of
 
@@ -226,7 +226,8 @@ class Bundle(Layout):
     def models_sha256(self) -> str:
         """A hash of everything but the calibrations and parity figures: what a machine finds out depends on it."""
         files = {name: entry for name, entry in self.manifest.files.items() if name != CALIBRATION}
-        return hashlib.sha256(schema.canonical(replace(self.manifest, files=files, parity={}))).hexdigest()
+        models = replace(self.manifest, files=files, parity={})
+        return hashlib.sha256(schema.canonical(to_document(models))).hexdigest()
 
 
 def _foreign(folder: Path, root: Path) -> Iterator[str]:

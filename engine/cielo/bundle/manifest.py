@@ -287,6 +287,14 @@ class Manifest:
                 raise ValueError(f"files: {name!r} leads out of the bundle")
 
 
+def to_document(manifest: Manifest) -> object:
+    """Return a manifest as it is written: one from before the trie stays as it was, and its bundle's identity too."""
+    document = schema.to_builtins(manifest)
+    if manifest.trie is None:
+        del document["trie"]
+    return document
+
+
 def read_manifest(content: bytes, what: str) -> Manifest:
     """Return the manifest that a file holds.
 

@@ -120,8 +120,7 @@ class DescriptionTrie:
 def _read(path: Path) -> NDArray[np.int32]:
     """Return the whole of an ``.npy`` file of int32 numbers; its header can ask for no more than the file holds."""
     with path.open("rb") as stream:
-        if len(read_header(path, stream, np.int32)) != 1:
-            raise ValueError(f"{path.name} is not a list of numbers")
+        read_header(path, stream, np.int32, "list")
         values: NDArray[np.int32] = np.fromfile(stream, dtype=np.int32)
     return values
 

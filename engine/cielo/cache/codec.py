@@ -56,7 +56,7 @@ class LinkCodec:
         if link.code is not None and link.description is not None and link.kind is not None:
             first = rows.number_of(link.code, link.description, link.kind)
         parts = [
-            rows.number_of_text(link.generated) if link.generated else 0,
+            rows.number_of_text(link.generated),
             first,
             [rows.number_of_code(code) for code in link.codes],
             [_plain(getattr(link, name)) for name in _PLAIN],
@@ -87,7 +87,7 @@ class LinkCodec:
             description=first.description if first else None,
             kind=first.kind if first else None,
             title=first.title if first else None,
-            generated=rows.concept_by_number(generated).description if generated else "",
+            generated=rows.concept_by_number(generated).description,
             candidates=tuple(self._candidate(*entry) for entry in candidates),
             proof=None if proof is None else Proof(*proof),
             provenance=replace(self._provenance, **dict(zip(_VARYING, varying, strict=True))),

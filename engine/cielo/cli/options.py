@@ -44,7 +44,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def searched(decodings: Sequence[str]) -> str | None:
-    """Return the decoding that a bundle is opened for: the one that not every backend runs; None: any backend will do."""
+    """Return the decoding that a bundle is opened for: the one that not every backend runs; None: any."""
     return "constrained" if "constrained" in decodings else None
 
 

@@ -119,8 +119,7 @@ class Linker:
             TableError: where the lexicon cannot be read.
             BundleError: where the bundle is missing or damaged.
             UnverifiedError: where parity was not shown for the compute type.
-            DeviceError: where the machine cannot run what was asked for, or not within `memory`.
-            OptionError: where no backend of it runs the decoding.
+            DeviceError, OptionError: where the machine or the bundle cannot run what was asked for, or not in `memory`.
             CacheError: where the file of the cache is something else.
         """
         opened = open_bundle(

@@ -89,6 +89,9 @@ class ToyGenerator:
             raise OptionError("the toy gives no log-probabilities")
         return [self._chain(prompt, (*target, _END)) for prompt, target in zip(prompts, targets, strict=True)]
 
+    def writes(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
+        return np.isin(tokens, [token for output in self._texts for token in output])
+
     def limit_memory(self, working_bytes: int, shape: Shape) -> None:
         self._limit = MemoryLimit(working_bytes, shape)
 
