@@ -108,7 +108,7 @@ class DescriptionTrie:
                 raise ValueError(f"got {got}, expected {section.rows} of {section.tokens}, as the manifest says")
             _check_rows(tokens, ends, tokenizer)
             _check_numbers(rows, len(ends))
-        except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
+        except (OSError, ValueError, MemoryError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             remedy = remedy_for(error, "build the bundle again")
             raise BundleError(f"the trie of the descriptions cannot be read ({reason}); {remedy}") from error

@@ -207,7 +207,10 @@ def read_header(
     """
     if np.lib.format.read_magic(stream) != (1, 0):  # others are for longer headers
         raise ValueError(f"{path.name} is in a form that is not read")
-    shape, by_column, found = np.lib.format.read_array_header_1_0(stream)
+    try:
+        shape, by_column, found = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # of Python's own tokenizer and parser, and of numpy's types
+        raise ValueError(f"{path.name} has a header that cannot be read") from error
     begin = stream.tell()
     size = stream.seek(0, os.SEEK_END) - begin
     stream.seek(begin)

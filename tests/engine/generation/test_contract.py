@@ -18,7 +18,7 @@ from cielo.link.linker import Linker
 from cielo.options import LinkOptions
 from cielo.records import Mention
 from cielo.text.tokenizer import Tokenizer
-from toy_backend import MODEL, ToyBackend, write_model
+from toy_backend import MODEL, ToyBackend, constrained_toy, write_model
 
 TEXTS = (
     "Tos", "Tos ferina", "Tomografía computarizada (TC) de región abdominal", "Dolor de garganta",
@@ -46,6 +46,14 @@ class TestToy(BackendContract):
         directory = tmp_path_factory.mktemp("toy")
         write_model(directory, TEXTS)
         return Subject(ToyBackend(), directory, tokenizer, "float32", 1e-6)
+
+
+class TestToyThatSearchesInTries(TestToy):
+    @pytest.fixture(scope="class")
+    def subject(self, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+        directory = tmp_path_factory.mktemp("tries")
+        write_model(directory, TEXTS)
+        return Subject(constrained_toy(), directory, tokenizer, "float32", 1e-6)
 
 
 class TestToyThatDoesLess(TestToy):
