@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,7 +67,7 @@ class TestBuilding:
         rows = [trie.sequence(row).tolist() for row in range(len(trie))]
         assert rows == sorted([*sequence, 1] for sequence in sequences)
         assert rows == [[*sequences[place], 1] for place in order]
-        for one, other in zip(order, order[1:], strict=False):
+        for one, other in itertools.pairwise(order):
             assert sequences[one] != sequences[other] or one < other
 
     def test_each_description_is_one_row_with_its_first_number(
