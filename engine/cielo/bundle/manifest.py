@@ -235,10 +235,12 @@ class TrieSection:
     Attributes:
         rows: how many.
         tokens: of all rows, the end token of each included.
+        end: the id of that token.
     """
 
     rows: _Count
     tokens: _Count
+    end: _Count
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,14 @@ class DescriptionTrie:
     Attributes:
         trie: of all descriptions.
         rows: the row of each description of the knowledge base, by its number less one, int32 [descriptions].
+        end: the id of the token that ends every row.
     """
 
-    def __init__(self, trie: Trie, rows: NDArray[np.int32]) -> None:
+    def __init__(self, trie: Trie, rows: NDArray[np.int32], end: int) -> None:
         """Hold a trie; every row of it occurs in `rows`."""
         self.trie = trie
         self.rows = rows
+        self.end = end
         self._numbers = np.zeros(len(trie), dtype=np.int32)
         self._numbers[rows[::-1]] = np.arange(len(rows), 0, -1, dtype=np.int32)
 
@@ -51,15 +53,16 @@ class DescriptionTrie:
             tokenizer: the generator's.
         """
         distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        trie, order = Trie.build([tokenizer.encode_target(text) for text in distinct], tokenizer.end_id)
+        end = tokenizer.end_id
+        trie, order = Trie.build([tokenizer.encode_target(text) for text in distinct], end)
         places = np.empty(len(order), dtype=np.int32)
         places[order] = np.arange(len(order), dtype=np.int32)
-        return cls(trie, places[[distinct[text] for text in texts]] if texts else places)
+        return cls(trie, places[[distinct[text] for text in texts]] if texts else places, end)
 
     @property
     def section(self) -> TrieSection:
         """What the manifest says of it."""
-        return TrieSection(rows=len(self.trie), tokens=len(self.trie.tokens))
+        return TrieSection(rows=len(self.trie), tokens=len(self.trie.tokens), end=self.end)
 
     def number_of(self, row: int) -> int:
         """Return the number of the first description of the knowledge base that is a row of the whole trie."""
@@ -84,7 +87,7 @@ class DescriptionTrie:
         Raises:
             BundleError: where it is another one, which would give another description's code.
         """
-        if self.trie.sequence(row).tolist() != [*tokenizer.encode_target(text), tokenizer.end_id]:
+        if self.trie.sequence(row).tolist() != [*tokenizer.encode_target(text), self.end]:
             raise BundleError(_FOREIGN)
 
     def save(self, directory: Path) -> None:
@@ -106,7 +109,7 @@ class DescriptionTrie:
             if (len(tokens), len(ends)) != (section.tokens, section.rows):
                 got = f"{len(ends)} rows of {len(tokens)} tokens"
                 raise ValueError(f"got {got}, expected {section.rows} of {section.tokens}, as the manifest says")
-            _check_rows(tokens, ends, tokenizer)
+            _check_rows(tokens, ends, section.end, tokenizer)
             _check_numbers(rows, len(ends))
         except (OSError, ValueError, MemoryError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -114,7 +117,7 @@ class DescriptionTrie:
             raise BundleError(f"the trie of the descriptions cannot be read ({reason}); {remedy}") from error
         stops = ends.astype(np.int64)
         starts = np.concatenate(([0], stops))[:-1]
-        return cls(Trie(tokens, starts, stops), rows)
+        return cls(Trie(tokens, starts, stops), rows, section.end)
 
 
 def _read(path: Path) -> NDArray[np.int32]:
@@ -125,8 +128,7 @@ def _read(path: Path) -> NDArray[np.int32]:
     return values
 
 
-def _check_rows(tokens: NDArray[np.int32], ends: NDArray[np.int32], tokenizer: Tokenizer) -> None:
-    end = tokenizer.end_id
+def _check_rows(tokens: NDArray[np.int32], ends: NDArray[np.int32], end: int, tokenizer: Tokenizer) -> None:
     if not len(ends):
         if len(tokens):
             raise ValueError(f"{TOKENS} goes on after the last row")

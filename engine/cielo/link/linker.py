@@ -317,8 +317,8 @@ class Linker:
         request = LinkRequest(options, self.provenance(options), math.inf if options.matching == "published" else limit)
         if options.min_confidence is not None and self._resolver.calibration(request) is None:
             raise CalibrationError(
-                "a least confidence was asked for, and the bundle was never calibrated for this decoding (nor is any "
-                "for matching published, rerank or a subset); see `cielo calibrate`, or ask for none"
+                "a least confidence was asked for, and the bundle was never calibrated for this decoding (none is for "
+                "matching published, rerank, a subset, one proven description); see `cielo calibrate`, or ask for none"
             )
         return request
 

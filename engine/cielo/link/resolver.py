@@ -30,6 +30,7 @@ from cielo.text.prompt import strip_code_suffix
 from cielo.text.tokenizer import Encoded
 
 _SUBSETS_KEPT = 8
+_LEAST_PROVEN = 2  # the confidence looks at the lead over a runner-up, which with one alone may not have been found
 
 
 class Scorer(Protocol):
@@ -195,7 +196,10 @@ class Resolver:
 
     def calibration(self, request: LinkRequest) -> Calibration | None:
         """Return the calibration that holds for this way of linking; None: it was never calibrated."""
-        if request.is_published or request.options.rerank or request.options.subset is not None:
+        options = request.options
+        if request.is_published or options.rerank or options.subset is not None:
+            return None
+        if request.is_constrained and options.proven < _LEAST_PROVEN:
             return None
         return self.calibrations.get(request.provenance.decoding)
 

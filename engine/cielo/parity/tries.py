@@ -29,7 +29,7 @@ def trie_checks(trie: DescriptionTrie, stages: Stages, bounds: Bounds) -> Iterat
         bounds: of the checks.
     """
     texts = stages.knowledge_base.texts()
-    ids = {text: _key([*stages.tokenizer.encode_target(text), stages.tokenizer.end_id]) for text in texts}
+    ids = {text: _key([*stages.tokenizer.encode_target(text), trie.end]) for text in texts}
     rows = [trie.trie.sequence(row).tobytes() for row in range(len(trie.trie))]
     wanted, found = Counter(ids.values()), Counter(rows)
     missing, strange = (wanted - found).total(), (found - wanted).total()

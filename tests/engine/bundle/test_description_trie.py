@@ -75,7 +75,7 @@ class TestBuilding:
     ) -> None:
         texts = base.texts()
         assert len(trie.trie) == len(set(texts)) == 6
-        assert trie.section == TrieSection(6, len(trie.trie.tokens))
+        assert trie.section == TrieSection(6, len(trie.trie.tokens), tokenizer.end_id)
         for number, text in enumerate(texts, start=1):
             row = int(trie.rows[number - 1])
             assert trie.trie.sequence(row).tolist() == [*tokenizer.encode_target(text), tokenizer.end_id]
@@ -255,7 +255,7 @@ class TestBundle:
         assert b'"trie"' not in amend(bundle, tmp_path / "copy", {}).manifest_file.read_bytes()
 
     def test_a_manifest_that_does_not_fit_the_files_is_refused(self, with_trie: Bundle, tokenizer: Tokenizer) -> None:
-        for section in (TrieSection(7, 3), TrieSection(0, 0)):
+        for section in (TrieSection(7, 3, 1), TrieSection(0, 0, 1)):
             bundle = write_manifest(with_trie.path, manifest_with(with_trie.manifest, section))
             with pytest.raises(BundleError, match="as the manifest says"):
                 open_trie(bundle, tokenizer)

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
+from cielo.bundle.layout import Bundle, Layout, default_bundle
+from cielo.bundle.manifest import Check, GeneratorModel, ParityFigures
+from cielo.bundle.trie import DescriptionTrie
+from cielo.bundle.writing import write_manifest
 from cielo.errors import BundleError, OptionError
 from cielo.generation.batching import make_batches
 from cielo.generation.capabilities import require_runnable
@@ -23,6 +28,7 @@ from cielo.generation.memory import MemoryLimit, Shape
 from cielo.generation.plan import ThreadPlan
 from cielo.generation.searches import SEARCHES, BeamSearch
 from cielo.generation.trie import Trie
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.records import Decoding, Hypothesis, Proof
 from cielo.text.tokenizer import Encoded, Tokenizer
 from numpy.typing import NDArray
@@ -72,6 +78,33 @@ class ToyBackend:
         except (OSError, ValueError) as error:
             raise BundleError("the generator's model cannot be loaded; build the bundle again") from error
         return ToyGenerator(texts, tokenizer, plan, self.gives_log_probs, self.gives_masks)
+
+
+def constrained_mini(directory: Path, texts: Sequence[str] | None = None) -> Bundle:
+    """Write a copy of the mini that holds the toy's model and a trie too; parity counts as shown for the toy.
+
+    Args:
+        directory: of the copy.
+        texts: of the toy; None: every description.
+    """
+    shutil.copytree(default_bundle(), directory, ignore=shutil.ignore_patterns("trie", "calibration.json"))
+    mini = Bundle.open(default_bundle())
+    base = KnowledgeBase(mini.knowledge_base)
+    described = base.texts()
+    base.close()
+    trie = DescriptionTrie.build(described, Tokenizer(mini.generator_tokenizer))
+    trie.save(directory / "trie")
+    write_model(Layout(directory).generator_model("toy"), texts or described)
+    generator = mini.manifest.generator
+    backends = {**generator.backends, "toy": GeneratorModel("float32")}
+    shown = ParityFigures(status="passed", checks=(Check("generator.log_probs", 0.0, 0.25, "<="),))
+    manifest = replace(
+        mini.manifest,
+        generator=replace(generator, backends=backends),
+        parity={**mini.manifest.parity, "toy/cpu/float32": shown},
+        trie=trie.section,
+    )
+    return write_manifest(directory, manifest)
 
 
 def constrained_toy(name: str = "toy") -> ToyBackend:
