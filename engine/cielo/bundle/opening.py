@@ -175,8 +175,8 @@ def _able(bundle: Bundle, decoding: Decoding) -> list[str]:
         return able
     if not any(name in known for name in names):
         registered(own)
-    ways = " or ".join(f'`backends = ["{name}"]`' for name in here)
-    remedy = f"convert its recipe with {ways} under [generator]" if ways else "choose another decoding"
+    listed = ", ".join(f'"{name}"' for name in [*names, *here[:1]])
+    remedy = f"convert its recipe with `backends = [{listed}]` under [generator]" if here else "choose another decoding"
     raise OptionError(
         f"got decoding {decoding!r}; the bundle {bundle.name} holds the generator for {', '.join(names)}, which does "
         f"not run it: {remedy}"

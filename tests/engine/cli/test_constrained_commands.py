@@ -89,7 +89,7 @@ def test_a_bundle_that_cannot_says_which_line_of_the_recipe_helps(monkeypatch: p
     monkeypatch.delenv("CIELO_BUNDLE")
     result = run("link", "asma", "--decoding", "constrained")
     assert result.exit_code in (1, 2)
-    assert 'backends = ["toy"]' in result.stderr
+    assert 'backends = ["ctranslate2", "onnx"]' in result.stderr
     assert "Traceback" not in result.output
 
 
