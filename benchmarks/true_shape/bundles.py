@@ -8,12 +8,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cielo.bundle.layout import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE
+from cielo.bundle.layout import ENCODER, GENERATOR, INDEX, KNOWLEDGE_BASE, Layout
 from cielo.bundle.manifest import (
     EncoderSection,
     GeneratorSection,
@@ -33,6 +33,7 @@ from cielo_convert.build import build
 from cielo_convert.encoder import convert_encoder
 from cielo_convert.generator import GeneratorFacts, convert_generator
 from cielo_convert.recipe import Recipe
+from cielo_convert.trie import build_trie
 
 from benchmarks.index import make_vectors
 from benchmarks.terminology import words, write_terminology
@@ -175,7 +176,10 @@ def assemble(
         start = time.perf_counter()
         convert_encoder(encoder, directory / ENCODER, "int8", "cls", 64)
         costs.append(measured("encoder", start))
-        write_manifest(directory, _manifest(facts, summary, settings, vocabulary))
+        start = time.perf_counter()
+        trie = build_trie(Layout(directory))
+        costs.append(measured("trie", start))
+        write_manifest(directory, replace(_manifest(facts, summary, settings, vocabulary), trie=trie))
     return costs
 
 

@@ -36,6 +36,7 @@ from cielo_convert.indexing import build_index
 from cielo_convert.prompts import hostile_strings, parity_prompts, parity_texts
 from cielo_convert.recipe import EncoderRecipe, GeneratorRecipe, Recipe
 from cielo_convert.reference import Progress, ReferenceRequest, make_references
+from cielo_convert.trie import build_trie
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,11 @@ def build(
         encoder = _convert_encoder(recipe, sources, layout.encoder.parent)
         tell("index", 0, 1)
         index = build_index(recipe, layout, knowledge.by_kind, request.texts, tell)
+        tell("trie", 0, 1)
+        trie = build_trie(layout)
         tell("manifest", 0, 1)
-        bundle = write_manifest(directory, _manifest(recipe, sources, knowledge, generator, encoder, index))
+        manifest = _manifest(recipe, sources, knowledge, generator, encoder, index)
+        bundle = write_manifest(directory, replace(manifest, trie=trie))
         tell("parity", 0, 1)
         parity = pass_gate(bundle, generator.checks)
         bundle = write_manifest(directory, replace(bundle.manifest, parity=parity))

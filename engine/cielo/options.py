@@ -14,6 +14,7 @@ from cielo.records import Decoding, Matching, Pipeline
 Neighbours = Literal["misses", "always"]
 
 MOST_CANDIDATES = 100
+MOST_PASSES = 100_000
 # Squared L2 distances of unit vectors lie in [0, 4].
 _FARTHEST = 4.0
 # Fields that change no link as it is kept: one is judged after the cache, the other asked before it. Whatever is not
@@ -40,6 +41,9 @@ class LinkOptions:
         max_distance: answer ``none`` where the nearest description is farther, in [0, 4]; None: the bundle's own.
         subset: the codes to answer with; None: all.
         lexicon: ask the linker's lexicon first, if it has one.
+        proven: of decoding ``constrained``: how many descriptions are to be proven the most probable ones, 1 to 100.
+        max_passes: likewise: passes of the decoder for one mention, at least 1; where they do not suffice, the link's
+            proof says what is open.
 
     Raises:
         OptionError: where a value is not among those allowed, or two options exclude each other.
@@ -55,6 +59,8 @@ class LinkOptions:
     max_distance: float | None = None
     subset: Subset | None = None
     lexicon: bool = field(default=True, metadata=OUTSIDE_THE_CACHE)
+    proven: int = 2
+    max_passes: int = 64
 
     def __post_init__(self) -> None:
         self._check_values()
@@ -64,10 +70,21 @@ class LinkOptions:
             )
         if self.subset is not None and self.matching == "published":
             raise OptionError("matching published looks at every row, as the paper does: it does not go with a subset")
+        if self.decoding == "constrained" and self.matching == "published":
+            raise OptionError(
+                "matching published looks up what was generated freely: it does not go with decoding constrained, "
+                "whose outputs are descriptions; choose decoding published"
+            )
+        if self.decoding == "constrained" and self.rerank:
+            raise OptionError(
+                "decoding constrained orders all descriptions by the generator's own log-probability already: it does "
+                "not go with rerank; ask for more proven descriptions"
+            )
 
     def _check_values(self) -> None:
-        if type(self.top_k) is not int or not 1 <= self.top_k <= MOST_CANDIDATES:
-            raise OptionError(f"got top_k {self.top_k!r}, expected a whole number from 1 to {MOST_CANDIDATES}")
+        _check_count("top_k", self.top_k, MOST_CANDIDATES)
+        _check_count("proven", self.proven, MOST_CANDIDATES)
+        _check_count("max_passes", self.max_passes, MOST_PASSES)
         _check_choice("neighbours", self.neighbours, get_args(Neighbours))
         _check_choice("decoding", self.decoding, (*get_args(Decoding), None))
         _check_choice("pipeline", self.pipeline, get_args(Pipeline))
@@ -88,6 +105,11 @@ class LinkOptions:
 def _check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     if not any(value is known or (type(value) is type(known) and value == known) for known in allowed):
         raise OptionError(f"got {name} {value!r}, expected one of {', '.join(map(str, allowed))}")
+
+
+def _check_count(name: str, value: Any, most: int) -> None:
+    if type(value) is not int or not 1 <= value <= most:
+        raise OptionError(f"got {name} {value!r}, expected a whole number from 1 to {most}")
 
 
 def _check_range(name: str, value: Any, most: float) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,22 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cielo.bundle.layout import ENCODER, INDEX, MANIFEST, Bundle, Layout
+from cielo.bundle.layout import ENCODER, INDEX, MANIFEST, TRIE, Bundle, Layout
 from cielo.bundle.manifest import read_manifest
+from cielo.bundle.stages import open_trie
 from cielo.bundle.state import known_parity
+from cielo.bundle.trie import DescriptionTrie
 from cielo.bundle.writing import write_manifest
 from cielo.cli import main
 from cielo.errors import BundleError
 from cielo.generation.backends import BACKENDS
 from cielo.generation.onnx_files import DECODER_BIAS, EMBEDDINGS, ENCODER_BIAS, OUTPUT_IDS, SETTINGS
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.linker import Linker
 from cielo.parity.checks import Report, run_checks
 from cielo.records import Mention
 from cielo.retrieval.index import Index, IndexSettings, load_all, save_all
+from cielo.text.tokenizer import Tokenizer
 from cielo_convert.backend_step import LoadedGenerator
 from cielo_convert.build import build
 from cielo_convert.checkpoint import load_generator, load_tokenizer
@@ -370,6 +375,44 @@ def test_index_with_descriptions_that_have_no_code(faulty: Path) -> None:
     assert "index.descriptions" in failed(checked(faulty))
 
 
+def with_trie(directory: Path, trie: DescriptionTrie) -> None:
+    """Write a trie over the bundle's, and its figures into the manifest."""
+    shutil.rmtree(directory / TRIE)
+    trie.save(directory / TRIE)
+    manifest = read_manifest((directory / MANIFEST).read_bytes(), MANIFEST)
+    write_manifest(directory, replace(manifest, trie=trie.section))
+
+
+@pytest.mark.parametrize("change", ["other texts", "fewer", "more"])
+def test_trie_of_another_knowledge_base(faulty: Path, change: str) -> None:
+    base = KnowledgeBase(Layout(faulty).knowledge_base)
+    texts = base.texts()
+    base.close()
+    others = {"other texts": [text[::-1] for text in texts], "fewer": texts[:-3], "more": [*texts, "Una más"]}
+    with_trie(faulty, DescriptionTrie.build(others[change], Tokenizer(Layout(faulty).generator_tokenizer)))
+    assert "trie.descriptions" in failed(checked(faulty))
+
+
+def test_trie_whose_rows_are_those_of_other_descriptions(faulty: Path) -> None:
+    bundle = Bundle.open(faulty)
+    trie = open_trie(bundle, Tokenizer(bundle.generator_tokenizer))
+    assert trie is not None
+    with_trie(faulty, DescriptionTrie(trie.trie, np.roll(trie.rows, 1), trie.end))
+    assert {name for name in failed(checked(faulty)) if name.startswith("trie.")} == {"trie.tokens"}
+
+
+def test_output_vocabulary_that_cannot_write_a_description(faulty: Path) -> None:
+    bundle = Bundle.open(faulty)
+    tokenizer = Tokenizer(bundle.generator_tokenizer)
+    trie = open_trie(bundle, tokenizer)
+    assert trie is not None
+    file = bundle.generator_model(BACKEND) / "shared_vocabulary.json"
+    tokens = json.loads(file.read_text(encoding="utf-8"))
+    lost = tokenizer.tokens([int(trie.trie.sequence(0)[0])])[0]
+    file.write_text(json.dumps(["<gap>" if token == lost else token for token in tokens]), encoding="utf-8")
+    assert "trie.vocabulary" in failed(checked(faulty))
+
+
 def test_where_there_is_nothing_to_compare_nothing_passes(faulty: Path) -> None:
     layout = Layout(faulty)
     content = json.loads(layout.references.read_text(encoding="utf-8"))
@@ -381,7 +424,8 @@ def test_where_there_is_nothing_to_compare_nothing_passes(faulty: Path) -> None:
     report = checked(faulty)
     assert not report.passed
     # What compares the bundle's own parts with each other, and no references, goes on.
-    assert {check.name for check in report.checks if check.passed} <= {"index.vectors", "index.descriptions"}
+    inside = {"index.vectors", "index.descriptions", "trie.descriptions", "trie.tokens", "trie.vocabulary"}
+    assert {check.name for check in report.checks if check.passed} <= inside
     assert not Report(report.execution, ()).passed
 
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution
 from cielo.bundle.state import has_parity, load_plans
-from cielo.generation.backends import BACKENDS, preferred
-from cielo.generation.capabilities import DEVICES
+from cielo.errors import OptionError
+from cielo.generation.backends import BACKENDS, preferred, running
+from cielo.generation.backends import backend as registered
+from cielo.generation.capabilities import DEVICES, require_search
 from cielo.generation.plan import Use
 from cielo.records import Decoding
 
@@ -42,20 +44,22 @@ class Asked:
 
 
 def choose_backend(bundle: Bundle, asked: Asked) -> str:
-    """Return the backend's name. For ``auto`` it is the bundle's own where none may answer: its opening says why.
+    """Return the backend's name. For ``auto`` it is one without parity where none may answer: its opening says so.
 
     Raises:
         BundleError: where the bundle holds no generator for the one that is asked for.
+        OptionError: where that one does not run the decoding, or no backend of the bundle does.
     """
     if asked.backend != AUTO:
         bundle.model(asked.backend)
+        require_search(registered(asked.backend), asked.decoding)
         return asked.backend
     device = "cpu" if asked.device == AUTO else asked.device
     names = _that_may(bundle, asked, (device,))
     if not names and asked.device == AUTO:
         names = _that_may(bundle, asked, DEVICES)
     if len(names) < 2:
-        return names[0] if names else bundle.manifest.generator.backend
+        return names[0] if names else _able(bundle, asked.decoding)[0]
     kept = {name: load_plans(bundle, _execution(bundle, asked, name, device)) for name in names} if asked.tuned else {}
     figures = {name: plans.figure(asked.use) for name, plans in kept.items() if plans is not None}
     if len(figures) == len(names):
@@ -76,14 +80,34 @@ def backend_on_gpu(bundle: Bundle, asked: Asked) -> str | None:
 
 def _that_may(bundle: Bundle, asked: Asked, devices: tuple[str, ...]) -> list[str]:
     """Return the backends that may answer on one of the devices, the bundle's own first."""
-    generator = bundle.manifest.generator
     return [
         name
-        for name in dict.fromkeys([generator.backend, *generator.backends])
-        if name in BACKENDS
-        and asked.decoding in BACKENDS[name].decodings
-        and any(has_parity(bundle, _execution(bundle, asked, name, device)) for device in devices)
+        for name in _able(bundle, asked.decoding)
+        if any(has_parity(bundle, _execution(bundle, asked, name, device)) for device in devices)
     ]
+
+
+def _able(bundle: Bundle, decoding: Decoding) -> list[str]:
+    """Return the backends of a bundle that run a decoding, its own before others.
+
+    Raises:
+        BundleError: where this version has none of its backends.
+        OptionError: where none of them runs it.
+    """
+    own, held = bundle.manifest.generator.backend, bundle.manifest.generator.backends
+    here, known = running(decoding), running()
+    names = list(dict.fromkeys([own, *held]))
+    able = [name for name in names if name in here]
+    if able:
+        return able
+    if not any(name in known for name in names):
+        registered(own)
+    listed = ", ".join(f'"{name}"' for name in [*names, *here[:1]])
+    remedy = f"convert its recipe with `backends = [{listed}]` under [generator]" if here else "choose another decoding"
+    raise OptionError(
+        f"got decoding {decoding!r}; the bundle {bundle.name} holds the generator for {', '.join(names)}, which does "
+        f"not run it: {remedy}"
+    )
 
 
 def _execution(bundle: Bundle, asked: Asked, name: str, device: str) -> Execution:

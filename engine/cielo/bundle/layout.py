@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cielo import schema
 from cielo.bundle.calibration import Calibrations
-from cielo.bundle.manifest import REMEDY, Execution, GeneratorModel, Manifest, read_manifest
+from cielo.bundle.manifest import REMEDY, Execution, GeneratorModel, Manifest, read_manifest, to_document
 from cielo.errors import BundleError, remedy_for
 from cielo.files import read_bounded, sha256_of
 
@@ -24,6 +24,7 @@ GENERATOR = "generator"
 ENCODER = "encoder"
 KNOWLEDGE_BASE = "knowledge_base.sqlite"
 INDEX = "index"
+TRIE = "trie"
 PARITY = "parity"
 CALIBRATION = "calibration.json"
 # Inside the folders of the generator (the tokenizer alone), the encoder and parity.
@@ -34,7 +35,7 @@ REFERENCE_VECTORS = "vectors.npz"
 
 _MOST_BYTES = 4_000_000  # of the manifest and of the calibrations; they hold some thousands
 # Where names begin under which cielo or a library looks for parts of a bundle.
-_READ = (f"{GENERATOR}/", f"{ENCODER}/", f"{INDEX}/", f"{PARITY}/", CALIBRATION, KNOWLEDGE_BASE)
+_READ = (f"{GENERATOR}/", f"{ENCODER}/", f"{INDEX}/", f"{TRIE}/", f"{PARITY}/", CALIBRATION, KNOWLEDGE_BASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,11 @@ class Layout:
     def index(self) -> Path:
         """The directory of the indexes."""
         return self.path / INDEX
+
+    @property
+    def trie(self) -> Path:
+        """The directory of the trie of the descriptions; there is none in a bundle from before it."""
+        return self.path / TRIE
 
     @property
     def calibration(self) -> Path:
@@ -220,7 +226,8 @@ class Bundle(Layout):
     def models_sha256(self) -> str:
         """A hash of everything but the calibrations and parity figures: what a machine finds out depends on it."""
         files = {name: entry for name, entry in self.manifest.files.items() if name != CALIBRATION}
-        return hashlib.sha256(schema.canonical(replace(self.manifest, files=files, parity={}))).hexdigest()
+        models = replace(self.manifest, files=files, parity={})
+        return hashlib.sha256(schema.canonical(to_document(models))).hexdigest()
 
 
 def _foreign(folder: Path, root: Path) -> Iterator[str]:

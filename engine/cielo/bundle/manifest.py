@@ -229,6 +229,21 @@ class IndexSection:
 
 
 @dataclass(frozen=True, slots=True)
+class TrieSection:
+    """The trie of the descriptions; see `cielo.bundle.trie`.
+
+    Attributes:
+        rows: how many.
+        tokens: of all rows, the end token of each included.
+        end: the id of that token.
+    """
+
+    rows: _Count
+    tokens: _Count
+    end: _Count
+
+
+@dataclass(frozen=True, slots=True)
 class FileEntry:
     """A file of the bundle: its bytes and its SHA-256."""
 
@@ -242,6 +257,7 @@ class Manifest:
 
     Attributes:
         sources: the checkpoints, by what became of them (``generator``, ``encoder``).
+        trie: of the descriptions, for the constrained search; None: the bundle holds none.
         tolerances: of the parity checks, where the recipe set them, by the check's name.
         parity: the figures of the machine that built it, by `Execution.key`.
         built_with: versions of libraries.
@@ -263,6 +279,7 @@ class Manifest:
     parity: Mapping[str, ParityFigures]
     built_with: Mapping[str, str]
     files: Mapping[str, FileEntry]
+    trie: TrieSection | None = None
     tolerances: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -270,6 +287,14 @@ class Manifest:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts:
                 raise ValueError(f"files: {name!r} leads out of the bundle")
+
+
+def to_document(manifest: Manifest) -> object:
+    """Return a manifest as it is written: one from before the trie stays as it was, and its bundle's identity too."""
+    document = schema.to_builtins(manifest)
+    if manifest.trie is None:
+        del document["trie"]
+    return document
 
 
 def read_manifest(content: bytes, what: str) -> Manifest:

@@ -93,6 +93,7 @@ def open_bundle(
 
     Raises:
         BundleError: where the bundle is missing or damaged, or holds no generator for the backend.
+        OptionError: where the backend, or for ``auto`` every one of the bundle, does not run the decoding.
         UnverifiedError: where parity was not shown.
         DeviceError: where the machine cannot run what was asked for, or not within `memory`.
     """

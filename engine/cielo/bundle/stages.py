@@ -12,6 +12,7 @@ from typing import Any, Self
 from cielo.bundle.hashes import VerifyFiles, check_files
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution, PromptSettings
+from cielo.bundle.trie import DescriptionTrie
 from cielo.bundle.turns import Turns
 from cielo.generation.backends import backend
 from cielo.generation.plan import ThreadPlan
@@ -30,7 +31,8 @@ _AT_ONCE = 3  # a tokenizer, the encoder and the generator, while this thread re
 class Stages:
     """The opened stages of one bundle; closing it releases the models.
 
-    `turns` are those that callers take where a budget of memory is to be kept; None: there is none.
+    `turns` are those that callers take where a budget of memory is to be kept; None: there is none. `trie` is that of
+    the descriptions, for the constrained search; None: the bundle holds none, or its backend cannot search in it.
     """
 
     tokenizer: Tokenizer
@@ -40,6 +42,7 @@ class Stages:
     indexes: dict[str, Index]
     prompt_settings: PromptSettings
     turns: Turns | None = None
+    trie: DescriptionTrie | None = None
 
     def prompt(self, term: str, sentence: str | None, *, line_ends: LineEnds = "space") -> str:
         """Return the prompt of a mention, prepared as the bundle's model was trained; see `build_prompt`.
@@ -104,12 +107,24 @@ def open_stages(
         indexes = load_all(bundle.index, manifest.index.ef, manifest.index.rescored or RESCORED)
         knowledge_base = KnowledgeBase(bundle.knowledge_base)
         opened.callback(knowledge_base.close)
+        trie = open_trie(bundle, tokenizer.result()) if backend(execution.backend).gives_masks else None
         stages = Stages(
-            tokenizer.result(), generator.result(), knowledge_base, embedder.result(), indexes, manifest.prompt
-        )
+            tokenizer.result(), generator.result(), knowledge_base, embedder.result(), indexes, manifest.prompt,
+            trie=trie,
+        )  # fmt: skip
         opened.pop_all()
     give_back_memory()
     return stages
+
+
+def open_trie(bundle: Bundle, tokenizer: Tokenizer) -> DescriptionTrie | None:
+    """Return the trie of a bundle's descriptions, checked; None where it holds none.
+
+    Raises:
+        BundleError: where its files are damaged.
+    """
+    section = bundle.manifest.trie
+    return None if section is None else DescriptionTrie.load(bundle.trie, section, tokenizer)
 
 
 def _open_embedder(bundle: Bundle, device: str, plan: ThreadPlan) -> Embedder:

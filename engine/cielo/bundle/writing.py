@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cielo import schema
 from cielo.bundle.layout import MANIFEST, Bundle, Layout
-from cielo.bundle.manifest import FileEntry, Manifest
+from cielo.bundle.manifest import FileEntry, Manifest, to_document
 from cielo.errors import BundleError
 from cielo.files import exchange, sha256_of, temporary_folder
 from cielo.machine import library_versions
@@ -77,7 +77,7 @@ def _entry(file: Path) -> FileEntry:
 
 
 def _write(directory: Path, manifest: Manifest) -> Bundle:
-    Layout(directory).manifest_file.write_bytes(schema.encode(manifest))
+    Layout(directory).manifest_file.write_bytes(schema.encode(to_document(manifest)))
     return Bundle.open(directory)
 
 

@@ -13,13 +13,14 @@ from typing import Any, get_args
 
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.options import LinkOptions
-from cielo.records import Candidate, Evidence, Link, Match, Method, Provenance
+from cielo.records import Candidate, Evidence, Link, Match, Method, Proof, Provenance
 
 # What stands for rows of the knowledge base, or is stored in a form of its own; and what belongs to one call.
-_ROWS = frozenset(("code", "codes", "description", "kind", "title", "generated", "candidates", "provenance"))
+_ROWS = frozenset(("code", "codes", "description", "kind", "title", "generated", "candidates", "provenance", "proof"))
 _OF_THE_CALL = frozenset(("timings", "id"))
 _PLAIN = tuple(field.name for field in fields(Link) if field.name not in _ROWS | _OF_THE_CALL)
 _PLAIN_OF_CANDIDATE = tuple(field.name for field in fields(Candidate) if field.name not in _ROWS)
+_PLAIN_OF_PROOF = tuple(field.name for field in fields(Proof))
 # Of the provenance, what the options of a call decide.
 _VARYING = tuple(
     field.name for field in fields(Provenance) if field.name in {option.name for option in fields(LinkOptions)}
@@ -38,7 +39,7 @@ class LinkCodec:
     def owner(self) -> bytes:
         """Whose row numbers these are, and which fields are stored: entries of another owner mean something else."""
         fixed = [getattr(self._provenance, field.name) for field in fields(Provenance) if field.name not in _VARYING]
-        return repr((_PLAIN, _PLAIN_OF_CANDIDATE, _VARYING, *fixed)).encode()
+        return repr((_PLAIN, _PLAIN_OF_CANDIDATE, _PLAIN_OF_PROOF, _VARYING, *fixed)).encode()
 
     def encode(self, link: Link) -> bytes | None:
         """Return a link without `timings` and `id` as bytes; None where they would not give the same link back."""
@@ -51,7 +52,7 @@ class LinkCodec:
 
     def _encode(self, link: Link) -> bytes:
         rows = self._rows
-        first = 0
+        proof, first = link.proof, 0
         if link.code is not None and link.description is not None and link.kind is not None:
             first = rows.number_of(link.code, link.description, link.kind)
         parts = [
@@ -67,6 +68,7 @@ class LinkCodec:
                 for entry in link.candidates
             ],
             [getattr(link.provenance, name) for name in _VARYING],
+            None if proof is None else [_plain(getattr(proof, name)) for name in _PLAIN_OF_PROOF],
         ]
         return json.dumps(parts, separators=(",", ":")).encode()
 
@@ -77,7 +79,7 @@ class LinkCodec:
             KeyError: where the knowledge base has no such row.
         """
         rows = self._rows
-        generated, number, codes, plain, candidates, varying = json.loads(content)
+        generated, number, codes, plain, candidates, varying, proof = json.loads(content)
         first = rows.concept_by_number(number) if number else None
         return Link(
             code=first.code if first else None,
@@ -87,6 +89,7 @@ class LinkCodec:
             title=first.title if first else None,
             generated=rows.concept_by_number(generated).description,
             candidates=tuple(self._candidate(*entry) for entry in candidates),
+            proof=None if proof is None else Proof(*proof),
             provenance=replace(self._provenance, **dict(zip(_VARYING, varying, strict=True))),
             **dict(zip(_PLAIN, map(_read, plain), strict=True)),
         )

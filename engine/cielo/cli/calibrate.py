@@ -11,7 +11,7 @@ from cielo.bundle.calibration import Reliability
 from cielo.bundle.layout import Bundle
 from cielo.cli import corpora
 from cielo.cli.base import console, echo, main, open_linker
-from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, model_options
+from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, model_options, searched
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 
 
@@ -29,7 +29,7 @@ from cielo.cli.outputs import OVERWRITE, Output, check_outputs
     "--decoding",
     "decodings",
     multiple=True,
-    type=click.Choice(["published", "probable"]),
+    type=click.Choice(["published", "probable", "constrained"]),
     help="Default: the bundle's own. May be repeated.",
 )
 @ALLOW_UNVERIFIED
@@ -61,6 +61,7 @@ def calibrate(
     check_outputs(overwrite=overwrite, besides=("bundle",))
     mapped = corpora.read_map(cui_map)
     annotated = corpora.read(corpus, form, split, mapped)
+    opening["decoding"] = searched(decodings)
     with open_linker(bundle=bundle, cache=False, **opening) as linker, console(stderr=True).status("calibrating"):
         annotated = linkable(annotated, linker)
         corpora.require_mentions(annotated, corpora.NONE_LINKABLE)

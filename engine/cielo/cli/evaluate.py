@@ -24,6 +24,7 @@ from cielo.cli.options import (
     link_options,
     linking_options,
     model_options,
+    searched,
 )
 from cielo.cli.outputs import Output, writes
 from cielo.errors import TableError
@@ -75,7 +76,7 @@ _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
     "--decoding",
     "decodings",
     metavar="SEARCHES",
-    help="One or several of published,probable,greedy; default: the bundle's own.",
+    help="One or several of published,probable,greedy,constrained; default: the bundle's own.",
 )
 @click.option(
     "--beside",
@@ -168,14 +169,15 @@ def _evaluate_links(corpus: Corpus, seen: frozenset[str] | None, given: dict[str
     decodings, beside, resamples = (given.pop(name) for name in ("decodings", "beside", "resamples"))
     options = link_options(given)
     opened = Bundle.open(given["bundle"] or default_bundle())
-    with open_linker(cache=False, **given) as linker:
+    names = _names(decodings)
+    with open_linker(cache=False, decoding=searched(names), **given) as linker:
         require_codes(linker, options.subset)
         report_problems(linker.lexicon_problems())
         corpus = linkable(corpus, linker)
         corpora.require_mentions(corpus, corpora.NONE_LINKABLE)
         runs = []
         with console(stderr=True).status("linking") as status:
-            for name, changed in _ways(linker, options, decodings, beside):
+            for name, changed in _ways(linker, options, names, beside):
                 status.update(f"linking: {name}")
                 runs.append(link_corpus(linker, corpus, name, seen, changed))
         bundle = linker.bundle
@@ -184,11 +186,15 @@ def _evaluate_links(corpus: Corpus, seen: frozenset[str] | None, given: dict[str
         return _Found(runs, corpus, linker.knowledge_base.systems, about, resamples, worth)
 
 
+def _names(decodings: str | None) -> list[str]:
+    return [name.strip() for name in decodings.split(",")] if decodings else []
+
+
 def _ways(
-    linker: Linker, options: LinkOptions, decodings: str | None, beside: Sequence[str]
+    linker: Linker, options: LinkOptions, decodings: Sequence[Any], beside: Sequence[str]
 ) -> Iterator[tuple[str, LinkOptions]]:
     """Yield the name of each run and the options for it."""
-    names: list[Any] = [name.strip() for name in (decodings or linker.provenance().decoding).split(",")]
+    names: Sequence[Any] = decodings or [linker.provenance().decoding]
     for name in dict.fromkeys(names):
         yield name, replace(options, decoding=name)
     for way in dict.fromkeys(beside):

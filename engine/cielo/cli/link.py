@@ -24,7 +24,7 @@ from cielo.cli.options import (
     model_options,
 )
 from cielo.cli.outputs import Output, writes
-from cielo.records import Candidate, Decoding, Link, Mention
+from cielo.records import Candidate, Decoding, Link, Mention, Proof
 
 if TYPE_CHECKING:
     from cielo.tables import Format
@@ -96,7 +96,8 @@ def link(
             "--sentence and --json belong to one TEXT; rows bring their own, and --format names their form"
         )
     options = link_options(given, decoding=decoding, neighbours="misses" if source is not None else "always")
-    opening = {**given, "cache": cache or True, "use": "single" if source is None else "bulk"}
+    use = "single" if source is None else "bulk"
+    opening = {**given, "cache": cache or True, "decoding": decoding, "use": use}
     if source is not None:
         from cielo.cli.rows import link_rows, reading_of  # loads all that reads and writes tables
 
@@ -139,6 +140,8 @@ def _show_link(linked: Link) -> None:
     if linked.probability is not None:
         distance = "" if linked.distance is None else f", distance {linked.distance:.3f}"
         out.print(f"  generated: {escape(linked.generated)}  (probability {linked.probability:.3f}{distance})")
+    if linked.proof is not None:
+        out.print(f"  proof:     {_proof(linked.proof)}")
     if linked.truncated:
         out.print("  note:      the prompt was longer than the model takes, and was cut")
     others = linked.candidates[1:] if linked.code else linked.candidates
@@ -169,6 +172,13 @@ def _how(linked: Link) -> str:
     if linked.method == "none" and linked.confidence is not None:
         return f"none: the first candidate's confidence, {linked.confidence:.2f}, is too low"
     return _FOUND[linked.method] + (" (in normal form)" if linked.match == "normal" else "")
+
+
+def _proof(proof: Proof) -> str:
+    found = f"{proof.mass:.3f} of the probability in the descriptions found, {proof.passes} passes of the decoder"
+    if proof.exact:
+        return f"no description is more probable; {found}"
+    return f"open: one that was not looked at could be more probable by {proof.gap:.2f} nats; {found}"
 
 
 def _evidence(candidate: Candidate) -> Iterator[str]:

@@ -100,7 +100,8 @@ def _show_plans(found: Found, bundle: Bundle) -> None:
 @click.option("--workload", type=click.Path(path_type=Path), help="Rows of your own; default: what comes with cielo.")
 @click.option("--seconds", type=float, default=10.0, show_default=True, help="Budget of each scenario.")
 @click.option("--rate", type=float, help="Mentions a second that arrive; default: half of the offline throughput.")
-@click.option("--decoding", type=click.Choice(["published", "probable"]), help="The search; default: the bundle's own.")
+@click.option("--decoding", type=click.Choice(["published", "probable", "constrained"]),
+              help="The search; default: the bundle's own.")  # fmt: skip
 @click.option("--memory", type=Size(), help="Keep the process within this much memory, such as 3GB.")
 @click.option("--json", "json_path", type=Output(dir_okay=False, path_type=Path), help="Raw samples go here.")
 @click.option("--html", "html_path", type=Output(dir_okay=False, path_type=Path), help="The report goes here.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cielo.options import LinkOptions
 
 UNVERIFIED = "Use a compute type although its parity was not shown."
-DECODINGS = ("published", "probable", "greedy")
+DECODINGS = ("published", "probable", "greedy", "constrained")
 FORMATS = ("csv", "tsv", "jsonl", "json", "xlsx", "parquet")
 BUNDLE = click.option("--bundle", type=click.Path(path_type=Path), envvar="CIELO_BUNDLE",
                       help="Default: CIELO_BUNDLE, else the mini.")  # fmt: skip
@@ -27,7 +27,7 @@ GUARD = click.option("--guard-formulas/--no-guard-formulas", default=False, show
 
 # Where a command keeps what --codes named, for `cielo.cli.base.report_unknown_codes`.
 LISTED = "cielo.codes"
-_LINKING = ("top_k", "pipeline", "matching", "rerank", "min_confidence", "max_distance")
+_LINKING = ("top_k", "pipeline", "matching", "rerank", "min_confidence", "max_distance", "proven", "max_passes")
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,6 +43,11 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def searched(decodings: Sequence[str]) -> str | None:
+    """Return the decoding that a bundle is opened for: the one that not every backend runs; None: any."""
+    return "constrained" if "constrained" in decodings else None
+
+
 def linking_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of how mentions are linked, but the decoding; `link_options` makes the record of them."""
     for option in (
@@ -56,6 +61,10 @@ def linking_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Answer none where the calibrated confidence is lower."),
         click.option("--max-distance", type=float, metavar="DISTANCE",
                      help="Answer none where the nearest description is farther; default: the bundle's own."),
+        click.option("--proven", type=int, metavar="COUNT", default=2, show_default=True,
+                     help="Decoding constrained: how many descriptions are proven the most probable."),
+        click.option("--max-passes", type=int, metavar="COUNT", default=64, show_default=True,
+                     help="Decoding constrained: passes of the decoder for one mention, proven or not."),
     ):  # fmt: skip
         command = option(command)
     return subset_options(command)

@@ -12,11 +12,17 @@ from cielo.generation.ctranslate2 import CTranslate2Backend
 from cielo.generation.onnx import OnnxBackend
 from cielo.generation.plan import Use
 from cielo.generation.protocol import Backend
+from cielo.records import Decoding
 
 BACKENDS: dict[str, Backend] = {"ctranslate2": CTranslate2Backend(), "onnx": OnnxBackend()}
 DEFAULT_BACKEND = "ctranslate2"
 # The backends that answer one mention the fastest, the best first; measured on two cores with AVX-512 VNNI alone.
 _FAST_ALONE = ("onnx",)
+
+
+def running(decoding: Decoding | None = None) -> tuple[str, ...]:
+    """Return the names of the backends that run a decoding; None: of all."""
+    return tuple(name for name, known in BACKENDS.items() if decoding is None or decoding in known.decodings)
 
 
 def backend(name: str = DEFAULT_BACKEND) -> Backend:

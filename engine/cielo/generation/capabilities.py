@@ -50,6 +50,9 @@ def require_search(backend: Backend, decoding: str, *, log_probs: bool = False) 
         OptionError: naming what it does.
     """
     if decoding not in backend.decodings:
-        raise OptionError(f"got decoding {decoding!r}; the backend {backend.name} runs {', '.join(backend.decodings)}")
+        raise OptionError(
+            f"got decoding {decoding!r}; the backend {backend.name} runs {', '.join(backend.decodings)}: choose one of "
+            "these, or open the bundle with the decoding, for a backend that runs it"
+        )
     if log_probs and not backend.gives_log_probs:
         raise OptionError(f"rerank needs log-probabilities, which the backend {backend.name} does not give")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import warnings
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cielo.errors import BundleError, DeviceError, OptionError, remedy_for
+from cielo.files import read_bounded
 from cielo.generation.batching import make_batches
 from cielo.generation.capabilities import require_runnable
 from cielo.generation.constrained import ConstrainedSearch, Found
@@ -25,6 +27,7 @@ from cielo.generation.trie import Trie
 from cielo.records import Decoding, Hypothesis
 from cielo.text.tokenizer import Encoded, Tokenizer
 
+_MOST_BYTES = 100_000_000  # of a vocabulary; that of the published model has 5 million
 COMPUTE_TYPES = ("float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16")
 
 
@@ -114,6 +117,7 @@ class CTranslate2Generator:
         require_runnable(CTranslate2Backend(), device, compute_type)
         self._plan = plan or ThreadPlan(replicas=1)
         self._tokenizer = tokenizer
+        self._directory = directory
         self._limit: MemoryLimit | None = None
         self._translator: Any
         try:
@@ -170,6 +174,14 @@ class CTranslate2Generator:
         """Refuse: CTranslate2 gives no access to single steps."""
         raise OptionError("the backend ctranslate2 has no constrained search; use the backend onnx")
 
+    def writes(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return for each token whether the output vocabulary has it; see `cielo.generation.protocol.Generator`."""
+        names = set(_output_tokens(self._directory))
+        distinct, places = np.unique(tokens, return_inverse=True)
+        known = [name in names for name in self._tokenizer.tokens(distinct.tolist())]
+        found: NDArray[np.bool_] = np.array(known, dtype=np.bool_)[places]
+        return found
+
     def _in_batches(
         self,
         method: str,
@@ -218,6 +230,15 @@ class CTranslate2Generator:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _output_tokens(directory: Path) -> list[str]:
+    """Return the output vocabulary of a model: a file of its own, or the one that it shares with the prompts."""
+    for name in ("target_vocabulary.json", "shared_vocabulary.json"):
+        with contextlib.suppress(FileNotFoundError):
+            found: list[str] = json.loads(read_bounded(directory / name, _MOST_BYTES))
+            return found
+    raise BundleError("the generator's model has no list of its output tokens; build the bundle again")
 
 
 def _results(batch: list[int], started: list[Any]) -> Iterator[tuple[int, Any]]:

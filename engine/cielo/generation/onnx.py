@@ -138,6 +138,15 @@ class OnnxGenerator:
 
         return self._in_batches(prompts, SEARCHES["probable"], run)
 
+    def writes(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return for each token whether the output vocabulary has it; see `cielo.generation.protocol.Generator`."""
+        return np.isin(tokens, self._opened().output_ids)
+
+    def _opened(self) -> OnnxModel:
+        if self._model is None:
+            raise RuntimeError("the generator was closed; open it again")
+        return self._model
+
     def _in_batches(
         self,
         prompts: Sequence[Encoded],
@@ -145,9 +154,7 @@ class OnnxGenerator:
         run: Callable[[OnnxModel, list[int]], list[_Result]],
     ) -> list[_Result]:
         """Run batches of like length, as many at a time as the plan has replicas; return the results in order."""
-        model = self._model
-        if model is None:
-            raise RuntimeError("the generator was closed; open it again")
+        model = self._opened()
         lengths = [len(prompt.ids) for prompt in prompts]
         limit, together = self._limit, self._plan.replicas
         if limit is not None:

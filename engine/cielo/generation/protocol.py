@@ -51,6 +51,10 @@ class Generator(Searcher, Protocol):
         """
         ...
 
+    def writes(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return for each token, by its id of the tokenizer, whether the output vocabulary has it, bool [tokens]."""
+        ...
+
     def limit_memory(self, working_bytes: int, shape: Shape) -> None:
         """Keep the memory of the batches at work within `working_bytes`, as `shape` counts it."""
         ...

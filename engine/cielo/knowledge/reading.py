@@ -229,6 +229,28 @@ class KnowledgeBase:
         allowed = None if subset is None else self._subset(subset)
         return list(dict.fromkeys(text for text, number in rows if allowed is None or number in allowed))
 
+    def texts(self) -> list[str]:
+        """Return the text of every description, those of one text too, in the order of their numbers: 1, 2 and so on.
+
+        Raises:
+            BundleError: where the numbers leave one out.
+        """
+        rows = self._query("SELECT id, text FROM description ORDER BY id")
+        if rows and rows[-1][0] != len(rows):
+            raise BundleError("the knowledge base's descriptions are not numbered one by one; build it again")
+        return [text for _, text in rows]
+
+    def numbers(self, kind: str | None = None, subset: Subset | None = None) -> list[int]:
+        """Return the numbers of the descriptions of the codes of a kind that are in a subset; None: of all."""
+        rows = self._query(
+            "SELECT d.id, d.concept FROM description d"
+            if kind is None
+            else "SELECT d.id, d.concept FROM description d JOIN concept c ON c.id = d.concept WHERE c.kind = ?",
+            *([] if kind is None else [kind]),
+        )
+        allowed = None if subset is None else self._subset(subset)
+        return [number for number, concept in rows if allowed is None or concept in allowed]
+
     def codes(self, kind: str) -> list[str]:
         """Return the codes of a kind, in the order of the tables."""
         return [code for (code,) in self._query("SELECT code FROM concept WHERE kind = ? ORDER BY id", kind)]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from cielo.options import LinkOptions
-from cielo.records import Candidate, Concept, Evidence, Hypothesis, Match, Method, Provenance
+from cielo.records import Candidate, Concept, Evidence, Hypothesis, Match, Method, Proof, Provenance
 from cielo.text.prompt import strip_code_suffix
 from cielo.text.tokenizer import Encoded
 
@@ -31,10 +31,18 @@ class LinkRequest:
         """Whether to match and search as the paper does."""
         return self.options.matching == "published"
 
+    @property
+    def is_constrained(self) -> bool:
+        """Whether outputs are descriptions of the knowledge base, to the letter."""
+        return self.options.decoding == "constrained"
+
 
 @dataclass(slots=True)
 class Work:
-    """One distinct prompt and kind on their way through the stages."""
+    """One distinct prompt and kind on their way through the stages.
+
+    `proof` is that of a constrained search; without a description that is allowed it has no hypotheses.
+    """
 
     kind: str | None
     prompt: str
@@ -42,16 +50,17 @@ class Work:
     hypotheses: list[Hypothesis]
     matches: list[list[Concept]] = field(default_factory=list)
     neighbours: list[Candidate] = field(default_factory=list)
+    proof: Proof | None = None
 
     @property
     def generated(self) -> str:
-        """The first hypothesis's text, without a code after it."""
-        return strip_code_suffix(self.hypotheses[0].text)
+        """The first hypothesis's text, without a code after it; empty where there is none."""
+        return strip_code_suffix(self.hypotheses[0].text) if self.hypotheses else ""
 
     @property
     def exact(self) -> list[Concept]:
         """The concepts whose description the first hypothesis is."""
-        return self.matches[0]
+        return self.matches[0] if self.matches else []
 
     @property
     def from_hypotheses(self) -> list[Candidate]:
@@ -62,6 +71,8 @@ class Work:
     @property
     def margin(self) -> float | None:
         """How much the first hypothesis's log-probability exceeds that of the best one that means another code."""
+        if not self.hypotheses:
+            return None
         first = self.hypotheses[0]
         own = {(concept.kind, concept.code) for concept in self.exact}
         for other, found in zip(self.hypotheses[1:], self.matches[1:], strict=True):

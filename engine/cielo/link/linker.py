@@ -101,17 +101,16 @@ class Linker:
 
         Args:
             bundle: its directory; default: ``CIELO_BUNDLE``, else the mini that comes with cielo.
-            backend: that runs the generator, or ``auto``: of those that the bundle holds the fastest here for `use`.
+            backend: that runs the generator; ``auto``: of the bundle's that run `decoding`, the fastest here for `use`.
             device: ``cpu``, ``cuda``, or ``auto`` (a GPU where there is one on which parity was shown).
             compute_type: of the generator; default: the bundle's own.
             threads: processor threads; default: as the plan says.
-            decoding: ``published`` or ``probable``; default: the bundle's own.
+            decoding: where options name none; default: the bundle's own.
             allow_unverified: open a compute type although parity was not shown for it on this kind of device.
             plan: how the processors are used; default: what `cielo tune` kept here, else the backend's default.
             memory: a budget for the resident memory of this process, in bytes: batches are made so small that the
                 worst they can need fits into it, whoever calls; callers take turns.
-            cache: keep links in memory, the last 10,000 of them (`cielo.cache`); a path: in that file too; False:
-                link everything again.
+            cache: keep the last 10,000 links in memory (`cielo.cache`); a path: in that file too; False: keep none.
             lexicon: a table of mentions and their codes (`cielo.link.lexicon`), asked before the model; lines with
                 codes that the knowledge base does not have are passed over.
             verify_files: when the bundle's files are hashed, so that a damaged one is refused: ``once`` for each
@@ -122,7 +121,7 @@ class Linker:
             TableError: where the lexicon cannot be read.
             BundleError: where the bundle is missing or damaged.
             UnverifiedError: where parity was not shown for the compute type.
-            DeviceError: where the machine cannot run what was asked for, or not within `memory`.
+            DeviceError, OptionError: where the machine or the bundle cannot run what was asked for, or not in `memory`.
             CacheError: where the file of the cache is something else.
         """
         opened = open_bundle(
@@ -312,12 +311,14 @@ class Linker:
         options = options or LinkOptions()
         options = replace(options, decoding=options.decoding or self._decoding)
         require_search(registered(self._provenance.backend), options.decoding or "", log_probs=options.rerank)
+        if options.decoding == "constrained":
+            self._steps.constrained.require()
         limit = self._max_distance if options.max_distance is None else options.max_distance
         request = LinkRequest(options, self.provenance(options), math.inf if options.matching == "published" else limit)
         if options.min_confidence is not None and self._resolver.calibration(request) is None:
             raise CalibrationError(
-                "a least confidence was asked for, and the bundle was never calibrated for this decoding (nor is any "
-                "for matching published, rerank or a subset); see `cielo calibrate`, or ask for none"
+                "a least confidence was asked for, and the bundle was never calibrated for this decoding (none is for "
+                "matching published, rerank, a subset, one proven description); see `cielo calibrate`, or ask for none"
             )
         return request
 

@@ -30,6 +30,7 @@ from cielo.text.prompt import strip_code_suffix
 from cielo.text.tokenizer import Encoded
 
 _SUBSETS_KEPT = 8
+_LEAST_PROVEN = 2  # the confidence looks at the lead over a runner-up, which with one alone may not have been found
 
 
 class Scorer(Protocol):
@@ -80,7 +81,8 @@ class Resolver:
         with clock.stage("match"):
             for work in works:
                 for hypothesis in work.hypotheses:
-                    entry = (strip_code_suffix(hypothesis.text), work.kind)
+                    text = hypothesis.text if request.is_constrained else strip_code_suffix(hypothesis.text)
+                    entry = (text, work.kind)
                     if entry not in known:
                         known[entry] = self._matched(*entry, request)
                     work.matches.append(known[entry])
@@ -171,15 +173,15 @@ class Resolver:
     def _link(self, work: Work, candidates: list[Candidate], request: LinkRequest) -> Link:
         method, chosen = decide_ranked(candidates, request) if request.options.rerank else decide(work, request)
         first = chosen[0] if chosen else None
-        best = work.hypotheses[0]
+        best = work.hypotheses[0] if work.hypotheses else None
         link = Link(
             code=first.code if first else None,
             codes=tuple(candidate.code for candidate in chosen),
             description=first.description if first else None,
             kind=first.kind if first else None,
             method=method,
-            generated=best.text,
-            log_prob=best.log_prob,
+            generated=best.text if best else "",
+            log_prob=best.log_prob if best else None,
             distance=work.neighbours[0].distance if work.neighbours else None,
             candidates=distinct([*chosen, *candidates], request.options.top_k),
             provenance=request.provenance,
@@ -187,13 +189,17 @@ class Resolver:
             title=first.title if first else None,
             match=work.match_of(first) if first and method == "exact" else None,
             margin=work.margin,
-            tokens=best.length,
+            tokens=best.length if best else 0,
+            proof=work.proof,
         )
         return replace(link, confidence=self._confidence(link, request))
 
     def calibration(self, request: LinkRequest) -> Calibration | None:
         """Return the calibration that holds for this way of linking; None: it was never calibrated."""
-        if request.is_published or request.options.rerank or request.options.subset is not None:
+        options = request.options
+        if request.is_published or options.rerank or options.subset is not None:
+            return None
+        if request.is_constrained and options.proven < _LEAST_PROVEN:
             return None
         return self.calibrations.get(request.provenance.decoding)
 
@@ -212,7 +218,7 @@ def read_calibrations(bundle: Bundle) -> dict[str, Calibration]:
         BundleError: where the file is damaged, or of another version.
     """
     found: dict[str, Calibration] = {decoding: kept.model for decoding, kept in bundle.calibrations().items()}
-    if not all(map(has_these_terms, found.values())):
+    if not all(has_these_terms(model, decoding) for decoding, model in found.items()):
         raise BundleError(f"{bundle.calibration} is of another version, with other terms; calibrate the bundle again")
     return found
 
@@ -222,7 +228,17 @@ def features_of(link: Link) -> Features | None:
     if link.code is None or link.log_prob is None:
         return None
     distance = link.distance if link.method == "semantic" else None  # an exact link may have neighbours or not
-    return Features(link.log_prob, link.margin, link.method, link.match, distance, len(link.codes))
+    proof = link.proof
+    return Features(
+        link.log_prob,
+        link.margin,
+        link.method,
+        link.match,
+        distance,
+        len(link.codes),
+        mass=proof.mass if proof else None,
+        behind=proof.free_log_prob - link.log_prob if proof else None,
+    )
 
 
 def judge(link: Link, request: LinkRequest) -> Link:

@@ -14,6 +14,7 @@ from cielo.generation.plan import ThreadPlan
 from cielo.generation.searches import SEARCHES, certain_first
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work, candidate_of
+from cielo.link.constrained import ConstrainedDecoder
 from cielo.link.resolver import Resolver, judge
 from cielo.link.timing import StageTimer
 from cielo.records import Concept, Hypothesis, Link, Mention, Timings
@@ -39,12 +40,13 @@ class Steps:
         cache: ResultCache | None = None,
         lexicon: Lexicon | None = None,
     ) -> None:
-        """Hold what the steps need; see `cielo.link.linker.Linker`."""
+        """Hold what the steps need; see `cielo.link.linker.Linker`. `constrained` is the decoder of that name."""
         self._stages = stages
         self._plan = plan
         self._resolver = resolver
         self._cache = cache
         self._lexicon = lexicon
+        self.constrained = ConstrainedDecoder(stages)
 
     def run(self, batch: Sequence[Mention], request: LinkRequest) -> list[Link]:
         """Return the link of each mention of a batch, in order; within a memory budget part by part, in turns."""
@@ -125,10 +127,18 @@ class Steps:
         return self._resolver.resolve(self._generate(entries, request, clock), request, clock) if entries else []
 
     def _generate(self, entries: Sequence[_Entry], request: LinkRequest, clock: StageTimer) -> list[Work]:
-        """Decode each distinct prompt once."""
+        """Decode each distinct prompt once; in a constrained search once for each kind that is asked for."""
         with clock.stage("tokenize"):
             rows = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompt for prompt, _ in entries))}
             encoded = self._stages.tokenizer.encode(list(rows))
+        if request.is_constrained:
+            sources, kinds = [encoded[rows[prompt]] for prompt, _ in entries], [kind for _, kind in entries]
+            with clock.stage("generate"):
+                found = self.constrained.decode(sources, kinds, request)
+            return [
+                Work(kind, prompt, source, hypotheses, proof=proof)
+                for (prompt, kind), source, (hypotheses, proof) in zip(entries, sources, found, strict=True)
+            ]
         with clock.stage("generate"):
             outputs = self._decode(encoded, request)
         return [Work(kind, prompt, encoded[rows[prompt]], outputs[rows[prompt]]) for prompt, kind in entries]

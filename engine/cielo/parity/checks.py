@@ -23,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cielo.bundle.layout import Bundle
-from cielo.bundle.manifest import Bound, Check, Execution, ParityFigures, Precision
-from cielo.bundle.stages import Stages, open_stages
+from cielo.bundle.manifest import Check, Execution, ParityFigures, Precision
+from cielo.bundle.stages import Stages, open_stages, open_trie
 from cielo.generation.backends import backend
 from cielo.generation.searches import DECODINGS, SEARCHES
 from cielo.machine import library_versions, machine_key, processor_name
+from cielo.parity.bounds import Bounds
 from cielo.parity.references import References
 from cielo.parity.tolerances import (
     DECIDED_DEVIATIONS,
@@ -36,13 +37,13 @@ from cielo.parity.tolerances import (
     encoder_tolerances,
     generator_tolerances,
 )
+from cielo.parity.tries import constrained_checks, trie_checks
 from cielo.records import Decoding, Hypothesis
 from cielo.retrieval.index import Index
 from cielo.retrieval.vectors import squared_distances
 from cielo.text.tokenizer import Encoded
 
 _SAMPLE = 256  # vectors of each index
-_NOTHING = "there is nothing to compare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,15 @@ def run_checks(
         overrides = bundle.manifest.tolerances
     plan = backend(execution.backend).default_plan(execution.device, threads)
     with open_stages(bundle, execution, plan) as stages:
-        gate = _Gate(stages, references, execution.compute_type, bundle.manifest.encoder.precision, overrides)
-        return Report(execution, tuple(gate.checks()))
+        bounds = Bounds(overrides)
+        gate = _Gate(stages, references, execution.compute_type, bundle.manifest.encoder.precision, bounds)
+        found = list(gate.checks())
+        if (trie := stages.trie or open_trie(bundle, stages.tokenizer)) is not None:
+            found += trie_checks(trie, stages, bounds)
+            if backend(execution.backend).gives_masks:
+                tolerance = generator_tolerances(execution.compute_type).repeated
+                found += constrained_checks(trie, stages, references, tolerance, bounds)
+        return Report(execution, tuple(found))
 
 
 class _Gate:
@@ -109,14 +117,14 @@ class _Gate:
         references: References,
         compute_type: str,
         precision: Precision,
-        overrides: Mapping[str, float],
+        bounds: Bounds,
     ) -> None:
         self._stages = stages
         self._references = references
         self._exact = compute_type == "float32"
         self._generator = generator_tolerances(compute_type)
         self._encoder = encoder_tolerances(precision)
-        self._overrides = overrides
+        self._at_most, self._at_least = bounds.at_most, bounds.at_least
         self._prompts = [Encoded(ids, False) for ids in references.prompt_ids]
 
     def checks(self) -> Iterator[Check]:
@@ -127,20 +135,6 @@ class _Gate:
             yield from self._search_checks(decoding)
         yield from self._encoder_checks()
         yield from self._index_checks()
-
-    def _at_most(self, name: str, figure: float, tolerance: float, compared: int, detail: str) -> Check:
-        return self._check(name, figure, tolerance, "<=", compared, detail)
-
-    def _at_least(self, name: str, figure: float, tolerance: float, compared: int, detail: str) -> Check:
-        return self._check(name, figure, tolerance, ">=", compared, detail)
-
-    def _check(
-        self, name: str, figure: float, tolerance: float, comparison: Bound, compared: int, detail: str
-    ) -> Check:
-        """Return a check of `compared` things; where there are none, one that fails."""
-        finite = float(figure) if compared and math.isfinite(figure) else None
-        bound = float(self._overrides.get(name, tolerance))
-        return Check(name, finite, bound, comparison, detail if compared else _NOTHING)
 
     def _tokenizer_checks(self) -> Iterator[Check]:
         references, encode = self._references, self._stages.tokenizer.encode

@@ -6,11 +6,12 @@ Read with `os.pread` and not mapped, because mapped pages would count as the pro
 from __future__ import annotations
 
 import json
+import math
 import os
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from cielo.files import read_bounded
 from cielo.retrieval.vectors import Vectors
 
 _MOST_BYTES = 500_000_000  # of what is read whole
+_DIMENSIONS: Final = {"list": 1, "matrix": 2}
 _MOST_LINES, _LONGEST_LINE = 50_000_000, 16_000_000
 
 
@@ -185,12 +187,36 @@ def _shape_of_rows(path: Path, stream: BinaryIO) -> tuple[int, int]:
     Raises:
         ValueError: where the file is no whole matrix of float32 rows.
     """
+    rows, columns = read_header(path, stream, np.float32, "matrix")
+    return rows, columns
+
+
+def read_header(
+    path: Path, stream: BinaryIO, kind: type[np.generic], form: Literal["list", "matrix"]
+) -> tuple[int, ...]:
+    """Return the shape of an ``.npy`` file of numbers, whose stream then stands at the first of them.
+
+    Args:
+        path: of the file.
+        stream: of its bytes, at their beginning.
+        kind: of the numbers.
+        form: a list of them, or a matrix row by row.
+
+    Raises:
+        ValueError: where the file is anything else, or longer or shorter than it says.
+    """
     if np.lib.format.read_magic(stream) != (1, 0):  # others are for longer headers
         raise ValueError(f"{path.name} is in a form that is not read")
-    shape, by_column, kind = np.lib.format.read_array_header_1_0(stream)
+    try:
+        shape, by_column, found = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # of Python's own tokenizer and parser, and of numpy's types
+        raise ValueError(f"{path.name} has a header that cannot be read") from error
     begin = stream.tell()
     size = stream.seek(0, os.SEEK_END) - begin
     stream.seek(begin)
-    if len(shape) != 2 or by_column or kind != np.float32 or size != 4 * shape[0] * shape[1]:
-        raise ValueError(f"{path.name} is not a whole matrix of float32 rows")
-    return shape[0], shape[1]
+    dimensions, wanted = _DIMENSIONS[form], np.dtype(kind)
+    fits = len(shape) == dimensions and found == wanted and not (by_column and dimensions > 1)
+    if not fits or size != wanted.itemsize * math.prod(shape):
+        what = "rows" if dimensions > 1 else "numbers"
+        raise ValueError(f"{path.name} is not a whole {form} of {wanted.name} {what}")
+    return tuple(shape)

@@ -28,8 +28,9 @@ KIND = Role("kind", ("kind",))
 ID = Role("id", ("id",))
 _RESULT_COLUMNS = (
     "code", "codes", "description", "title", "kind", "method", "match", "confidence", "generated", "log_prob",
-    "probability", "distance", "candidates", "truncated", "provenance", "error",
+    "probability", "distance", "candidates", "proof", "truncated", "provenance", "error",
 )  # fmt: skip
+_ALWAYS = tuple(name for name in _RESULT_COLUMNS if name != "proof")  # which only constrained searches give
 _finder = ColumnFinder(TEXT, SENTENCE, KIND, ID)
 
 
@@ -149,9 +150,10 @@ def _kept_name(name: str, others: Iterable[str]) -> str:
 
 
 def link_columns(link: Link) -> dict[str, Json]:
-    """Return what the output shows of a link, in the order of its columns."""
+    """Return what the output shows of a link, in the order of its columns; a proof where there is one."""
     values = link.to_dict()
-    return {name: values[name] for name in _RESULT_COLUMNS if name in values}
+    shown_of = _RESULT_COLUMNS if link.proof else _ALWAYS
+    return {name: values[name] for name in shown_of if name in values}
 
 
 def write_rows(stream: BinaryIO, form: Format, rows: Iterable[dict[str, Json]], *, guarded: bool = False) -> None:
@@ -164,8 +166,9 @@ def write_rows(stream: BinaryIO, form: Format, rows: Iterable[dict[str, Json]], 
 
 
 def _ordered(columns: Iterable[str]) -> list[str]:
-    given = [name for name in columns if name not in _RESULT_COLUMNS]
-    return given + list(_RESULT_COLUMNS)
+    names = list(columns)
+    given = [name for name in names if name not in _RESULT_COLUMNS]
+    return given + list(_RESULT_COLUMNS if "proof" in names else _ALWAYS)
 
 
 def _cell(name: str, value: Any) -> str | None:

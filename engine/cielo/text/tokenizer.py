@@ -91,6 +91,17 @@ class Tokenizer:
         return self.tokens(self._closing)
 
     @property
+    def end_id(self) -> int:
+        """The id of the token that ends every text and every output.
+
+        Raises:
+            BundleError: where the tokenizer puts none at the end.
+        """
+        if not self._closing:
+            raise BundleError("the generator's tokenizer ends no text with a token of its own; build the bundle again")
+        return self._closing[-1]
+
+    @property
     def most_characters(self) -> int | None:
         """The characters of a text that are looked at, at most; None: all of them, since any number of tokens is taken.
 

@@ -15,16 +15,17 @@ from cielo.bundle.manifest import GeneratorModel, Manifest, ParityFigures
 from cielo.bundle.opening import Opened, execution_on, executions_on, open_bundle
 from cielo.bundle.state import Measured, record_parity, save_plans
 from cielo.bundle.writing import write_manifest
-from cielo.errors import BundleError, DeviceError, UnverifiedError
+from cielo.errors import BundleError, DeviceError, OptionError, UnverifiedError
 from cielo.generation import backends
 from cielo.generation.backends import BACKENDS
 from cielo.generation.plan import USES, ThreadPlan
 from cielo.link.linker import Linker
+from cielo.options import LinkOptions
 from cielo.records import Mention
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "generation"))
 
-from toy_backend import ToyBackend, write_model
+from toy_backend import ToyBackend, constrained_mini, constrained_toy, write_model
 
 
 @pytest.fixture(autouse=True)
@@ -191,6 +192,61 @@ class TestTheFastest:
         assert [entry.key for entry in executions_on(two, backend="toy", device="cpu")] == both[1:]
         (narrow,) = executions_on(two, device="cpu", compute_type="int8")
         assert narrow.key == "ctranslate2/cpu/int8"
+
+
+class TestByDecoding:
+    @pytest.fixture
+    def both(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+        monkeypatch.setitem(BACKENDS, "toy", constrained_toy())
+        return constrained_mini(tmp_path / "both", ["Asma", "Cefalea"])
+
+    def test_auto_takes_a_backend_that_runs_the_decoding(self, both: Bundle) -> None:
+        for decoding, backend in (("constrained", "toy"), ("probable", "ctranslate2"), (None, "ctranslate2")):
+            opened = open_bundle(both.path, decoding=decoding)  # type: ignore[arg-type]
+            opened.stages.close()
+            assert opened.backend == backend
+            assert (opened.stages.trie is not None) == (backend == "toy")
+
+    def test_the_linker_opens_one_for_its_decoding(self, both: Bundle) -> None:
+        with Linker.open(both.path, decoding="constrained") as linker:
+            (link,) = linker.link([Mention("asma")])
+            assert (link.provenance.backend, link.provenance.decoding) == ("toy", "constrained")
+            assert link.proof is not None and link.proof.exact
+            assert linker.link([Mention("asma")], LinkOptions(decoding="probable"))[0].proof is None
+        with Linker.open(both.path) as linker, pytest.raises(OptionError, match="open the bundle with the decoding"):
+            linker.link([Mention("asma")], LinkOptions(decoding="constrained"))
+
+    def test_a_backend_by_name_must_run_it(self, both: Bundle) -> None:
+        with pytest.raises(OptionError, match="the backend ctranslate2 runs published, probable, greedy"):
+            open_bundle(both.path, backend="ctranslate2", decoding="constrained")
+
+    def test_where_none_runs_it_the_error_names_the_recipe_s_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(OptionError, match=r'for ctranslate2.*`backends = \["ctranslate2", "onnx"\]`'):
+            open_bundle(decoding="constrained")
+        monkeypatch.setattr("cielo.generation.backends.BACKENDS", {"ctranslate2": BACKENDS["ctranslate2"]})
+        with pytest.raises(OptionError, match="choose another decoding"):
+            open_bundle(decoding="constrained")
+
+    def test_parity_is_asked_of_those_that_run_it(self, both: Bundle, shown: ParityFigures) -> None:
+        record_parity(both, both.execution("cpu", backend="toy"), replace(shown, status="failed"))
+        with pytest.raises(UnverifiedError, match="with toy on cpu"):
+            open_bundle(both.path, decoding="constrained")
+
+    def test_an_old_bundle_without_a_trie_opens_and_says_what_to_do(self, two: Bundle) -> None:
+        BACKENDS["toy"] = constrained_toy()
+        with Linker.open(two.path, backend="toy", allow_unverified=True) as linker:
+            assert linker.link([Mention("asma")])[0].code is not None
+            with pytest.raises(OptionError, match="convert its recipe again"):
+                linker.link([Mention("asma")], LinkOptions(decoding="constrained"))
+
+    def test_a_damaged_trie_is_refused_at_opening(self, both: Bundle) -> None:
+        file = both.trie / "rows.npy"
+        file.write_bytes(file.read_bytes()[:-4] + bytes(4))
+        with pytest.raises(BundleError, match=r"trie/rows\.npy"):
+            open_bundle(both.path, decoding="constrained")
+        signed = write_manifest(both.path, both.manifest)
+        with pytest.raises(BundleError, match="the trie of the descriptions cannot be read"):
+            open_bundle(signed.path, decoding="constrained")
 
 
 class TestOneBackend:

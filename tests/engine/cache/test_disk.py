@@ -31,7 +31,7 @@ from cielo.errors import BundleError
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.writing import write_knowledge_base
 from cielo.machine import state_directory
-from cielo.records import Candidate, Link, Timings
+from cielo.records import Candidate, Link, Proof, Timings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -68,6 +68,7 @@ ANY_LINK = st.builds(
     confidence=st.none() | st.floats(0, 1),
     margin=st.none() | NUMBERS,
     tokens=st.integers(0, 128),
+    proof=st.none() | st.builds(Proof, st.booleans(), NUMBERS, st.integers(0, 1000), st.floats(0, 1), NUMBERS),
     asked=st.fixed_dictionaries({
         "decoding": st.sampled_from(["probable", "published", "another ñ"]),
         "pipeline": st.sampled_from(["I", "II"]),

@@ -34,6 +34,8 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "max_distance": (None, 0.25),
     "subset": (None, Subset(chapters=frozenset({"IX"}))),
     "lexicon": (True, False),
+    "proven": (2, 3),
+    "max_passes": (64, 65),
 }
 OUTSIDE = {
     "min_confidence": "an answer is judged after it was taken from the cache",

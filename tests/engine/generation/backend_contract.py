@@ -239,6 +239,13 @@ class BackendContract:
             with pytest.raises(OptionError, match="log-probabilities"):
                 require_search(tested, tested.decodings[0], log_probs=True)
 
+    def test_it_tells_what_it_can_write(self, subject: Subject, generator: Generator, prompts: list[Encoded]) -> None:
+        search = SEARCHES[next(name for name in SEARCHES if name in subject.backend.decodings)]
+        texts = [rows[0].text for rows in generator.generate(prompts, search)]
+        tokens = [token for text in texts for token in subject.tokenizer.encode_target(text)]
+        found = generator.writes(np.array([*tokens, subject.tokenizer.end_id, 2**31 - 1], dtype=np.int32))
+        assert found.tolist() == [*[True] * (len(tokens) + 1), False]
+
     def test_what_it_says_of_itself_is_sound(self, subject: Subject) -> None:
         tested = subject.backend
         assert "cpu" in tested.devices()
@@ -248,8 +255,8 @@ class BackendContract:
             assert tested.runnable_compute_types(device)
         assert subject.compute_type in set(tested.compute_types) & tested.runnable_compute_types("cpu")
         assert tested.decodings
-        assert set(tested.decodings) <= {*SEARCHES, *(["constrained"] if tested.gives_masks else [])}
-        assert isinstance(tested.gives_masks, bool)
+        assert set(tested.decodings) <= {*SEARCHES, "constrained"}
+        assert tested.gives_masks == ("constrained" in tested.decodings)
         assert all(isinstance(word, str) for pair in tested.environment(PLANS[1]).items() for word in pair)
 
     def test_it_is_found_by_its_name(self, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:

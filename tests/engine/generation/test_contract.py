@@ -19,7 +19,7 @@ from cielo.options import LinkOptions
 from cielo.records import Mention
 from cielo.text.tokenizer import Tokenizer
 from cielo_convert.generator import convert_generator
-from toy_backend import MODEL, ToyBackend, write_model
+from toy_backend import MODEL, ToyBackend, constrained_toy, write_model
 
 CHECKPOINT = Path(__file__).parents[3] / "models" / "mini" / "checkpoint" / "generator"
 TEXTS = (
@@ -65,6 +65,14 @@ class TestToy(BackendContract):
         directory = tmp_path_factory.mktemp("toy")
         write_model(directory, TEXTS)
         return Subject(ToyBackend(), directory, tokenizer, "float32", 1e-6)
+
+
+class TestToyThatSearchesInTries(TestToy):
+    @pytest.fixture(scope="class")
+    def subject(self, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+        directory = tmp_path_factory.mktemp("tries")
+        write_model(directory, TEXTS)
+        return Subject(constrained_toy(), directory, tokenizer, "float32", 1e-6)
 
 
 class TestToyThatDoesLess(TestToy):

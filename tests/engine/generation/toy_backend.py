@@ -2,31 +2,41 @@
 
 Its model is a list of texts in a file. Given a prompt, each text has a probability that grows with the tokens that it
 shares with the prompt's term; the probability of a token after others is the share of the texts that go on with it.
+Its constrained search looks at every row of a trie, which takes it two passes.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
+from cielo.bundle.layout import Bundle, Layout, default_bundle
+from cielo.bundle.manifest import Check, GeneratorModel, ParityFigures
+from cielo.bundle.trie import DescriptionTrie
+from cielo.bundle.writing import write_manifest
 from cielo.errors import BundleError, OptionError
 from cielo.generation.batching import make_batches
 from cielo.generation.capabilities import require_runnable
+from cielo.generation.constrained import ConstrainedSearch, Found, Leaf
 from cielo.generation.memory import MemoryLimit, Shape
 from cielo.generation.plan import ThreadPlan, Use, batch_on_each_core
 from cielo.generation.searches import SEARCHES, BeamSearch
-from cielo.records import Decoding, Hypothesis
+from cielo.generation.trie import Trie
+from cielo.knowledge.reading import KnowledgeBase
+from cielo.records import Decoding, Hypothesis, Proof
 from cielo.text.tokenizer import Encoded, Tokenizer
 from numpy.typing import NDArray
 
 MODEL = "toy.json"
 _END = -1
 _SHARED = 6.0  # how much a shared token is worth
+_PASSES = 2
 _UNKNOWN = -30.0  # log-probability of a token that no text goes on with
 _TERM = ("Genera una definición para el término:", " - en la frase:")
 
@@ -70,13 +80,53 @@ class ToyBackend:
             texts = json.loads(((self.model or directory) / MODEL).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BundleError("the generator's model cannot be loaded; build the bundle again") from error
-        return ToyGenerator(texts, tokenizer, plan, self.gives_log_probs)
+        return ToyGenerator(texts, tokenizer, plan, self.gives_log_probs, self.gives_masks)
+
+
+def constrained_mini(directory: Path, texts: Sequence[str] | None = None) -> Bundle:
+    """Write a copy of the mini that holds the toy's model and a trie too; parity counts as shown for the toy.
+
+    Args:
+        directory: of the copy.
+        texts: of the toy; None: every description.
+    """
+    shutil.copytree(default_bundle(), directory, ignore=shutil.ignore_patterns("trie", "calibration.json"))
+    mini = Bundle.open(default_bundle())
+    base = KnowledgeBase(mini.knowledge_base)
+    described = base.texts()
+    base.close()
+    trie = DescriptionTrie.build(described, Tokenizer(mini.generator_tokenizer))
+    trie.save(directory / "trie")
+    write_model(Layout(directory).generator_model("toy"), texts or described)
+    generator = mini.manifest.generator
+    backends = {**generator.backends, "toy": GeneratorModel("float32")}
+    shown = ParityFigures(status="passed", checks=(Check("generator.log_probs", 0.0, 0.25, "<="),))
+    manifest = replace(
+        mini.manifest,
+        generator=replace(generator, backends=backends),
+        parity={**mini.manifest.parity, "toy/cpu/float32": shown},
+        trie=trie.section,
+    )
+    return write_manifest(directory, manifest)
+
+
+def constrained_toy(name: str = "toy") -> ToyBackend:
+    """Return the toy that searches in tries too."""
+    return ToyBackend(name, decodings=(*SEARCHES, "constrained"), gives_masks=True)
 
 
 class ToyGenerator:
-    def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, plan: ThreadPlan, gives_log_probs: bool) -> None:
+    def __init__(
+        self,
+        texts: Sequence[str],
+        tokenizer: Tokenizer,
+        plan: ThreadPlan,
+        gives_log_probs: bool,
+        gives_masks: bool = False,
+    ) -> None:
         self._texts = {(*tokenizer.encode_target(text), _END): text for text in texts}
         self._tokenizer, self._plan, self._gives_log_probs = tokenizer, plan, gives_log_probs
+        self._gives_masks = gives_masks
         self._limit: MemoryLimit | None = None
         self.batches: list[int] = []
         self.closed = False
@@ -91,6 +141,32 @@ class ToyGenerator:
         if not self._gives_log_probs:
             raise OptionError("the toy gives no log-probabilities")
         return [self._chain(prompt, (*target, _END)) for prompt, target in zip(prompts, targets, strict=True)]
+
+    def writes(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
+        return np.isin(tokens, [self._tokenizer.end_id, *(token for output in self._texts for token in output)])
+
+    def search_tries(self, prompts: Sequence[Encoded], tries: Sequence[Trie], search: ConstrainedSearch) -> list[Found]:
+        if not self._gives_masks:
+            raise OptionError("the toy has no constrained search")
+        return [self._found(prompt, trie, search) for prompt, trie in zip(prompts, tries, strict=True)]
+
+    def _found(self, prompt: Encoded, trie: Trie, search: ConstrainedSearch) -> Found:
+        weights = self._weights(prompt)
+        total = sum(weights.values())
+        log_probs = {output: math.log(weight / total) for output, weight in weights.items()}
+        rows: dict[tuple[int, ...], list[int]] = {}
+        for row in range(len(trie)):
+            rows.setdefault((*trie.sequence(row)[:-1].tolist(), _END), []).append(row)
+        leaves = [
+            Leaf(found[0], found[-1] + 1, log_probs.get(output, _UNKNOWN * len(output)), len(output))
+            for output, found in rows.items()
+        ]
+        leaves.sort(key=lambda leaf: -leaf.log_prob)
+        exact = search.max_passes >= _PASSES
+        free = max([*log_probs.values(), *(leaf.log_prob for leaf in leaves[:1])])
+        mass = sum(math.exp(leaf.log_prob) for leaf in leaves)
+        proof = Proof(exact, 0.0 if exact else 0.5, min(_PASSES, search.max_passes), min(1.0, mass), free)
+        return Found(tuple(leaves[: max(search.best, 5)]), proof)
 
     def limit_memory(self, working_bytes: int, shape: Shape) -> None:
         self._limit = MemoryLimit(working_bytes, shape)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cielo.bundle.calibration import Calibration
 from cielo.errors import BundleError
-from cielo.link.confidence import TERMS, Features, confidence, has_these_terms, terms
+from cielo.link.confidence import PROVEN_TERMS, TERMS, Features, confidence, has_these_terms, terms
 from cielo.schema import decode, encode, to_builtins
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +21,8 @@ FEATURES = st.builds(
     match=st.sampled_from([None, "literal", "normal"]),
     distance=st.none() | st.floats(0, 4),
     codes=st.integers(1, 40),
+    mass=st.none() | st.floats(0, 1),
+    behind=st.none() | st.floats(0, 40),
 )
 
 
@@ -42,6 +44,32 @@ def test_sure_and_hopeless_outputs_have_finite_terms() -> None:
     assert terms(replace(EXACT, margin=-math.inf))[2] == -10.0
 
 
+def test_terms_of_a_constrained_search_by_hand() -> None:
+    proven = replace(EXACT, mass=0.9, behind=1.5)
+    assert proven.terms == PROVEN_TERMS and EXACT.terms == TERMS
+    assert terms(proven) == pytest.approx([*terms(EXACT), math.log(0.9) - math.log(0.1), -1.5])
+    limit = math.log(1e-6)
+    assert terms(replace(EXACT, mass=1.0, behind=0.0))[-2:] == pytest.approx([-limit, 0.0])
+    assert terms(replace(EXACT, mass=0.0, behind=math.inf))[-2:] == pytest.approx([limit, limit])
+    assert terms(replace(EXACT, mass=0.5, behind=-1e-9))[-2:] == pytest.approx([0.0, 0.0])  # below 0 by rounding
+
+
+def test_a_calibration_takes_its_own_terms_alone() -> None:
+    proven = replace(EXACT, mass=0.9, behind=1.5)
+    assert confidence(MODEL, proven) == confidence(MODEL, EXACT)
+    both = replace(
+        MODEL, terms=PROVEN_TERMS, means=(*MODEL.means, 1.0, -1.0), scales=(*MODEL.scales, 1.0, 1.0),
+        coefficients=(*MODEL.coefficients, 0.5, 0.25),
+    )  # fmt: skip
+    assert confidence(both, proven) != confidence(MODEL, proven)
+    assert confidence(both, proven) > confidence(both, replace(proven, behind=9.0))
+    with pytest.raises(ValueError, match="expected log_p"):
+        confidence(both, EXACT)
+    assert has_these_terms(both, "constrained") and has_these_terms(MODEL, "constrained")
+    assert not has_these_terms(both, "probable")
+    assert not has_these_terms(replace(both, terms=PROVEN_TERMS[::-1]), "constrained")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -53,6 +81,8 @@ def test_sure_and_hopeless_outputs_have_finite_terms() -> None:
         {"distance": math.nan},
         {"distance": math.inf},
         {"codes": 0},
+        {"mass": math.nan},
+        {"behind": math.nan},
     ],
 )
 def test_features_out_of_range_are_refused(wrong: dict[str, Any]) -> None:

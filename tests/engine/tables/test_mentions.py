@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from cielo.errors import MentionError, TableError
-from cielo.records import BundleIdentity, Candidate, Link, Mention, Provenance
+from cielo.records import BundleIdentity, Candidate, Link, Mention, Proof, Provenance
 from cielo.tables import Format, TableFormat, format_of
 from cielo.tables import mentions as tables
 from cielo.tables.mentions import InputRow, output_row, read_mentions, write_rows
@@ -346,6 +346,18 @@ class TestOutputRows:
             "log_prob", "probability", "distance", "candidates", "truncated", "provenance",
         ]  # fmt: skip
         assert row["codes"] == ("0210", "3E03")
+
+    def test_a_proof_is_shown_where_there_is_one(self) -> None:
+        proof = Proof(exact=True, gap=0.0, passes=4, mass=0.75, free_log_prob=-0.25)
+        row = output_row(InputRow(1, {"text": "a", "proof": "mine"}), make_link(proof=proof))
+        assert row["proof"] == {"exact": True, "gap": 0.0, "passes": 4, "mass": 0.75, "free_log_prob": -0.25}
+        assert row["input_proof"] == "mine"
+        plain = output_row(InputRow(2, {"text": "b"}), make_link())
+        assert "proof" not in plain
+        assert json.loads(write("jsonl", [row]))["proof"] == row["proof"]
+        first, second = read(write("csv", [row, plain]), "csv")
+        assert (json.loads(str(first.values["proof"])), second.values["proof"]) == (row["proof"], "")
+        assert "proof" not in write("csv", [plain])
 
     def test_an_error_stands_beside_the_input(self) -> None:
         assert output_row(InputRow(1, {"text": "a", "kind": "b"}, "bad"), "bad") == {

@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from cielo.bundle.calibration import Calibration
 from cielo.errors import CalibrationError
-from cielo.link.confidence import PENALTY, TERMS, Features, confidence, terms
+from cielo.link.confidence import PENALTY, Features, confidence, terms
 from cielo.text.normal import normal_form
 
 FEWEST = 50  # mentions
 FOLDS = 5
-_MONOTONE = (0, 1)  # terms whose coefficients may not be negative
+_MONOTONE = frozenset(("log_p", "minus_log_not_p", "behind_best_output"))  # whose coefficients may not be negative
 _STEPS, _HALVINGS = 100, 40
 _GRADIENT = 1e-9  # per mention
 
@@ -32,14 +32,15 @@ def fit(features: Sequence[Features], right: Sequence[bool], penalty: float = PE
     """Fit a calibration.
 
     Args:
-        features: of links that have a code.
+        features: of links that have a code, by one decoding.
         right: whether the first code of each is right.
         penalty: on half of the squared coefficients of the standardised terms.
 
     Raises:
         CalibrationError: where there are too few mentions or only right or only wrong ones, or the fit does not
             converge.
-        ValueError: where lengths differ, the penalty is not positive, or a feature is not in its range.
+        ValueError: where lengths differ, the penalty is not positive, a feature is not in its range, or some are of a
+            constrained search and others are not.
     """
     if len(features) != len(right) or not (penalty > 0 and math.isfinite(penalty)):
         got = f"{len(features)} features, {len(right)} answers and penalty {penalty}"
@@ -50,14 +51,17 @@ def fit(features: Sequence[Features], right: Sequence[bool], penalty: float = PE
     if not 0 < good.sum() < len(good):
         what = "right" if good[0] else "wrong"
         raise CalibrationError(f"all {len(good)} answers are {what}; a calibration needs both, take more mentions")
+    names = features[0].terms
+    if any(one.terms != names for one in features):
+        raise ValueError("got links with and without a proof, expected those of one decoding")
     table = np.array([terms(one) for one in features])
     means, scales = table.mean(axis=0), table.std(axis=0)
     scales[scales < 1e-12] = 1.0  # a term that is the same everywhere: centred it is 0, and so its coefficient
     columns = (table - means) / scales
-    weights, intercept = _fit_rising(columns, good, penalty)
+    weights, intercept = _fit_rising(names, columns, good, penalty)
     return Calibration(
         schema=1,
-        terms=TERMS,
+        terms=names,
         means=tuple(means.tolist()),
         scales=tuple(scales.tolist()),
         coefficients=weights,
@@ -68,16 +72,18 @@ def fit(features: Sequence[Features], right: Sequence[bool], penalty: float = PE
     )
 
 
-def _fit_rising(columns: _Floats, good: _Floats, penalty: float) -> tuple[tuple[float, ...], float]:
+def _fit_rising(
+    names: Sequence[str], columns: _Floats, good: _Floats, penalty: float
+) -> tuple[tuple[float, ...], float]:
     """Return coefficients and intercept; terms that would make the confidence fall with the probability get 0."""
-    used = list(range(len(TERMS)))
+    used = list(range(len(names)))
     while True:
         *weights, intercept = _newton(columns[:, used], good, penalty).tolist()
-        falling = [(weight, term) for weight, term in zip(weights, used, strict=True) if term in _MONOTONE]
+        falling = [(weight, term) for weight, term in zip(weights, used, strict=True) if names[term] in _MONOTONE]
         weight, term = min(falling, default=(0.0, 0))
         if weight >= 0:
             coefficients = dict(zip(used, weights, strict=True))
-            return tuple(coefficients.get(term, 0.0) for term in range(len(TERMS))), intercept
+            return tuple(coefficients.get(term, 0.0) for term in range(len(names))), intercept
         used.remove(term)
 
 

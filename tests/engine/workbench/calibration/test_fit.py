@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from calibration_fakes import EXACT, sample
 from cielo.errors import CalibrationError, CieloError
-from cielo.link.confidence import TERMS, confidence, terms
+from cielo.link.confidence import PROVEN_TERMS, TERMS, confidence, terms
 from cielo.workbench.calibration import fit as module
 from cielo.workbench.calibration.fit import cross_validate, fit, fold_of
 from sklearn.linear_model import LogisticRegression
@@ -30,6 +30,22 @@ def test_the_fit_is_scikit_learn_s(penalty: float) -> None:
         expected.predict_proba(columns)[:, 1], abs=1e-5
     )
     assert (found.mentions, found.right, found.penalty) == (600, sum(right), penalty)
+
+
+def test_what_a_proof_tells_is_learnt() -> None:
+    features, _, _ = sample(2_000)
+    rng = np.random.default_rng(5)
+    proven = [replace(one, mass=float(rng.random()), behind=float(rng.exponential(3.0))) for one in features]
+    right = [one.mass is not None and one.mass > 0.5 for one in proven]
+    model = fit(proven, right)
+    assert model.terms == PROVEN_TERMS
+    high, low = (replace(EXACT, mass=mass, behind=1.0) for mass in (0.95, 0.05))
+    assert confidence(model, high) > 0.9 and confidence(model, low) < 0.1
+    # The farther behind the best output, the less sure, whatever the mentions say.
+    farther = [one.behind is not None and one.behind > 3.0 for one in proven]
+    assert fit(proven, farther).coefficients[PROVEN_TERMS.index("behind_best_output")] == 0.0
+    with pytest.raises(ValueError, match="with and without a proof"):
+        fit([*features[:50], *proven[:50]], right[:100])
 
 
 def test_known_chances_are_found_again() -> None:
