@@ -205,7 +205,7 @@ RESTRICTIONS = [
 
 
 class TestBest:
-    @pytest.mark.parametrize("given", RESTRICTIONS, ids=str)
+    @pytest.mark.parametrize("given", RESTRICTIONS)
     @pytest.mark.parametrize("text", WORDS)
     def test_the_link_is_the_best_description_that_is_allowed(
         self, bench: Bench, text: str, given: dict[str, Any]
