@@ -145,6 +145,9 @@ def kill(folder: Path, writing: Writing, dice: random.Random) -> list[str]:
     target = folder / writing.target
     before = contents(target) if target.exists() else None
     number = dice.choice([signal.SIGKILL, signal.SIGKILL, *CODES])
+    # Of an earlier SIGKILL, which this run may be too short to remove; their names are never used again.
+    (folder / "temporary").mkdir(exist_ok=True)
+    known = set(left(folder, writing))
     process = start(folder, writing)
     time.sleep(dice.uniform(0.05, writing.seconds))
     children = descendants(process.pid)
@@ -160,8 +163,9 @@ def kill(folder: Path, writing: Writing, dice: random.Random) -> list[str]:
         wrong.append(f"{number.name}: the target is half-written")
     if before is not None and not target.exists():
         wrong.append(f"{number.name}: the target is gone")
-    if number != signal.SIGKILL and process.returncode == CODES[number] and left(folder, writing):
-        wrong.append(f"{number.name}: left behind: {left(folder, writing)}")
+    fresh = set(left(folder, writing)) - known
+    if number != signal.SIGKILL and process.returncode == CODES[number] and fresh:
+        wrong.append(f"{number.name}: left behind: {sorted(fresh)}")
     return wrong
 
 
