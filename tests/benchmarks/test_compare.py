@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cielo.bundle.layout import Bundle
+from cielo.bundle.layout import Bundle, Layout
 from cielo.bundle.writing import write_manifest
 from cielo.generation.searches import DECODINGS
 from cielo.generation.searches import SEARCHES as ENGINE_SEARCHES
 from cielo.workbench.bench.workload import load_workload
 from cielo_convert.generator import convert_generator
 from cielo_convert.reference import _DECODINGS
+from cielo_convert.trie import build_trie
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -310,7 +311,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts = convert_generator(CHECKPOINT, directory / "generator", {"onnx": "float32"})
     manifest = Bundle.open(MINI / "bundle").manifest
     backends = {**manifest.generator.backends, **facts.models}
-    write_manifest(directory, replace(manifest, generator=replace(manifest.generator, backends=backends)))
+    generator = replace(manifest.generator, backends=backends)
+    shutil.rmtree(directory / "trie", ignore_errors=True)
+    write_manifest(directory, replace(manifest, generator=generator, trie=build_trie(Layout(directory))))
     return directory
 
 
@@ -322,6 +325,23 @@ def test_cielo_s_second_backend_is_a_rival_too(tmp_path: Path, both: Path) -> No
         assert {found["same"] for found in entry["outputs"].values()} == {PROMPTS}
         assert max(found["differences"][0] for found in entry["outputs"].values()) < 1e-4
     assert "ctranslate2" in named(result, "cielo")["about"] and "onnxruntime" in named(result, "cielo_onnx")["about"]
+
+
+def test_the_constrained_search_is_a_rival_too(tmp_path: Path, both: Path) -> None:
+    result = run(tmp_path, ["torch_float32", "cielo_constrained"], "--bundle", str(both))
+    entry = named(result, "cielo_constrained")
+    assert entry["failure"] is None
+    assert {key: cell["failure"] for key, cell in cells(entry).items()} == {
+        ("published", 1): "another search", ("published", 3): "another search",
+        ("probable", 1): None, ("probable", 3): None,
+    }  # fmt: skip
+    found = entry["outputs"]["probable"]
+    assert found["compared"] == PROMPTS
+    assert found["same"] >= PROMPTS // 2  # where PyTorch's best output is a description
+    assert min(found["differences"]) < 1e-4
+    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert "cielo (constrained) answers with the most probable description of the knowledge base" in table
+    assert entry["about"]["descriptions"] > 1000
 
 
 def test_a_bundle_without_the_backend_is_a_line_of_the_table(tmp_path: Path) -> None:

@@ -25,9 +25,7 @@ from cielo.errors import BundleError
 from cielo.generation.backends import BACKENDS
 from cielo.generation.onnx_files import DECODER_BIAS, EMBEDDINGS, ENCODER_BIAS, OUTPUT_IDS, SETTINGS
 from cielo.knowledge.reading import KnowledgeBase
-from cielo.link.linker import Linker
 from cielo.parity.checks import Report, run_checks
-from cielo.records import Mention
 from cielo.retrieval.index import Index, IndexSettings, load_all, save_all
 from cielo.text.tokenizer import Tokenizer
 from cielo_convert.backend_step import LoadedGenerator
@@ -46,7 +44,7 @@ from cielo_convert.generator import STEPS
 from cielo_convert.recipe import Recipe
 from click.testing import CliRunner
 
-from tests.checkpoints import descriptions, make_encoder_checkpoint, make_generator_checkpoint, make_recipe
+from tests.checkpoints import make_encoder_checkpoint, make_generator_checkpoint, make_recipe
 
 # Its positions matter enough to be missed in int8, and many of its best texts are decided there.
 SHAPE: dict[str, Any] = {"seed": 7, "d_model": 32, "d_kv": 8, "heads": 4, "decoder_layers": 1, "positions": 20.0}
@@ -219,37 +217,6 @@ def test_a_fault_of_one_backend_is_not_the_other_s(checkpoints: tuple[Path, Path
         assert not convert(checkpoints[0], faulty, (spoilt, "float32"), tied_head).passed
         assert checked(faulty, other).passed
         assert convert(checkpoints[0], faulty, (spoilt, "float32"), sound_model).passed
-
-
-def test_each_way_of_use_opens_the_backend_that_is_made_for_it(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
-    of = Linker.open.__func__  # type: ignore[attr-defined]
-
-    def noting(cls: Any, *arguments: Any, **given: Any) -> Linker:
-        linker: Linker = of(cls, *arguments, **given)
-        opened.append(linker.provenance().backend)
-        return linker
-
-    monkeypatch.setattr(Linker, "open", classmethod(noting))
-    rows = sound.parent / "rows.csv"
-    rows.write_text("text\nneumonía\n", encoding="utf-8")
-    settings = ["--bundle", str(sound), "--device", "cpu"]
-    for arguments in (["neumonía"], ["--input", str(rows)], ["neumonía", "--backend", "ctranslate2"]):
-        done = CliRunner().invoke(main, ["link", *arguments, *settings])
-        assert done.exit_code == 0, done.output
-    assert opened == ["onnx", "ctranslate2", "ctranslate2"]
-
-
-def test_both_backends_give_the_same_links(sound: Path) -> None:
-    mentions = [Mention(text, f"Ingresa por {text}.") for text in descriptions()[:60]]
-    found = []
-    for backend in BACKENDS:
-        with Linker.open(sound, device="cpu", backend=backend, cache=False) as linker:
-            found.append(linker.link(mentions))
-    for one, other in zip(*found, strict=True):
-        assert other.log_prob == pytest.approx(one.log_prob, abs=1e-3)
-        if one.margin is None or one.margin > 1e-3:
-            assert (other.generated, other.codes) == (one.generated, one.codes)
 
 
 def test_tied_head(checkpoints: tuple[Path, Path]) -> None:

@@ -18,13 +18,16 @@ from pathlib import Path
 from cielo.bundle.hashes import check_files
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution
+from cielo.bundle.stages import open_trie
 from cielo.bundle.state import Measured
 from cielo.children import run_child
 from cielo.errors import TuningError
 from cielo.generation.backends import backend
+from cielo.generation.constrained import ConstrainedSearch
 from cielo.generation.plan import USES, ThreadPlan, Use
 from cielo.generation.protocol import Generator
 from cielo.generation.searches import SEARCHES, certain_first
+from cielo.generation.trie import Trie
 from cielo.machine import usable_cores
 from cielo.records import Decoding
 from cielo.text.prompt import build_prompt
@@ -51,6 +54,7 @@ class Task:
     compute_type: str
     decoding: Decoding
     prompts: list[str]
+    bundle: str | None = None  # whose trie a constrained search looks through
 
 
 def tune(
@@ -108,7 +112,9 @@ def _task(bundle: Bundle, execution: Execution, prompts: int, workload: Path | N
         max_source_tokens=generator.max_source_tokens,
         device=execution.device,
         compute_type=execution.compute_type,
-        decoding=generator.decoding,
+        # A backend that cannot do the bundle's search is never asked for it: it gets the most usual one.
+        decoding=generator.decoding if generator.decoding in backend(execution.backend).decodings else "probable",
+        bundle=str(bundle.path),
         prompts=[
             build_prompt(mention.text, mention.sentence, prepare=settings.prepare_sentence, window=settings.window)
             for mention in chosen
@@ -190,23 +196,32 @@ def main() -> None:
     plan, task = ThreadPlan(**request["plan"]), Task(**request["task"])
     tokenizer = Tokenizer(Path(task.tokenizer), task.max_source_tokens)
     encoded = tokenizer.encode(task.prompts)
+    trie = _trie(task, tokenizer)
     with backend(task.backend).open(
         Path(task.generator), tokenizer, device=task.device, compute_type=task.compute_type, plan=plan
     ) as generator:
-        run(generator, encoded[:1], task, plan)  # warms up
-        alone = [run(generator, [prompt], task, plan) for prompt in encoded[:_ALONE]]
-        offline = run(generator, encoded, task, plan) / max(1, len(encoded))
+        run(generator, encoded[:1], task, plan, trie)  # warms up
+        alone = [run(generator, [prompt], task, plan, trie) for prompt in encoded[:_ALONE]]
+        offline = run(generator, encoded, task, plan, trie) / max(1, len(encoded))
     sys.stdout.write(json.dumps({"single": statistics.median(alone), "bulk": offline}))
 
 
-def run(generator: Generator, prompts: list[Encoded], task: Task, plan: ThreadPlan) -> float:
-    """Decode prompts as a plan says; return the milliseconds that it took."""
+def _trie(task: Task, tokenizer: Tokenizer) -> Trie | None:
+    if task.decoding != "constrained" or task.bundle is None:
+        return None
+    found = open_trie(Bundle.open(Path(task.bundle)), tokenizer)
+    return None if found is None else found.trie
+
+
+def run(generator: Generator, prompts: list[Encoded], task: Task, plan: ThreadPlan, trie: Trie | None = None) -> float:
+    """Decode prompts as a plan says, among the rows of a trie where there is one; return the milliseconds it took."""
     start = time.perf_counter()
-    search = SEARCHES[task.decoding]
-    if plan.first_search == "greedy":
-        certain_first(generator, prompts, search)
+    if trie is not None:
+        generator.search_tries(prompts, [trie] * len(prompts), ConstrainedSearch())
+    elif plan.first_search == "greedy":
+        certain_first(generator, prompts, SEARCHES[task.decoding])
     else:
-        generator.generate(prompts, search)
+        generator.generate(prompts, SEARCHES[task.decoding])
     return 1000 * (time.perf_counter() - start)
 
 

@@ -128,6 +128,13 @@ class TestTheFastest:
         assert single.plan == ThreadPlan(1, 2, source="tuned")
         assert bulk.plan == ThreadPlan(2, source="tuned")
 
+    @pytest.mark.parametrize(
+        ("ms", "backend"), [(9.0, "toy"), (9.4, "toy"), (9.6, "ctranslate2"), (11.0, "ctranslate2")]
+    )
+    def test_another_must_be_worth_it(self, both: Bundle, ms: float, backend: str) -> None:
+        self.tuned(both, ctranslate2=figures(ThreadPlan(2), 10.0, 10.0), toy=figures(ThreadPlan(1), ms, ms))
+        assert {self.opened(both, use=use).backend for use in USES} == {backend}
+
     def test_where_one_was_not_measured_the_stated_rule_decides(
         self, both: Bundle, monkeypatch: pytest.MonkeyPatch
     ) -> None:
