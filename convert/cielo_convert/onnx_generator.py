@@ -36,6 +36,8 @@ from onnx import TensorProto
 
 from cielo_convert.onnx_graph import ComputeType, Graph
 
+# A pass holds the past as it was, in the order of the new rows, and with the new tokens.
+_COPIES = 3
 _FLOAT, _INT64 = TensorProto.FLOAT, TensorProto.INT64
 _ACTIVATIONS: dict[str, str] = {"relu": "Relu", "gelu_new": "FastGelu", "gelu_pytorch_tanh": "FastGelu"}
 
@@ -156,7 +158,7 @@ def convert_onnx(
     (directory / SETTINGS).write_bytes(schema.encode(settings))
     outputs = config.vocab_size if kept is None else len(kept)
     width = max(config.d_model, settings.heads * settings.head_size)
-    shape = Shape(settings.decoder_layers, width, config.d_ff, outputs)
+    shape = Shape(settings.decoder_layers, width, config.d_ff, outputs, copies=_COPIES)
     return GeneratorModel(compute_type, shape, config.vocab_size, outputs)
 
 

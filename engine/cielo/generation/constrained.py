@@ -38,6 +38,7 @@ class ConstrainedSearch:
     Attributes:
         best: how many descriptions are to be proven the most probable ones.
         max_passes: of the decoder, for one prompt; where they do not suffice, the proof says what is open.
+        max_tokens: that are run for one prompt, whose keys and values are all kept; likewise.
         max_new_tokens: longest output of the search without a knowledge base, ``</s>`` included.
         lead: nats behind the best one from which on runners-up are not looked for.
         at_once: prefixes that are expanded in one pass.
@@ -45,6 +46,7 @@ class ConstrainedSearch:
 
     best: int = 2
     max_passes: int = 64
+    max_tokens: int = 512
     max_new_tokens: int = 128
     lead: float = 10.0
     at_once: int = 2
@@ -163,7 +165,7 @@ class TrieSearch:
         self._leaves: list[Leaf] = []
         self._dive: _Siblings | None = None
         self._free = _FreeSearch(tokens.end, search.max_new_tokens)
-        self._passes = 0
+        self._passes = self._ran = 0
         self._begun = False
 
     def propose(self) -> list[Expansion]:
@@ -171,7 +173,8 @@ class TrieSearch:
         if not self._begun:
             self._begun = True
             return [self._root()] if len(self._trie) else []
-        if self._passes >= self._search.max_passes and (self._leaves or not self._open):
+        spent = self._passes >= self._search.max_passes or self._ran >= self._search.max_tokens
+        if spent and (self._leaves or not self._open):
             return []
         chosen = self._chosen()
         free = self._free.wanted(self._best())
@@ -240,6 +243,7 @@ class TrieSearch:
             log_probs: after each token of each, float32 [tokens, outputs].
         """
         self._passes += 1
+        self._ran += sum(len(expansion.tokens) for expansion in run)
         for expansion, where, found in zip(run, places, log_probs, strict=True):
             self._free.learn(expansion, where, found, self._tokens.ids)
             if expansion.prefix is not None:

@@ -18,7 +18,7 @@ from cielo.generation.capabilities import require_runnable
 from cielo.generation.constrained import ConstrainedSearch, Found
 from cielo.generation.memory import MemoryLimit, Scoring, Shape
 from cielo.generation.onnx_model import OnnxModel
-from cielo.generation.onnx_tries import search_tries
+from cielo.generation.onnx_tries import MOST_PLACES, search_tries
 from cielo.generation.plan import ThreadPlan, Use, batch_on_all_cores
 from cielo.generation.searches import SEARCHES, BeamSearch
 from cielo.generation.trie import Trie
@@ -27,8 +27,8 @@ from cielo.records import Decoding, Hypothesis
 from cielo.text.tokenizer import Encoded, Tokenizer
 
 COMPUTE_TYPES = ("float32", "int8")
-# A pass holds the past three times: as it was, in the order of the new rows, and with the new tokens.
-_COUNTED = 2.5
+# What a row of a constrained search can hold, as the searches with beams count it.
+_PLACES = BeamSearch(beams=1, max_new_tokens=MOST_PLACES)
 
 _Result = TypeVar("_Result")
 
@@ -111,7 +111,7 @@ class OnnxGenerator:
 
     def limit_memory(self, working_bytes: int, shape: Shape) -> None:
         """Keep the memory of all batches at a time within `working_bytes`, whatever comes in; see `MemoryLimit`."""
-        self._limit = MemoryLimit(int(working_bytes / _COUNTED), shape)
+        self._limit = MemoryLimit(working_bytes, shape)
 
     def generate(self, prompts: Sequence[Encoded], search: BeamSearch) -> list[list[Hypothesis]]:
         """Return `search.beams` hypotheses for each prompt, best first, as the backend ``ctranslate2`` does."""
@@ -136,7 +136,7 @@ class OnnxGenerator:
         def run(model: OnnxModel, rows: list[int]) -> list[Found]:
             return search_tries(model, [prompts[row].ids for row in rows], [tries[row] for row in rows], search)
 
-        return self._in_batches(prompts, SEARCHES["probable"], run)
+        return self._in_batches(prompts, _PLACES, run)
 
     def writes(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return for each token whether the output vocabulary has it; see `cielo.generation.protocol.Generator`."""

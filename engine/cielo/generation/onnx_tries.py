@@ -17,6 +17,8 @@ from cielo.generation.constrained import ConstrainedSearch, Expansion, Found, To
 from cielo.generation.onnx_model import Cells, Integers, OnnxModel, Source, Step
 from cielo.generation.trie import Trie
 
+MOST_PLACES = 512  # of a row, where several prompts are searched together
+
 
 @dataclass(slots=True)
 class _Row:
@@ -33,7 +35,11 @@ class _Row:
 def search_tries(
     model: OnnxModel, prompts: Sequence[Sequence[int]], tries: Sequence[Trie], search: ConstrainedSearch
 ) -> list[Found]:
-    """Return the most probable rows of each prompt's trie."""
+    """Return the most probable rows of each prompt's trie.
+
+    Rows grow together: where they have taken `MOST_PLACES`, those that are not done begin again, each alone, so that
+    the memory of a batch has a bound. A search alone has one of its own (`ConstrainedSearch.max_tokens`).
+    """
     settings = model.settings
     tokens = Tokens(settings.start_token, settings.end_token, model.columns, model.output_ids)
     rows = [_Row(TrieSearch(trie, tokens, search)) for trie in tries]
@@ -41,9 +47,25 @@ def search_tries(
     past, known = model.empty(len(rows)), 0
     depths = np.zeros((len(rows), 0), dtype=np.int64)
     while any(run := [row.search.propose() for row in rows]):
+        if known > MOST_PLACES and len(rows) > 1:
+            return _finish_alone(model, prompts, tries, search, rows, run)
         past, depths = _pass(model, source, past, rows, run, depths, known)
         known = depths.shape[1]
     return [row.search.found() for row in rows]
+
+
+def _finish_alone(
+    model: OnnxModel,
+    prompts: Sequence[Sequence[int]],
+    tries: Sequence[Trie],
+    search: ConstrainedSearch,
+    rows: list[_Row],
+    run: list[list[Expansion]],
+) -> list[Found]:
+    return [
+        search_tries(model, [prompts[at]], [tries[at]], search)[0] if asked else row.search.found()
+        for at, (row, asked) in enumerate(zip(rows, run, strict=True))
+    ]
 
 
 def _pass(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 END, START, VOCABULARY = 1, 99, 7
 TOKENS = Tokens(START, END, np.arange(VOCABULARY), np.arange(VOCABULARY))
-EVERYTHING = ConstrainedSearch(best=3, lead=math.inf, max_passes=10_000)
+EVERYTHING = ConstrainedSearch(best=3, lead=math.inf, max_passes=10_000, max_tokens=10**9)
 SEQUENCES = st.lists(st.lists(st.integers(2, VOCABULARY - 1), max_size=6), min_size=1, max_size=30)
 
 
@@ -187,6 +187,15 @@ def test_runners_up_far_behind_are_not_looked_for() -> None:
     assert near.proof.passes < far.proof.passes
     assert near.proof.exact
     assert far.proof.exact
+
+
+def test_tokens_have_a_limit_as_passes_have() -> None:
+    sequences = [[token, other, 2, 3] for token in range(2, 7) for other in range(2, 7)]
+    trie, _ = Trie.build(sequences, END)
+    found = run(trie, Dice(1, 0.1), replace(EVERYTHING, best=5, max_tokens=9))
+    assert found.leaves
+    assert not found.proof.exact
+    assert found.proof.gap > 0
 
 
 def test_forced_tokens_cost_no_pass_of_their_own() -> None:

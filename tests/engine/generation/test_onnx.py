@@ -36,7 +36,7 @@ from tests.checkpoints import descriptions, make_generator_checkpoint
 
 MINI = Path(__file__).parents[3] / "models" / "mini" / "checkpoint" / "generator"
 END, UNKNOWN = 1, 2
-EVERYTHING = ConstrainedSearch(best=5, lead=math.inf, max_passes=100_000)
+EVERYTHING = ConstrainedSearch(best=5, lead=math.inf, max_passes=100_000, max_tokens=10**9)
 SHAPES = (
     {},
     {"d_model": 32, "d_kv": 8, "heads": 2, "decoder_layers": 1},
@@ -178,6 +178,19 @@ def test_neighbours_in_a_batch_and_their_tries_change_nothing(tiny: tuple[OnnxGe
         assert alone.proof.mass == pytest.approx(found.proof.mass, abs=1e-6)
         assert alone.proof.free_log_prob == pytest.approx(found.proof.free_log_prob, abs=1e-4)
     assert together[-1].leaves == ()
+
+
+def test_rows_that_grow_too_long_together_are_searched_alone(
+    tiny: tuple[OnnxGenerator, Tokenizer, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator, tokenizer, _ = tiny
+    trie, _order = Trie.build([tokenizer.encode_target(text) for text in descriptions()], END)
+    prompts = some_prompts(tokenizer, 6)
+    wanted = generator.search_tries(prompts, [trie] * 6, ConstrainedSearch())
+    monkeypatch.setattr("cielo.generation.onnx_tries.MOST_PLACES", 8)
+    found = generator.search_tries(prompts, [trie] * 6, ConstrainedSearch())
+    assert [one.leaves[0].first for one in found] == [one.leaves[0].first for one in wanted]
+    assert [one.proof.passes for one in found] == [one.proof.passes for one in wanted]
 
 
 def test_pytorch_held_to_the_trie_finds_the_same(tiny: tuple[OnnxGenerator, Tokenizer, Any]) -> None:
