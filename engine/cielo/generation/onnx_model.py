@@ -30,6 +30,7 @@ from cielo.generation.onnx_files import (
 )
 
 _MOST_BYTES = 1_000_000  # of the settings
+_BRIEF = 20  # microseconds
 _MASKED = np.float32(-1e9)
 _REMEDY = "build the bundle again"
 Floats = NDArray[np.float32]
@@ -104,7 +105,7 @@ class OnnxModel:
             directory: as the conversion wrote it.
             device: ``cpu`` or ``cuda``.
             threads: of the pool that both graphs share with the threads that call them.
-            spinning: let threads of the pool spin, rather than sleep, while a pass has no work for them.
+            spinning: let threads of the pool spin as long as a pass has no work for them, not briefly.
 
         Raises:
             BundleError: where a file is missing or damaged.
@@ -289,8 +290,7 @@ def _options(threads: int, *, spinning: bool) -> Any:
     options = load_onnxruntime().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
-    options.add_session_config_entry("session.force_spinning_stop", "1")  # between passes
+    _set_waiting(options, spinning, load_onnxruntime().__version__)
     # Without a scale T5's attention leaves many weights so small that the processor takes a detour for each product.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
@@ -298,6 +298,19 @@ def _options(threads: int, *, spinning: bool) -> Any:
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
     return options
+
+
+def _set_waiting(options: Any, spinning: bool, version: str) -> None:
+    """Set what the pool's threads do while a pass has no work for them; between passes they sleep.
+
+    A few microseconds of spinning bridge the gaps within a pass, and cost little where other processes want the
+    processor. The setting was tried in release 1.32; those before may not know it, and there the threads sleep at once.
+    """
+    brief = not spinning and tuple(int(part) for part in version.split(".")[:2]) >= (1, 32)
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning or brief)))
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if brief:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(_BRIEF))
 
 
 def _session(file: Path, options: Any, device: str) -> Any:

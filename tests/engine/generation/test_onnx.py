@@ -20,6 +20,7 @@ from cielo.generation.constrained import ConstrainedSearch, Found
 from cielo.generation.memory import Scoring
 from cielo.generation.onnx import OnnxBackend, OnnxGenerator
 from cielo.generation.onnx_files import DECODER, EMBEDDINGS, ENCODER, ENCODER_BIAS, OUTPUT_IDS, SETTINGS
+from cielo.generation.onnx_model import _set_waiting
 from cielo.generation.plan import ThreadPlan
 from cielo.generation.protocol import Generator
 from cielo.generation.searches import SEARCHES
@@ -268,3 +269,31 @@ def test_batches_are_cut_by_the_budget(mini_models: dict[str, Path], mini_tokeni
         generator.limit_memory(3 * shape.row_bytes(20, Scoring(4)), shape)
         for one, other in zip(generator.log_probs(prompts, [[5, 6, 7]] * 12), free, strict=True):
             assert one == pytest.approx(other, abs=1e-4)
+
+
+class TestWaiting:
+    """What the pool's threads do while they wait, as the settings of the session say."""
+
+    @pytest.mark.parametrize(
+        ("spinning", "version", "expected"),
+        [
+            (False, "1.32.0", {"allow_spinning": "1", "spin_duration_us": "20"}),
+            (False, "1.31.4", {"allow_spinning": "0"}),
+            (True, "1.32.0", {"allow_spinning": "1"}),
+            (True, "1.20.1", {"allow_spinning": "1"}),
+        ],
+    )
+    def test_they_spin_for_long_only_where_the_plan_says_so(
+        self, spinning: bool, version: str, expected: dict[str, str]
+    ) -> None:
+        class Options:
+            def __init__(self) -> None:
+                self.found: dict[str, str] = {}
+
+            def add_session_config_entry(self, key: str, value: str) -> None:
+                self.found[key] = value
+
+        options = Options()
+        _set_waiting(options, spinning, version)
+        wanted = {f"session.intra_op.{key}": value for key, value in expected.items()}
+        assert options.found == {**wanted, "session.force_spinning_stop": "1"}
