@@ -96,9 +96,7 @@ class Step:
 class OnnxModel:
     """The two graphs, opened. Thread-safe."""
 
-    def __init__(
-        self, directory: Path, *, device: str, threads: int, spinning: bool = False, arena: bool = True
-    ) -> None:
+    def __init__(self, directory: Path, *, device: str, threads: int, spinning: bool = False) -> None:
         """Load a model.
 
         Args:
