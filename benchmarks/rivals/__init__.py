@@ -103,8 +103,8 @@ class Rival:
 _SLEEPING = Variant("waiting threads sleep", {"OMP_WAIT_POLICY": "passive"})
 
 
-def _cielo(backend: str, search: str = "beams") -> Variant:
-    return Variant(DEFAULT.name, options={"backend": backend, "search": search})
+def _cielo(backend: str, search: str = "beams", **options: Any) -> Variant:
+    return Variant(DEFAULT.name, options={"backend": backend, "search": search, **options})
 
 
 RIVALS = (
@@ -144,14 +144,21 @@ RIVALS = (
     ),
     Rival("cielo", "cielo", "benchmarks.rivals.cielo", (_cielo("ctranslate2"),), bundle="cut"),
     Rival("cielo_onnx", "cielo (onnx)", "benchmarks.rivals.cielo", (_cielo("onnx"),), bundle="cut"),
-    # It answers with the most probable description: what `probable` looks for, among descriptions alone.
-    Rival(
-        "cielo_constrained",
-        "cielo (constrained)",
-        "benchmarks.rivals.cielo",
-        (_cielo("onnx", "constrained"),),
-        bundle="cut",
-        decodings=("probable",),
+    # They answer with the most probable description: what `probable` looks for, among descriptions alone. The default
+    # proves the second too.
+    *(
+        Rival(
+            name,
+            title,
+            "benchmarks.rivals.cielo",
+            (_cielo("onnx", "constrained", proven=proven),),
+            bundle="cut",
+            decodings=("probable",),
+        )
+        for name, title, proven in (
+            ("cielo_constrained", "cielo (constrained)", 2),
+            ("cielo_constrained_one", "cielo (constrained, one proven)", 1),
+        )
     ),
 )
 

@@ -10,7 +10,9 @@ from benchmarks.rivals import BEAMS, MAX_NEW_TOKENS, SEARCHES, Inputs, Runner
 
 def open_rival(inputs: Inputs, directory: Path, options: dict[str, Any]) -> Runner:
     """Open the bundle's generator for the backend that `options` name; ``constrained``: with the bundle's trie."""
-    return (_Constrained if options["search"] == "constrained" else _Beams)(inputs, options["backend"])
+    if options["search"] == "constrained":
+        return _Constrained(inputs, options["backend"], options["proven"])
+    return _Beams(inputs, options["backend"])
 
 
 class _Beams:
@@ -64,21 +66,23 @@ class _Beams:
 class _Constrained(_Beams):
     """The most probable description of the knowledge base, of whatever kind, proven or with its gap counted."""
 
-    def __init__(self, inputs: Inputs, name: str) -> None:
+    def __init__(self, inputs: Inputs, name: str, proven: int) -> None:
         super().__init__(inputs, name)
         from cielo.bundle.stages import open_trie
 
         trie = open_trie(self._bundle, self._tokenizer)
         if trie is None:
             raise ValueError("the bundle holds no trie; convert it again")
+        from cielo.generation.constrained import ConstrainedSearch
+
         self._trie = trie.trie
+        self._search = ConstrainedSearch(best=proven)
 
     def run(self, ids: list[list[int]], decoding: str, scores: bool) -> list[tuple[str, float | None]]:
-        from cielo.generation.constrained import ConstrainedSearch
         from cielo.text.tokenizer import Encoded
 
         prompts = [Encoded(row, False) for row in ids]
-        found = self._generator.search_tries(prompts, [self._trie] * len(prompts), ConstrainedSearch())
+        found = self._generator.search_tries(prompts, [self._trie] * len(prompts), self._search)
         outputs: list[tuple[str, float | None]] = []
         for entry in found:
             best = entry.leaves[0]
@@ -87,7 +91,4 @@ class _Constrained(_Beams):
         return outputs
 
     def describe(self) -> dict[str, Any]:
-        from cielo.generation.constrained import ConstrainedSearch
-
-        search = ConstrainedSearch()
-        return {**super().describe(), "descriptions": len(self._trie), "proven": search.best}
+        return {**super().describe(), "descriptions": len(self._trie), "proven": self._search.best}

@@ -355,7 +355,8 @@ def test_each_of_cielo_s_rivals_names_its_backend() -> None:
         "cielo": {"backend": "ctranslate2", "search": "beams"},
         "cielo_full": {"backend": "ctranslate2", "search": "beams"},
         "cielo_onnx": {"backend": "onnx", "search": "beams"},
-        "cielo_constrained": {"backend": "onnx", "search": "constrained"},
+        "cielo_constrained": {"backend": "onnx", "search": "constrained", "proven": 2},
+        "cielo_constrained_one": {"backend": "onnx", "search": "constrained", "proven": 1},
     }
     assert own["cielo_constrained"].decodings == ("probable",)
 
