@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cielo import schema
+from cielo.bundle.calibration import Calibrations
 from cielo.bundle.layout import Bundle, Layout
 from cielo.bundle.manifest import (
     EncoderSection,
@@ -19,14 +20,14 @@ from cielo.bundle.manifest import (
     SourceModel,
 )
 from cielo.bundle.writing import write_manifest, writing
+from cielo.generation.backends import running
 from cielo.knowledge.building import BuiltKnowledgeBase, RejectedCode, build_knowledge_base
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.linker import Linker
-from cielo.records import Decoding
 from cielo.workbench.calibration.calibrate import calibrate
+from cielo.workbench.calibration.outside import read_outside
 from cielo.workbench.evaluation.corpora import read_corpus
 from cielo.workbench.evaluation.run import linkable
-from cielo.workbench.evaluation.summary import corpus_hash
 
 from cielo_convert.checkpoint import resolve, revision_of
 from cielo_convert.encoder import EncoderFacts, convert_encoder
@@ -34,7 +35,7 @@ from cielo_convert.gate import pass_gate, refuse_failed
 from cielo_convert.generator import GeneratorFacts, convert_generator
 from cielo_convert.indexing import build_index
 from cielo_convert.prompts import hostile_strings, parity_prompts, parity_texts
-from cielo_convert.recipe import EncoderRecipe, GeneratorRecipe, Recipe
+from cielo_convert.recipe import CalibrationRecipe, EncoderRecipe, GeneratorRecipe, Recipe
 from cielo_convert.reference import Progress, ReferenceRequest, make_references
 from cielo_convert.trie import build_trie
 
@@ -114,7 +115,8 @@ def build(
         tell("parity", 1, 1)
         if recipe.calibration.mentions is not None:
             tell("calibration", 0, 1)
-            _calibrate(bundle, recipe.calibration.mentions, recipe.generator.decoding)
+            found = _calibrate(bundle, recipe.calibration, recipe.calibration.mentions)
+            bundle.calibration.write_bytes(schema.encode(found))
             write_manifest(directory, bundle.manifest)
             tell("calibration", 1, 1)
     return output
@@ -234,11 +236,15 @@ def _joint_hash(weights: dict[str, str]) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def _calibrate(bundle: Bundle, mentions: Path, decoding: Decoding) -> None:
-    """Fit the confidence on annotated mentions, and write it into the bundle."""
+def _calibrate(bundle: Bundle, recipe: CalibrationRecipe, mentions: Path) -> Calibrations:
+    """Fit the confidence on annotated mentions, each decoding by the bundle's own backend if that runs it."""
     corpus = read_corpus(mentions)
-    own = bundle.manifest.generator.backend
-    with Linker.open(bundle.path, backend=own, device="cpu", cache=False) as linker:
-        corpus = linkable(corpus, linker)
-        found = calibrate(linker, corpus, [decoding], data=corpus_hash(corpus))
-    bundle.calibration.write_bytes(schema.encode(found))
+    outside = None if recipe.outside is None else read_outside(recipe.outside)
+    settings = bundle.manifest.generator
+    found: Calibrations = {}
+    for decoding in recipe.decodings or (settings.decoding,):
+        names = [name for name in (settings.backend, *settings.backends) if name in running(decoding)]
+        with Linker.open(bundle.path, backend=names[0], device="cpu", decoding=decoding, cache=False) as linker:
+            others = None if outside is None else linkable(outside, linker)
+            found |= calibrate(linker, linkable(corpus, linker), [decoding], outside=others)
+    return found

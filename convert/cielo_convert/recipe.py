@@ -29,8 +29,9 @@ QUANTIZATIONS: Mapping[BackendName, tuple[Quantization, ...]] = {
     "ctranslate2": get_args(Quantization),
     "onnx": ("float32", "int8"),
 }
-# Those that a bundle may name: there are references of PyTorch for each.
-RecipeDecoding = Literal["published", "probable"]
+# Those that a bundle may name. For the first two there are references of PyTorch; the third searches in the trie.
+RecipeDecoding = Literal["published", "probable", "constrained"]
+_CONSTRAINED: tuple[BackendName, ...] = ("onnx",)  # the backends that run it
 
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _REMEDY = "correct the recipe"
@@ -46,11 +47,12 @@ class GeneratorRecipe:
         revision: of a hub name.
         backends: that the bundle gets the model for, none twice; the first is the bundle's own.
         vocabulary: ``full``, or ``knowledge-base``: outputs are restricted to the tokens of its descriptions.
-        decoding: the bundle's default search.
+        decoding: the bundle's default search, which one of the backends has to run.
         max_source_tokens: longest prompt, ``</s>`` included; the rest is cut.
 
     Raises:
-        ValueError: where a backend is named twice, has no compute type, or does not know the one that it has.
+        ValueError: where a backend is named twice, has no compute type, or does not know the one that it has, or none
+            runs the decoding.
     """
 
     checkpoint: Text
@@ -79,6 +81,17 @@ class GeneratorRecipe:
             for name in self.quantization:
                 if name not in self.backends:
                     yield f"quantization: names {name}, which is none of backends ({', '.join(self.backends)})"
+        if not self.runs(self.decoding):
+            yield f"decoding: {self.decoding} {self.remedy}"
+
+    def runs(self, decoding: RecipeDecoding) -> bool:
+        """Tell whether one of the backends runs a decoding."""
+        return decoding != "constrained" or not set(_CONSTRAINED).isdisjoint(self.backends)
+
+    @property
+    def remedy(self) -> str:
+        """What a decoding that no backend runs needs."""
+        return f"needs {' or '.join(_CONSTRAINED)} among backends, got {', '.join(self.backends)}"
 
     @property
     def compute_types(self) -> dict[str, str]:
@@ -178,9 +191,31 @@ class KnowledgeBaseRecipe:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRecipe:
-    """What the confidence is fitted on: a table of annotated mentions (`cielo calibrate`); None: there is none."""
+    """What the confidence is fitted on: see `cielo.workbench.calibration.calibrate`.
+
+    Attributes:
+        mentions: a table of annotated mentions; None: nothing is fitted.
+        outside: a table of mentions that mean no concept of the knowledge base; None: there is none.
+        decodings: that are calibrated, none twice; None: the bundle's own alone.
+
+    Raises:
+        ValueError: where a decoding is named twice, or there are no mentions to fit on.
+    """
 
     mentions: Path | None = None
+    outside: Path | None = None
+    decodings: Annotated[tuple[RecipeDecoding, ...], Meta(min_length=1)] | None = None
+
+    def __post_init__(self) -> None:
+        if problems := list(self._problems()):
+            raise ValueError("; ".join(problems))
+
+    def _problems(self) -> Iterator[str]:
+        named = self.decodings or ()
+        for name in sorted({name for name in named if named.count(name) > 1}):
+            yield f"decodings: got {name!r} more than once, expected each once"
+        if self.mentions is None and (self.outside is not None or self.decodings is not None):
+            yield "mentions is missing; outside and decodings go with annotated mentions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +264,11 @@ class RecipeFile:
     parity: ParityRecipe = field(default_factory=ParityRecipe)
     calibration: CalibrationRecipe = field(default_factory=CalibrationRecipe)
 
+    def __post_init__(self) -> None:
+        for decoding in self.calibration.decodings or ():
+            if not self.generator.runs(decoding):
+                raise ValueError(f"calibration.decodings: {decoding} {self.generator.remedy}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe(RecipeFile):
@@ -260,7 +300,7 @@ class Recipe(RecipeFile):
             RecipeError: naming every file that is missing.
         """
         named: list[Path | None] = [table.path for table in self.knowledge_base.tables]
-        named += [self.parity.mentions, self.knowledge_base.codes, self.calibration.mentions]
+        named += [self.parity.mentions, self.knowledge_base.codes, self.calibration.mentions, self.calibration.outside]
         missing = [f"\n  there is no file {path}" for path in named if path is not None and not path.is_file()]
         if missing:
             raise RecipeError(f"the recipe {self.path} names files that are not there:{''.join(missing)}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from cielo.errors import RecipeError
 from cielo.generation.backends import BACKENDS
 from cielo_convert.generator import STEPS
-from cielo_convert.recipe import QUANTIZATIONS, Recipe
+from cielo_convert.recipe import QUANTIZATIONS, Recipe, RecipeDecoding
 
 
 def _edit(recipe: Path, *changes: tuple[str, str]) -> Path:
@@ -121,6 +122,49 @@ def test_missing_files_are_named_together(recipe: Path) -> None:
         loaded.check_files()
     assert "no.tsv" in str(caught.value) and "none.tsv" in str(caught.value)
     Recipe.load(_edit(recipe, ("no.tsv", "procedures.tsv"), ('mentions = "none.tsv"', ""))).check_files()
+
+
+class TestConstrained:
+    """The decoding that not every backend runs: as the bundle's own, and as one that is calibrated."""
+
+    BOTH = 'backends = ["ctranslate2", "onnx"]'
+
+    def test_it_needs_a_backend_that_runs_it(self, recipe: Path) -> None:
+        line = 'quantization = "float32"'
+        _edit(recipe, (line, f"{line}\n{self.BOTH}"), ('decoding = "probable"', 'decoding = "constrained"'))
+        assert Recipe.load(recipe).generator.decoding == "constrained"
+        _edit(recipe, (self.BOTH, 'backends = ["ctranslate2"]'), ("max_tokens = 32", "max_tokens = 1"))
+        problems = _problems(recipe)
+        assert "decoding: constrained needs onnx among backends, got ctranslate2" in problems
+        assert "encoder.max_tokens: got 1" in problems
+
+    def test_the_backends_that_run_it_are_known(self, recipe: Path) -> None:
+        line = 'quantization = "float32"'
+        for name, known in BACKENDS.items():
+            generator = Recipe.load(_edit(recipe, (line, f'{line}\nbackends = ["{name}"]'))).generator
+            for decoding in get_args(RecipeDecoding):
+                assert generator.runs(decoding) == (decoding in known.decodings)
+            _edit(recipe, (f'\nbackends = ["{name}"]', ""))
+
+    def test_calibrations(self, recipe: Path) -> None:
+        with recipe.open("a", encoding="utf-8") as file:
+            file.write(
+                '[calibration]\nmentions = "a.tsv"\noutside = "b.tsv"\ndecodings = ["constrained", "probable"]\n'
+            )
+        problems = _problems(recipe)
+        assert "calibration.decodings: constrained needs onnx among backends, got ctranslate2" in problems
+        line = 'quantization = "float32"'
+        loaded = Recipe.load(_edit(recipe, (line, f"{line}\n{self.BOTH}")))
+        assert loaded.calibration.decodings == ("constrained", "probable")
+        assert loaded.calibration.outside == recipe.parent / "b.tsv"
+        with pytest.raises(RecipeError, match=r"a\.tsv(.|\n)*b\.tsv"):
+            loaded.check_files()
+        twice = _edit(recipe, ('["constrained", "probable"]', '["probable", "probable"]'), ('mentions = "a.tsv"\n', ""))
+        problems = _problems(twice)
+        assert "decodings: got 'probable' more than once" in problems
+        assert "mentions is missing" in problems
+        assert "expected at least 1" in _problems(_edit(recipe, ('["probable", "probable"]', "[]")))
+        assert "greedy" in _problems(_edit(recipe, ("decodings = []", 'decodings = ["greedy"]')))
 
 
 class TestBackends:

@@ -98,6 +98,7 @@ class Reliability:
         mentions: how many; `right`: of these.
         folds: into how many parts the mentions were divided.
         data: sha256 of what they were read from.
+        outside: how many of the mentions mean no concept of the knowledge base, so that no answer is right.
     """
 
     calibrated: ReliabilityQuality
@@ -106,6 +107,7 @@ class Reliability:
     right: Annotated[int, Meta(ge=0)]
     folds: Annotated[int, Meta(ge=2)]
     data: str
+    outside: Annotated[int, Meta(ge=0)] = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,11 @@ from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 )
 @OVERWRITE
 @click.option(
+    "--outside",
+    type=click.Path(path_type=Path),
+    help="A table (text, sentence, kind) of mentions that mean no concept of BUNDLE's: no answer to them is right.",
+)
+@click.option(
     "--decoding",
     "decodings",
     multiple=True,
@@ -43,6 +48,7 @@ def calibrate(
     corpus: Path,
     output: Path,
     overwrite: bool,
+    outside: Path | None,
     decodings: tuple[Any, ...],
     form: str | None,
     split: str | None,
@@ -55,32 +61,37 @@ def calibrate(
     """
     from cielo.workbench.calibration.calibrate import calibrate as fit
     from cielo.workbench.calibration.calibrate import write_calibrated
+    from cielo.workbench.calibration.outside import read_outside
     from cielo.workbench.evaluation.run import linkable
-    from cielo.workbench.evaluation.summary import corpus_hash
 
     check_outputs(overwrite=overwrite, besides=("bundle",))
     mapped = corpora.read_map(cui_map)
     annotated = corpora.read(corpus, form, split, mapped)
+    others = None if outside is None else read_outside(outside)
     opening["decoding"] = searched(decodings)
     with open_linker(bundle=bundle, cache=False, **opening) as linker, console(stderr=True).status("calibrating"):
         annotated = linkable(annotated, linker)
         corpora.require_mentions(annotated, corpora.NONE_LINKABLE)
         corpora.report_unknown([annotated], linker.knowledge_base)
+        if others is not None:
+            others = linkable(others, linker)
+            corpora.require_mentions(others, corpora.NONE_LINKABLE)
         chosen = decodings or (linker.provenance().decoding,)
-        found = fit(linker, annotated, chosen, data=corpus_hash(annotated))
+        found = fit(linker, annotated, chosen, outside=others)
     for decoding, entry in found.items():
         _show_reliability(decoding, entry.reliability)
     written = write_calibrated(Bundle.open(bundle), output, found, overwrite=overwrite)
     echo(f"{click.format_filename(written.path)}: bundle {written.name}@{written.sha256[:12]}")
-    corpora.report_skipped([annotated], mapped)
+    corpora.report_skipped([annotated, *([] if others is None else [others])], mapped)
 
 
 def _show_reliability(decoding: str, worth: Reliability) -> None:
     from rich.table import Table
 
     calibrated, raw = worth.calibrated, worth.raw
+    among = f" ({worth.outside:,} of them to mentions outside of the knowledge base)" if worth.outside else ""
     title = (
-        f"{decoding}: confidence of {worth.mentions:,} links, each by a calibration that did not see its text; "
+        f"{decoding}: confidence of {worth.mentions:,} links{among}, each by a calibration that did not see its text; "
         f"calibration error {calibrated.expected_calibration_error:.3f} "
         f"(of the bare probability {raw.expected_calibration_error:.3f})"
     )

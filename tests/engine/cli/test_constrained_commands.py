@@ -122,6 +122,22 @@ def test_calibration_keeps_the_terms_of_the_proof(corpus: Path, bundle: Path, tm
         assert least.method == "none"
 
 
+def test_mentions_outside_of_the_knowledge_base_are_fitted_too(corpus: Path, bundle: Path, tmp_path: Path) -> None:
+    outside = DEVELOPMENT.with_name("outside-dev.tsv")
+    result = run("calibrate", bundle, corpus, "--output", tmp_path / "calibrated", "--decoding", "constrained",
+                 "--outside", outside)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    kept = Bundle.open(tmp_path / "calibrated").calibrations()["constrained"]
+    assert kept.reliability.outside == 129 and kept.model.mentions >= 129 + 120
+    assert "129 of them to mentions outside of the knowledge base" in " ".join(result.stdout.split())
+
+
+def test_rows_with_a_code_are_not_outside(corpus: Path, bundle: Path, tmp_path: Path) -> None:
+    result = run("calibrate", bundle, corpus, "--output", tmp_path / "calibrated", "--outside", corpus)
+    assert result.exit_code == 1 and "without codes" in result.stderr
+    assert not (tmp_path / "calibrated").exists()
+
+
 def test_speed_is_measured_with_it(tmp_path: Path) -> None:
     output = tmp_path / "bench.json"
     result = run("bench", "--decoding", "constrained", "--scenario", "single-stream", "--seconds", "0.2",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cielo import schema
@@ -19,20 +20,26 @@ from cielo.workbench.calibration.quality import reliability
 from cielo.workbench.evaluation.records import Corpus
 from cielo.workbench.evaluation.run import Run, link_corpus
 from cielo.workbench.evaluation.scores import is_right
+from cielo.workbench.evaluation.summary import corpus_hash
 
 
-def calibrate(linker: Linker, corpus: Corpus, decodings: Sequence[Decoding], *, data: str) -> Calibrations:
+def calibrate(
+    linker: Linker, corpus: Corpus, decodings: Sequence[Decoding], *, outside: Corpus | None = None
+) -> Calibrations:
     """Return the calibrations of each decoding, each with what it is worth on mentions left out.
 
     Args:
         linker: of the bundle.
         corpus: annotated mentions, which the bundle's model was not trained on; see `run.linkable`.
         decodings: the searches.
-        data: sha256 of what the mentions were read from.
+        outside: mentions that mean no concept of the knowledge base (`read_outside`); None: there are none.
 
     Raises:
         CalibrationError: where the mentions are not enough for one.
     """
+    if outside is not None:
+        corpus = replace(corpus, mentions=(*corpus.mentions, *outside.mentions))
+    data = corpus_hash(corpus)
     return {decoding: _calibration(link_corpus(linker, corpus, decoding, options=LinkOptions(decoding=decoding)), data)
             for decoding in decodings}  # fmt: skip
 
@@ -45,7 +52,8 @@ def _calibration(run: Run, data: str) -> KeptCalibration:
     texts = [outcome.annotated.mention.text for _, outcome in linked]
     model = fit(features, right)
     worth = reliability(features, right, texts, data=data)
-    return KeptCalibration(model, worth)
+    outside = sum(not outcome.annotated.codes for _, outcome in linked)
+    return KeptCalibration(model, replace(worth, outside=outside))
 
 
 def write_calibrated(bundle: Bundle, output: Path, calibrations: Calibrations, *, overwrite: bool = False) -> Bundle:

@@ -14,7 +14,7 @@ from cielo import schema
 from cielo.bundle import writing
 from cielo.bundle.calibration import Calibrations
 from cielo.bundle.layout import CALIBRATION, MANIFEST, Bundle, default_bundle
-from cielo.errors import BundleError, CalibrationError
+from cielo.errors import BundleError, CalibrationError, TableError
 from cielo.knowledge.subsets import Subset
 from cielo.link.confidence import TERMS, confidence
 from cielo.link.linker import Linker
@@ -22,13 +22,15 @@ from cielo.link.resolver import features_of
 from cielo.options import LinkOptions
 from cielo.workbench.calibration.calibrate import calibrate, write_calibrated
 from cielo.workbench.calibration.fit import FEWEST
+from cielo.workbench.calibration.outside import read_outside
 from cielo.workbench.evaluation.corpora import read_corpus
 from cielo.workbench.evaluation.records import Corpus
 from cielo.workbench.evaluation.run import link_corpus
 from cielo.workbench.evaluation.scores import is_right
+from cielo.workbench.evaluation.summary import corpus_hash
 
 DEVELOPMENT = Path(__file__).parents[4] / "models" / "mini" / "dev.tsv"
-DATA = "d" * 64
+OUTSIDE = DEVELOPMENT.with_name("outside-dev.tsv")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def linker(bare: Path) -> Iterator[Linker]:
 
 @pytest.fixture(scope="module")
 def fitted(linker: Linker, corpus: Corpus) -> Calibrations:
-    return calibrate(linker, corpus, ["probable", "greedy"], data=DATA)
+    return calibrate(linker, corpus, ["probable", "greedy"])
 
 
 @pytest.fixture(scope="module")
@@ -80,19 +82,51 @@ def test_a_search_is_calibrated_by_its_own_links(linker: Linker, corpus: Corpus,
         assert told.right == sum(map(is_right, answered))
         assert told.terms == TERMS
         worth = fitted[decoding].reliability
-        assert (worth.mentions, worth.right, worth.data) == (told.mentions, told.right, DATA)
+        assert (worth.mentions, worth.right, worth.data) == (told.mentions, told.right, corpus_hash(corpus))
         assert sum(entry.count for entry in worth.calibrated.bins) == told.mentions
     read = schema.decode(Calibrations, schema.encode(fitted), "it", error=BundleError, remedy="none")
     assert read == fitted
 
 
 def test_what_is_fitted_is_the_same_every_time(linker: Linker, corpus: Corpus, fitted: Calibrations) -> None:
-    assert calibrate(linker, corpus, ["probable"], data=DATA)["probable"] == fitted["probable"]
+    assert calibrate(linker, corpus, ["probable"])["probable"] == fitted["probable"]
 
 
 def test_too_few_mentions_are_refused(linker: Linker, corpus: Corpus) -> None:
     with pytest.raises(CalibrationError, match=str(FEWEST)):
-        calibrate(linker, Corpus(corpus.mentions[:20]), ["probable"], data=DATA)
+        calibrate(linker, Corpus(corpus.mentions[:20]), ["probable"])
+
+
+def test_mentions_outside_of_the_knowledge_base_make_it_less_sure_of_them(
+    linker: Linker, corpus: Corpus, fitted: Calibrations
+) -> None:
+    outside = read_outside(OUTSIDE)
+    assert len(outside.mentions) >= 120 and not outside.skipped
+    run = link_corpus(linker, outside, "outside")
+    assert not any(map(is_right, run.outcomes))
+    answered = [features for link in run.links if (features := features_of(link)) is not None]
+    found = calibrate(linker, corpus, ["probable"], outside=outside)["probable"]
+    before = fitted["probable"]
+    assert found.reliability.outside == len(answered) == found.model.mentions - before.model.mentions
+    assert found.model.right == before.model.right
+    assert found.reliability.data != before.reliability.data
+    means = [sum(confidence(kept.model, one) for one in answered) / len(answered) for kept in (found, before)]
+    assert means[0] < means[1]
+
+
+def test_what_has_a_code_is_not_outside(tmp_path: Path) -> None:
+    table = tmp_path / "outside.csv"
+    table.write_text(
+        "text,sentence,kind,code\nhola,Dice hola.,diagnosis,\ntos,Tiene tos.,,R05\n,Sin texto.,,\n", encoding="utf-8"
+    )
+    found = read_outside(table)
+    assert [(entry.mention.text, entry.mention.kind, entry.codes) for entry in found.mentions] == [
+        ("hola", "diagnosis", ())
+    ]
+    assert ["the row has a code" in entry.reason for entry in found.skipped] == [True, False]
+    table.write_text("text,code\ntos,R05\n", encoding="utf-8")
+    with pytest.raises(TableError, match="without codes"):
+        read_outside(table)
 
 
 def test_links_have_a_confidence_where_the_bundle_was_calibrated_for_them(
