@@ -41,7 +41,8 @@ class LinkOptions:
         max_distance: answer ``none`` where the nearest description is farther, in [0, 4]; None: the bundle's own.
         subset: the codes to answer with; None: all.
         lexicon: ask the linker's lexicon first, if it has one.
-        proven: of decoding ``constrained``: how many descriptions are to be proven the most probable ones, 1 to 100.
+        proven: of decoding ``constrained``: how many descriptions are to be proven the most probable ones, 1 to 100;
+            None: two where a confidence is known, which looks at the second one's distance, else one.
         max_passes: likewise: passes of the decoder for one mention, at least 1; where they do not suffice, the link's
             proof says what is open.
 
@@ -59,7 +60,7 @@ class LinkOptions:
     max_distance: float | None = None
     subset: Subset | None = None
     lexicon: bool = field(default=True, metadata=OUTSIDE_THE_CACHE)
-    proven: int = 2
+    proven: int | None = None
     max_passes: int = 64
 
     def __post_init__(self) -> None:
@@ -83,7 +84,8 @@ class LinkOptions:
 
     def _check_values(self) -> None:
         _check_count("top_k", self.top_k, MOST_CANDIDATES)
-        _check_count("proven", self.proven, MOST_CANDIDATES)
+        if self.proven is not None:
+            _check_count("proven", self.proven, MOST_CANDIDATES)
         _check_count("max_passes", self.max_passes, MOST_PASSES)
         _check_choice("neighbours", self.neighbours, get_args(Neighbours))
         _check_choice("decoding", self.decoding, (*get_args(Decoding), None))

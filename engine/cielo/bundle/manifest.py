@@ -294,6 +294,9 @@ def to_document(manifest: Manifest) -> object:
     document = schema.to_builtins(manifest)
     if manifest.trie is None:
         del document["trie"]
+    for model in document["generator"]["backends"].values():
+        if model["shape"] and model["shape"]["copies"] is None:
+            del model["shape"]["copies"]
     return document
 
 

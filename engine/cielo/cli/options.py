@@ -61,8 +61,9 @@ def linking_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Answer none where the calibrated confidence is lower."),
         click.option("--max-distance", type=float, metavar="DISTANCE",
                      help="Answer none where the nearest description is farther; default: the bundle's own."),
-        click.option("--proven", type=int, metavar="COUNT", default=2, show_default=True,
-                     help="Decoding constrained: how many descriptions are proven the most probable."),
+        click.option("--proven", type=int, metavar="COUNT",
+                     help="Decoding constrained: how many descriptions are proven the most probable; default: 2 where "
+                          "there is a confidence, else 1."),
         click.option("--max-passes", type=int, metavar="COUNT", default=64, show_default=True,
                      help="Decoding constrained: passes of the decoder for one mention, proven or not."),
     ):  # fmt: skip

@@ -29,14 +29,14 @@ class Shape:
         width: of the hidden states.
         inner: of the feed-forward layers.
         outputs: tokens of the output vocabulary.
-        copies: how many times the backend holds the keys and values while it reorders and extends them.
+        copies: how many times the backend holds the keys and values while it reorders and extends them; None: once.
     """
 
     decoder_layers: int
     width: int
     inner: int
     outputs: int
-    copies: int = 1
+    copies: int | None = None
 
     def row_bytes(self, source_tokens: int, work: BeamSearch | Scoring) -> int:
         """Return the most memory, in bytes, that one prompt of `source_tokens` can need in a search or a scoring.
@@ -49,7 +49,7 @@ class Shape:
             widest = max(source_tokens, work.target_tokens)
         else:
             kept, steps, widest = work.beams * work.max_new_tokens, work.beams, source_tokens
-        cached = 2 * self.copies * self.decoder_layers * self.width * (source_tokens + kept)
+        cached = 2 * (self.copies or 1) * self.decoder_layers * self.width * (source_tokens + kept)
         return 4 * (cached + widest * (4 * self.width + 3 * self.inner) + 3 * steps * self.outputs)
 
 

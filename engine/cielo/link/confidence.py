@@ -29,6 +29,8 @@ from cielo.bundle.calibration import Calibration
 TERMS = ("log_p", "minus_log_not_p", "margin", "normal_form", "semantic", "distance", "log_codes")
 PROVEN_TERMS = (*TERMS, "log_odds_of_mass", "behind_best_output")
 PENALTY = 1.0
+# It looks at the lead over a runner-up, which with one description proven alone may not have been found.
+LEAST_PROVEN = 2
 _MOST_MARGIN = 10.0  # nats
 _LEAST_LOG = math.log(1e-6)  # of p and of 1 - p
 

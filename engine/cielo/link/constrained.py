@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from cielo.bundle.calibration import Calibration
 from cielo.bundle.stages import Stages
 from cielo.bundle.trie import DescriptionTrie
 from cielo.errors import BundleError, OptionError
@@ -12,6 +14,7 @@ from cielo.generation.constrained import ConstrainedSearch, Leaf
 from cielo.generation.trie import Trie
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest
+from cielo.link.confidence import LEAST_PROVEN
 from cielo.records import Hypothesis, Proof
 from cielo.text.tokenizer import Encoded
 
@@ -30,13 +33,15 @@ class ConstrainedDecoder:
         self._stages = stages
         self._restricted = functools.lru_cache(_TRIES_KEPT)(self._restrict)
 
-    def require(self) -> None:
-        """Refuse where there is no trie to search in.
+    def completed(self, request: LinkRequest, calibration: Calibration | None) -> LinkRequest:
+        """Return a request that says how many descriptions are proven: two where there is a confidence, else one.
 
         Raises:
-            OptionError: saying how there will be one.
+            OptionError: where there is no trie to search in, saying how there will be one.
         """
         self._trie()
+        proven = request.options.proven or (1 if calibration is None else LEAST_PROVEN)
+        return replace(request, options=replace(request.options, proven=proven))
 
     def decode(
         self, prompts: Sequence[Encoded], kinds: Sequence[str | None], request: LinkRequest
@@ -53,7 +58,7 @@ class ConstrainedDecoder:
         """
         options = request.options
         tries = [self._restricted(kind, options.subset) for kind in kinds]
-        search = ConstrainedSearch(best=options.proven, max_passes=options.max_passes)
+        search = ConstrainedSearch(best=options.proven or 1, max_passes=options.max_passes)
         found = self._stages.generator.search_tries(prompts, tries, search)
         return [
             ([hypothesis for leaf in answer.leaves for hypothesis in self._hypotheses(leaf, trie)], answer.proof)

@@ -311,10 +311,10 @@ class Linker:
         options = options or LinkOptions()
         options = replace(options, decoding=options.decoding or self._decoding)
         require_search(registered(self._provenance.backend), options.decoding or "", log_probs=options.rerank)
-        if options.decoding == "constrained":
-            self._steps.constrained.require()
         limit = self._max_distance if options.max_distance is None else options.max_distance
         request = LinkRequest(options, self.provenance(options), math.inf if options.matching == "published" else limit)
+        if request.is_constrained:
+            request = self._steps.constrained.completed(request, self._resolver.calibration(request))
         if options.min_confidence is not None and self._resolver.calibration(request) is None:
             raise CalibrationError(
                 "a least confidence was asked for, and the bundle was never calibrated for this decoding (none is for "

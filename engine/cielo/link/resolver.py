@@ -21,7 +21,7 @@ from cielo.errors import BundleError
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work, candidate_of, decide, decide_ranked, distinct, merged
-from cielo.link.confidence import Features, confidence, has_these_terms
+from cielo.link.confidence import LEAST_PROVEN, Features, confidence, has_these_terms
 from cielo.link.timing import StageTimer
 from cielo.records import Candidate, Concept, Link, has_content
 from cielo.retrieval.embedder import Embedder
@@ -30,7 +30,6 @@ from cielo.text.prompt import strip_code_suffix
 from cielo.text.tokenizer import Encoded
 
 _SUBSETS_KEPT = 8
-_LEAST_PROVEN = 2  # the confidence looks at the lead over a runner-up, which with one alone may not have been found
 
 
 class Scorer(Protocol):
@@ -199,7 +198,7 @@ class Resolver:
         options = request.options
         if request.is_published or options.rerank or options.subset is not None:
             return None
-        if request.is_constrained and options.proven < _LEAST_PROVEN:
+        if request.is_constrained and options.proven is not None and options.proven < LEAST_PROVEN:
             return None
         return self.calibrations.get(request.provenance.decoding)
 

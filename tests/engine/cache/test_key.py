@@ -34,7 +34,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "max_distance": (None, 0.25),
     "subset": (None, Subset(chapters=frozenset({"IX"}))),
     "lexicon": (True, False),
-    "proven": (2, 3),
+    "proven": (None, 3),
     "max_passes": (64, 65),
 }
 OUTSIDE = {

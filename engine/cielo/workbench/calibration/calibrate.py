@@ -11,6 +11,7 @@ from cielo.bundle.calibration import Calibrations, KeptCalibration
 from cielo.bundle.layout import CALIBRATION, Bundle
 from cielo.bundle.writing import amend
 from cielo.errors import BundleError
+from cielo.link.confidence import LEAST_PROVEN
 from cielo.link.linker import Linker
 from cielo.link.resolver import features_of
 from cielo.options import LinkOptions
@@ -40,8 +41,11 @@ def calibrate(
     if outside is not None:
         corpus = replace(corpus, mentions=(*corpus.mentions, *outside.mentions))
     data = corpus_hash(corpus)
-    return {decoding: _calibration(link_corpus(linker, corpus, decoding, options=LinkOptions(decoding=decoding)), data)
-            for decoding in decodings}  # fmt: skip
+    found = {}
+    for decoding in decodings:
+        options = LinkOptions(decoding=decoding, proven=LEAST_PROVEN)  # by default one alone, where there is none yet
+        found[decoding] = _calibration(link_corpus(linker, corpus, decoding, options=options), data)
+    return found
 
 
 def _calibration(run: Run, data: str) -> KeptCalibration:
