@@ -209,7 +209,7 @@ def _write_decoder(block: _Block, head: NDArray[np.float32]) -> None:
         graph.input(f"{side}cells", _INT64, [first, length])
         graph.input(f"{side}places", _INT64, ["tokens"])
     graph.input("bias", _FLOAT, ["rows_of_bias", config.num_heads, "new", "all"])
-    graph.input("cross_bias", _FLOAT, ["batch", 1, "queries", "length"])
+    graph.input("cross_bias", _FLOAT, ["batch", config.num_heads, "queries", "length"])
     graph.input("wanted", _INT64, ["wanted"])
     normed = block.norm(rows, "decoder.block.0.layer.0.layer_norm")
     for layer in range(_decoder_layers(config)):

@@ -2,7 +2,7 @@
 
 Operators are ONNX's own (opset 18) and those that ONNX Runtime adds in ``com.microsoft`` (its
 `docs/ContribOperators.md`): `MultiHeadAttention`, `MatMulIntegerToFloat`, `FastGelu`, and the two of T5's norm,
-`SimplifiedLayerNormalization` and `SkipSimplifiedLayerNormalization`. All are in ONNX Runtime 1.20 and later.
+`SimplifiedLayerNormalization` and `SkipSimplifiedLayerNormalization`. Tried with ONNX Runtime 1.20.1 and 1.32.0.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ class OnnxModel:
             "cross_cells": step.cross.cells,
             "cross_places": step.cross.places,
             "bias": step.bias,
-            "cross_bias": _cross_bias(source.lengths, step.cross.cells.shape[1]),
+            "cross_bias": self._cross_bias(source.lengths, step.cross.cells.shape[1]),
             "wanted": step.wanted,
         }
         values = {name: _value(array) for name, array in feeds.items()}
@@ -231,6 +231,13 @@ class OnnxModel:
         bias = self._before[np.clip(distances, -farthest, 0) + farthest]
         return np.ascontiguousarray(np.where(seen[..., None], bias, _MASKED).transpose(0, 3, 1, 2))
 
+    def _cross_bias(self, lengths: Integers, queries: int) -> Floats:
+        longest = int(lengths.max())
+        mask = np.where(np.arange(longest) < lengths[:, None], np.float32(0), _MASKED)
+        # One number for all heads would do, but ONNX Runtime 1.20 takes the wrong ones then.
+        shape = (len(lengths), self.settings.heads, queries, longest)
+        return np.ascontiguousarray(np.broadcast_to(mask[:, None, None, :], shape))
+
     def close(self) -> None:
         """Release both graphs."""
         self._encoder = self._decoder = None
@@ -240,12 +247,6 @@ def select(source: Source, rows: Integers) -> Source:
     """Return some of the encoded prompts, int64 [rows]."""
     longest = int(source.lengths[rows].max())
     return Source([_value(value.numpy()[rows, :, :longest]) for value in source.cross], source.lengths[rows])
-
-
-def _cross_bias(lengths: Integers, queries: int) -> Floats:
-    longest = int(lengths.max())
-    mask = np.where(np.arange(longest) < lengths[:, None], np.float32(0), _MASKED)
-    return np.ascontiguousarray(np.broadcast_to(mask[:, None, None, :], (len(lengths), 1, queries, longest)))
 
 
 def _value(array: NDArray[Any]) -> Any:
