@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from cielo.bundle.layout import Bundle, default_bundle
+from cielo.bundle.manifest import Execution
+from cielo.bundle.trie import DescriptionTrie
 from cielo.files import sha256_of
+from cielo.generation.backends import backend
+from cielo.generation.constrained import ConstrainedSearch
 from cielo.generation.ctranslate2 import CTranslate2Generator
+from cielo.generation.protocol import Generator
 from cielo.generation.searches import DECODINGS, SEARCHES
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.linker import Linker
@@ -48,9 +54,17 @@ def references(bundle: Bundle) -> References:
 def float32(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The mini's generator converted without quantisation."""
     folder = tmp_path_factory.mktemp("float32")
-    facts = convert_generator(CHECKPOINT / "generator", folder, {BACKEND: "float32"})
-    assert all(check.passed for check in facts.checks[BACKEND])
+    facts = convert_generator(CHECKPOINT / "generator", folder, {BACKEND: "float32", "onnx": "float32"})
+    assert all(check.passed for checks in facts.checks.values() for check in checks)
     return folder
+
+
+def opened(directory: Path, bundle: Bundle, execution: Execution) -> Generator:
+    """Open a generator that belongs to the bundle's tokenizer."""
+    chosen = backend(execution.backend)
+    plan = chosen.default_plan("cpu")
+    tokenizer = Tokenizer(bundle.generator_tokenizer, bundle.manifest.generator.max_source_tokens)
+    return chosen.open(directory, tokenizer, device="cpu", compute_type=execution.compute_type, plan=plan)
 
 
 def held_out() -> list[tuple[Mention, str]]:
@@ -90,22 +104,37 @@ def test_float32_five_best_equal_pytorch(float32: Path, references: References) 
                     assert [hypothesis.text for hypothesis in found[:depth]] == [h.text for h in want[:depth]]
 
 
-def test_the_shipped_compute_type_gives_the_codes_of_float32(bundle: Bundle, references: References) -> None:
-    """Top-1 codes of the bundle against those of float32 PyTorch, for the bundle's own search."""
-    decoding = bundle.manifest.generator.decoding
-    expected = references.searches[decoding]
+@pytest.mark.parametrize("name", [BACKEND, "onnx"])
+def test_the_shipped_compute_types_give_the_codes_of_float32(bundle: Bundle, references: References, name: str) -> None:
+    """Top-1 codes of each backend against those of float32 PyTorch, for the most probable output."""
+    expected = references.searches["probable"]
     assert len(expected) >= 600
     base = KnowledgeBase(bundle.knowledge_base)
-    with CTranslate2Generator(
-        bundle.generator_model(BACKEND),
-        Tokenizer(bundle.generator_tokenizer),
-        compute_type=bundle.model(BACKEND).compute_type,
-    ) as generator:
-        got = generator.generate([Encoded(ids, False) for ids in references.prompt_ids], SEARCHES[decoding])
+    with opened(bundle.generator_model(name), bundle, bundle.execution("cpu", backend=name)) as generator:
+        got = generator.generate([Encoded(ids, False) for ids in references.prompt_ids], SEARCHES["probable"])
     codes = [[[c.code for c in base.match(rows[0].text)] or rows[0].text for rows in side] for side in (expected, got)]
     base.close()
     agreement = np.mean([want == found for want, found in zip(*codes, strict=True)])
     assert agreement >= 0.99
+
+
+def test_int8_gives_the_best_descriptions_of_float32(bundle: Bundle, float32: Path, references: References) -> None:
+    """The first leaf of the constrained search over all descriptions; that of float32 is held to PyTorch elsewhere."""
+    section = bundle.manifest.trie
+    assert section is not None
+    trie = DescriptionTrie.load(bundle.trie, section, Tokenizer(bundle.generator_tokenizer)).trie
+    prompts = [Encoded(ids, False) for ids in references.prompt_ids]
+    shipped = bundle.execution("cpu", backend="onnx")
+    assert shipped.compute_type == "int8"
+    found = []
+    for directory, execution in (
+        (bundle.generator_model("onnx"), shipped), (float32 / "onnx", replace(shipped, compute_type="float32")),
+    ):  # fmt: skip
+        with opened(directory, bundle, execution) as generator:
+            answers = generator.search_tries(prompts, [trie] * len(prompts), ConstrainedSearch(best=1))
+            assert all(answer.proof.exact for answer in answers)
+            found.append([answer.leaves[0].first for answer in answers])
+    assert np.mean(np.equal(*found)) >= 0.99
 
 
 def test_tokenizers_equal_the_reference(bundle: Bundle) -> None:
@@ -142,7 +171,7 @@ def test_accuracy_on_held_out_mentions() -> None:
     with Linker.open(device="cpu") as linker:
         links = linker.link([mention for mention, _ in rows])
     right = np.mean([link.code == code for link, (_, code) in zip(links, rows, strict=True)])
-    assert right >= 0.78  # 0.793 was measured when the bundle was built; processors differ a little
+    assert right >= 0.785  # 0.797 was measured when the bundle was built; processors differ a little
 
 
 def test_a_batch_does_not_change_the_answers() -> None:
@@ -166,8 +195,9 @@ def test_converting_the_recipe_again_gives_the_shipped_behaviour(bundle: Bundle,
     assert "prompts = 600" in text
     recipe.write_text(text.replace("prompts = 600", "prompts = 32"), encoding="utf-8")
     again = Bundle.open(build(Recipe.load(recipe), tmp_path / "again"))
-    weights = [one.generator_model(BACKEND) / "model.bin" for one in (again, bundle)]
-    assert sha256_of(weights[0]) == sha256_of(weights[1])
+    for backend_name, file in ((BACKEND, "model.bin"), ("onnx", "encoder.data"), ("onnx", "decoder.data")):
+        weights = [one.generator_model(backend_name) / file for one in (again, bundle)]
+        assert sha256_of(weights[0]) == sha256_of(weights[1])
     assert again.manifest.sources["generator"] == bundle.manifest.sources["generator"]
     mentions = [mention for mention, _ in held_out()[:200]]
     with Linker.open(bundle.path, device="cpu") as shipped, Linker.open(again.path, device="cpu") as fresh:

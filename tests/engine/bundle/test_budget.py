@@ -73,8 +73,8 @@ def held(found):
             waiting += gc.get_referents(one) if not isinstance(one, type) else []
     return total
 
-RERANKED = LinkOptions(rerank=True, top_k=20)
-PUBLISHED = LinkOptions(matching="published", neighbours="always", top_k=20)
+RERANKED = LinkOptions(rerank=True, decoding="probable", top_k=20)
+PUBLISHED = LinkOptions(matching="published", decoding="published", neighbours="always", top_k=20)
 
 def in_threads(linker):
     def work(first):

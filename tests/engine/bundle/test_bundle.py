@@ -444,7 +444,7 @@ class TestAmend:
         amended.check_hashes()
         assert files_of(amended.path).keys() == files_of(bundle.path).keys() | {"calibration.json"}
         assert replace(amended.manifest, files=bundle.manifest.files) == bundle.manifest
-        assert list(amended.calibrations()) == ["probable"]
+        assert list(amended.calibrations()) == ["constrained", "probable"]
         bundle.check_hashes()
 
     def test_it_may_take_the_bundle_s_own_place(self, bundle: Bundle) -> None:

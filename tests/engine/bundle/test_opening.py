@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "generation"))
 
 from toy_backend import ToyBackend, constrained_mini, constrained_toy, write_model
 
+pytestmark = pytest.mark.usefixtures("with_one_backend")
+
 
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,11 +43,11 @@ def with_toy(bundle: Bundle, *, backend: str = "ctranslate2") -> Manifest:
 
 
 @pytest.fixture
-def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+def two(tmp_path: Path, one_backend: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """The mini with a second generator, for the toy, for which parity was never shown."""
     monkeypatch.setitem(BACKENDS, "toy", ToyBackend())
     directory = tmp_path / "two"
-    shutil.copytree(default_bundle(), directory)
+    shutil.copytree(one_backend, directory)
     write_model(Layout(directory).generator_model("toy"), ["Asma", "Cefalea"])
     return write_manifest(directory, with_toy(Bundle.open(directory)))
 

@@ -85,8 +85,10 @@ def test_a_restriction_is_kept_to() -> None:
     assert row["code"].startswith("I") and row["proof"]["exact"]
 
 
-def test_a_bundle_that_cannot_says_which_line_of_the_recipe_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CIELO_BUNDLE")
+def test_a_bundle_that_cannot_says_which_line_of_the_recipe_helps(
+    monkeypatch: pytest.MonkeyPatch, one_backend: Path
+) -> None:
+    monkeypatch.setenv("CIELO_BUNDLE", str(one_backend))
     result = run("link", "asma", "--decoding", "constrained")
     assert result.exit_code in (1, 2)
     assert 'backends = ["ctranslate2", "onnx"]' in result.stderr

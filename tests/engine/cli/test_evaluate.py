@@ -506,7 +506,10 @@ def test_a_bundle_is_calibrated_in_a_copy_and_then_in_place(annotated: Path, tmp
     assert sorted(path.name for path in output.parent.iterdir()) == ["bundle"]
     assert run("verify", output).exit_code == 0
     assert json.loads(run("link", "TC abdominal", "--bundle", output, "--json").stdout)["confidence"] > 0.5
-    told = evaluated(annotated, "--bundle", output, "--beside", "published", "--min-confidence", "0.5", code=3)
+    told = evaluated(
+        annotated, "--bundle", output, "--decoding", "probable", "--beside", "published", "--min-confidence", "0.5",
+        code=3,
+    )  # fmt: skip
     assert told["calibration"]["probable"]["mentions"] == made.calibrations()["probable"].model.mentions
     assert told["runs"][0]["splits"]["test"]["coverage"] < told["runs"][1]["splits"]["test"]["coverage"]
 

@@ -21,6 +21,8 @@ from cielo.text.tokenizer import Tokenizer
 from cielo_convert.generator import convert_generator
 from toy_backend import MODEL, ToyBackend, constrained_toy, write_model
 
+pytestmark = pytest.mark.usefixtures("with_one_backend")
+
 CHECKPOINT = Path(__file__).parents[3] / "models" / "mini" / "checkpoint" / "generator"
 TEXTS = (
     "Tos", "Tos ferina", "Tomografía computarizada (TC) de región abdominal", "Dolor de garganta",

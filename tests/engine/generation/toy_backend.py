@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from cielo.bundle.layout import Bundle, Layout, default_bundle
+from cielo.bundle.layout import Bundle, Layout
 from cielo.bundle.manifest import Check, GeneratorModel, ParityFigures
 from cielo.bundle.trie import DescriptionTrie
 from cielo.bundle.writing import write_manifest
@@ -31,6 +30,7 @@ from cielo.generation.trie import Trie
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.records import Decoding, Hypothesis, Proof
 from cielo.text.tokenizer import Encoded, Tokenizer
+from minis import mini_of_one_backend
 from numpy.typing import NDArray
 
 MODEL = "toy.json"
@@ -90,8 +90,8 @@ def constrained_mini(directory: Path, texts: Sequence[str] | None = None) -> Bun
         directory: of the copy.
         texts: of the toy; None: every description.
     """
-    shutil.copytree(default_bundle(), directory, ignore=shutil.ignore_patterns("trie", "calibration.json"))
-    mini = Bundle.open(default_bundle())
+    mini = mini_of_one_backend(directory)
+    (directory / "calibration.json").unlink()
     base = KnowledgeBase(mini.knowledge_base)
     described = base.texts()
     base.close()

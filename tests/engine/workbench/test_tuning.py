@@ -23,6 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "generation"))
 
 from toy_backend import ToyBackend
 
+pytestmark = pytest.mark.usefixtures("with_one_backend")
+
 
 @pytest.fixture
 def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:

@@ -13,7 +13,7 @@ import pytest
 from cielo import schema
 from cielo.bundle import writing
 from cielo.bundle.calibration import Calibrations
-from cielo.bundle.layout import CALIBRATION, MANIFEST, Bundle, default_bundle
+from cielo.bundle.layout import CALIBRATION, MANIFEST, Bundle
 from cielo.errors import BundleError, CalibrationError, TableError
 from cielo.knowledge.subsets import Subset
 from cielo.link.confidence import TERMS, confidence
@@ -34,10 +34,10 @@ OUTSIDE = DEVELOPMENT.with_name("outside-dev.tsv")
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bare(tmp_path_factory: pytest.TempPathFactory, one_backend: Path) -> Path:
     """Copy the mini without whatever calibration it comes with."""
     folder = tmp_path_factory.mktemp("bare") / "bundle"
-    shutil.copytree(default_bundle(), folder)
+    shutil.copytree(one_backend, folder)
     (folder / CALIBRATION).unlink(missing_ok=True)
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     manifest["files"].pop(CALIBRATION, None)

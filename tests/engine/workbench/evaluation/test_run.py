@@ -29,10 +29,10 @@ CORPUS = Corpus(
 
 
 @pytest.fixture(scope="module")
-def linker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linker]:
+def linker(tmp_path_factory: pytest.TempPathFactory, one_backend: Path) -> Iterator[Linker]:
     lexicon = tmp_path_factory.mktemp("lexicon") / "lexicon.tsv"
     lexicon.write_text("text\tcode\tkind\nfiebre\tR50.9\tdiagnosis\n", encoding="utf-8")
-    with Linker.open(threads=1, cache=False, lexicon=lexicon) as opened:
+    with Linker.open(one_backend, threads=1, cache=False, lexicon=lexicon) as opened:
         assert opened.lexicon_sha256 == read_lexicon(lexicon).sha256
         yield opened
 
