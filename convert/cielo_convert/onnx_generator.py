@@ -158,7 +158,7 @@ def convert_onnx(
     (directory / SETTINGS).write_bytes(schema.encode(settings))
     outputs = config.vocab_size if kept is None else len(kept)
     width = max(config.d_model, settings.heads * settings.head_size)
-    shape = Shape(settings.decoder_layers, width, config.d_ff, outputs, copies=_COPIES)
+    shape = Shape(settings.decoder_layers, width, config.d_ff, outputs, copies=_COPIES, heads=settings.heads)
     return GeneratorModel(compute_type, shape, config.vocab_size, outputs)
 
 

@@ -24,6 +24,7 @@ _LIBRARIES = (
     "transformers",
     "optimum",
 )
+_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _OF_A_QUOTA = ("quota", "period")
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B?)\s*", re.IGNORECASE)
@@ -167,6 +168,15 @@ def give_back_memory() -> None:
     """Let glibc return what this process has freed: after loading a large encoder, a third of a gigabyte."""
     with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def keep_no_freed_memory() -> None:
+    """Let glibc give every block of a quarter of a megabyte or more back as soon as it is freed, at some cost of time.
+
+    Else it keeps the more the larger the blocks are that a program frees, and for each thread.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 18)
 
 
 def bytes_in(file: Path, name: str) -> int | None:

@@ -30,7 +30,8 @@ class LinkOptions:
         top_k: the most candidates in each link, 1 to 100.
         neighbours: look for the nearest descriptions of the ``misses`` alone (generated texts without an exact match),
             or ``always``, so that exact links have neighbours among their candidates too.
-        decoding: how outputs are searched for; None: as the bundle says.
+        decoding: how outputs are searched for; None: as the bundle says, or ``probable`` where that is ``constrained``
+            and `rerank` or matching ``published`` need free outputs.
         pipeline: ``I``: exact matches alone; ``II``: the nearest description for what has none.
         matching: ``tiered``: the literal text first, then the normal form, all codes of a description. ``published``:
             match and search as the paper does, row for row: its normal form, the first row alone, queries in lower

@@ -295,8 +295,9 @@ def to_document(manifest: Manifest) -> object:
     if manifest.trie is None:
         del document["trie"]
     for model in document["generator"]["backends"].values():
-        if model["shape"] and model["shape"]["copies"] is None:
-            del model["shape"]["copies"]
+        for name in ("copies", "heads"):
+            if model["shape"] and model["shape"][name] is None:
+                del model["shape"][name]
     return document
 
 

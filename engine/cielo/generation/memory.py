@@ -30,6 +30,7 @@ class Shape:
         inner: of the feed-forward layers.
         outputs: tokens of the output vocabulary.
         copies: how many times the backend holds the keys and values while it reorders and extends them; None: once.
+        heads: of attention, where the backend holds its scores, biases and masks for all pairs of tokens; else None.
     """
 
     decoder_layers: int
@@ -37,12 +38,14 @@ class Shape:
     inner: int
     outputs: int
     copies: int | None = None
+    heads: int | None = None
 
     def row_bytes(self, source_tokens: int, work: BeamSearch | Scoring) -> int:
         """Return the most memory, in bytes, that one prompt of `source_tokens` can need in a search or a scoring.
 
         Keys and values, of the source once and of each beam's output up to the longest allowed; hidden states of the
-        widest layer; and the scores of one step (in a scoring: of every step), three times over. All in float32.
+        widest layer; the scores of one step (in a scoring: of every step), three times over; and, where the backend
+        holds them, four numbers for each head and pair of tokens. All in float32.
         """
         if isinstance(work, Scoring):
             kept = steps = work.target_tokens
@@ -50,6 +53,8 @@ class Shape:
         else:
             kept, steps, widest = work.beams * work.max_new_tokens, work.beams, source_tokens
         cached = 2 * (self.copies or 1) * self.decoder_layers * self.width * (source_tokens + kept)
+        pairs = source_tokens**2 + (work.target_tokens * widest if isinstance(work, Scoring) else 0)
+        cached += 4 * (self.heads or 0) * pairs
         return 4 * (cached + widest * (4 * self.width + 3 * self.inner) + 3 * steps * self.outputs)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -22,6 +23,7 @@ from cielo.generation.onnx_tries import MOST_PLACES, search_tries
 from cielo.generation.plan import ThreadPlan, Use, batch_on_all_cores
 from cielo.generation.searches import SEARCHES, BeamSearch
 from cielo.generation.trie import Trie
+from cielo.machine import keep_no_freed_memory
 from cielo.onnx_runtime import PROVIDERS, disable_telemetry, load_onnxruntime
 from cielo.records import Decoding, Hypothesis
 from cielo.text.tokenizer import Encoded, Tokenizer
@@ -59,8 +61,10 @@ class OnnxBackend:
         return {}
 
     def prepare(self, plan: ThreadPlan, *, sparing: bool = False) -> None:
-        """Keep ONNX Runtime's telemetry off."""
+        """Keep ONNX Runtime's telemetry off; to be `sparing`, keep freed memory from being held for later."""
         disable_telemetry()
+        if sparing:
+            keep_no_freed_memory()
 
     def open(
         self, directory: Path, tokenizer: Tokenizer, *, device: str, compute_type: str, plan: ThreadPlan
@@ -70,7 +74,10 @@ class OnnxBackend:
 
 
 class OnnxGenerator:
-    """A generator in ONNX Runtime. Thread-safe: calls share its threads."""
+    """A generator in ONNX Runtime. Thread-safe: whoever calls, batches run on as many threads as the plan has replicas.
+
+    Each thread of a process keeps memory that it freed; of callers there may be many.
+    """
 
     def __init__(
         self,
@@ -98,6 +105,7 @@ class OnnxGenerator:
         self._plan = plan or ThreadPlan(replicas=1)
         self._tokenizer = tokenizer
         self._limit: MemoryLimit | None = None
+        self._workers = ThreadPoolExecutor(self._plan.replicas, thread_name_prefix="cielo-onnx")
         # Each caller works with its own thread too; what is shared is the rest.
         threads = self._plan.replicas * (self._plan.threads - 1) + 1
         spinning = self._plan.wait_policy == "active"
@@ -162,9 +170,20 @@ class OnnxGenerator:
         most_rows = None if limit is None else lambda longest: limit.rows(longest, work, together)
         batches = make_batches(lengths, self._plan.batch_tokens, together, most_rows)
         results: dict[int, _Result] = {}
-        for batch, found in zip(batches, _each(batches, together, lambda rows: run(model, rows)), strict=True):
-            results.update(zip(batch, found, strict=True))
+        with _faults_named():
+            for batch, found in zip(batches, self._each(batches, together, lambda rows: run(model, rows)), strict=True):
+                results.update(zip(batch, found, strict=True))
         return [results[row] for row in range(len(prompts))]
+
+    def _each(self, batches: list[list[int]], together: int, run: Callable[[list[int]], _Result]) -> Iterator[_Result]:
+        """Run batches, so many at a time, and yield what each gives, in order."""
+        started: deque[Future[_Result]] = deque()
+        for batch in batches:
+            started.append(self._workers.submit(run, batch))
+            if len(started) >= together:
+                yield started.popleft().result()
+        while started:
+            yield started.popleft().result()
 
     def _hypothesis(self, output: Output, search: BeamSearch, model: OnnxModel) -> Hypothesis:
         text = self._tokenizer.decode(self._tokenizer.tokens(output.tokens))
@@ -174,21 +193,13 @@ class OnnxGenerator:
     def close(self) -> None:
         """Release the model; the generator cannot be used afterwards."""
         self._model = None
+        self._workers.shutdown()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _each(batches: list[list[int]], together: int, run: Callable[[list[int]], list[_Result]]) -> list[list[_Result]]:
-    """Run batches, so many at a time."""
-    with _faults_named():
-        if min(together, len(batches)) <= 1:
-            return [run(batch) for batch in batches]
-        with ThreadPoolExecutor(together) as pool:
-            return list(pool.map(run, batches))
 
 
 def _scores(model: OnnxModel, prompts: list[list[int]], targets: list[Sequence[int]]) -> list[NDArray[np.float32]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from cielo.options import LinkOptions
-from cielo.records import Candidate, Concept, Evidence, Hypothesis, Match, Method, Proof, Provenance
+from cielo.records import Candidate, Concept, Decoding, Evidence, Hypothesis, Match, Method, Proof, Provenance
 from cielo.text.prompt import strip_code_suffix
 from cielo.text.tokenizer import Encoded
 
@@ -84,6 +84,16 @@ class Work:
         """How the first hypothesis that means this code matched its description."""
         means = (concept for found in self.matches for concept in found)
         return next((one.match for one in means if (one.kind, one.code) == (candidate.kind, candidate.code)), None)
+
+
+def decoding_of(options: LinkOptions, own: Decoding) -> Decoding:
+    """Return the decoding that options ask for, or else a linker's own.
+
+    Where that is ``constrained`` and the options need outputs that are free, it is ``probable``.
+    """
+    if options.decoding is None and own == "constrained" and (options.rerank or options.matching == "published"):
+        return "probable"
+    return options.decoding or own
 
 
 def decide(work: Work, request: LinkRequest) -> tuple[Method, list[Candidate]]:

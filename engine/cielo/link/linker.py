@@ -21,7 +21,7 @@ from cielo.generation.backends import backend as registered
 from cielo.generation.capabilities import require_search
 from cielo.generation.plan import ThreadPlan, Use
 from cielo.knowledge.reading import KnowledgeBase
-from cielo.link.candidates import LinkRequest
+from cielo.link.candidates import LinkRequest, decoding_of
 from cielo.link.document_links import DocumentLink, document_link
 from cielo.link.documents import DocumentMention, Span, mentions_of
 from cielo.link.guard import Guard
@@ -172,7 +172,7 @@ class Linker:
         options = options or LinkOptions()
         return replace(
             self._provenance,
-            decoding=options.decoding or self._decoding,
+            decoding=decoding_of(options, self._decoding),
             pipeline=options.pipeline,
             matching=options.matching,
         )
@@ -309,7 +309,7 @@ class Linker:
         if options is not None and not isinstance(options, LinkOptions):
             raise OptionError(f"got options of type {type(options).__name__}, expected LinkOptions")
         options = options or LinkOptions()
-        options = replace(options, decoding=options.decoding or self._decoding)
+        options = replace(options, decoding=decoding_of(options, self._decoding))
         require_search(registered(self._provenance.backend), options.decoding or "", log_probs=options.rerank)
         limit = self._max_distance if options.max_distance is None else options.max_distance
         request = LinkRequest(options, self.provenance(options), math.inf if options.matching == "published" else limit)

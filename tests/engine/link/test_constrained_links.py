@@ -328,8 +328,13 @@ class TestRefusals:
     def test_what_does_not_go_with_it_is_refused(self, bench: Bench, options: dict[str, Any]) -> None:
         with pytest.raises(OptionError, match=r"constrained|whole number"):
             LinkOptions(decoding="constrained", **options)
-        with pytest.raises(OptionError, match=r"constrained|whole number"):
-            bench.link("tos", **options)  # the linker's own decoding
+
+    @pytest.mark.parametrize("options", [{"matching": "published"}, {"rerank": True}])
+    def test_what_needs_free_outputs_gets_them_where_nobody_named_a_decoding(
+        self, bench: Bench, options: dict[str, Any]
+    ) -> None:
+        assert bench.linker.provenance().decoding == "constrained"
+        assert bench.linker.provenance(LinkOptions(**options)).decoding == "probable"
 
     def test_a_bundle_without_a_trie_says_what_to_do(self, bench: Bench) -> None:
         stages = dataclasses.replace(bench.stages, trie=None)
