@@ -344,8 +344,8 @@ def test_the_constrained_search_is_a_rival_too(tmp_path: Path, both: Path) -> No
     assert entry["about"]["descriptions"] > 1000
 
 
-def test_a_bundle_without_the_backend_is_a_line_of_the_table(tmp_path: Path) -> None:
-    entry = named(run(tmp_path, ["cielo_onnx"], "--bundle", str(MINI / "bundle")), "cielo_onnx")
+def test_a_bundle_without_the_backend_is_a_line_of_the_table(tmp_path: Path, one_backend: Path) -> None:
+    entry = named(run(tmp_path, ["cielo_onnx"], "--bundle", str(one_backend)), "cielo_onnx")
     assert "holds no generator for the backend 'onnx'" in entry["failure"]
 
 

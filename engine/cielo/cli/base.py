@@ -57,44 +57,61 @@ class _EndedError(BaseException):
         self.number = number
 
 
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP end the block as an interrupt does, so that nothing half-written is left."""
-    ending = False
+class _Ending:
+    """The signals that end a block, SIGTERM and SIGHUP, and which of them has come."""
 
-    def end(number: int, frame: object) -> None:
-        nonlocal ending
-        if not ending:  # a second one does not disturb what the first one cleans up
-            ending = True
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._hook = sys.unraisablehook
+        self._before: dict[int, Any] = {}
+
+    def listen(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        sys.unraisablehook = self._dropped
+        # What the caller has set (`nohup` ignores SIGHUP) stays as it is.
+        for number in _ENDING:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                self._before[number] = signal.signal(number, self._end)
+
+    def _end(self, number: int, frame: object) -> None:
+        if self.number is None:  # a second one does not disturb what the first one cleans up
+            self.number = number
             raise _EndedError(number)
 
-    def dropped(report: Any) -> None:
+    def _dropped(self, report: Any) -> None:
         # In a callback of a weak reference, which imports have, or a finaliser, the interpreter drops every exception.
-        nonlocal ending
         error = report.exc_value
         if not isinstance(error, _EndedError | KeyboardInterrupt):
-            hook(report)
+            self._hook(report)
             return
-        ending = False
+        self.number = None
         number = error.number if isinstance(error, _EndedError) else signal.SIGINT
         again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
         again.daemon = True
         again.start()
 
-    before: dict[int, Any] = {}
-    hook = sys.unraisablehook
-    try:
-        if threading.current_thread() is threading.main_thread():
-            sys.unraisablehook = dropped
-            # What the caller has set (`nohup` ignores SIGHUP) stays as it is.
-            for number in _ENDING:
-                if signal.getsignal(number) is signal.SIG_DFL:
-                    before[number] = signal.signal(number, end)
-        yield
-    finally:
-        for number, handler in before.items():
+    def stop(self) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
-        sys.unraisablehook = hook
+        sys.unraisablehook = self._hook
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end the block as an interrupt does, so that nothing half-written is left."""
+    ending = _Ending()
+    try:
+        ending.listen()
+        yield
+    except _EndedError:
+        raise
+    except BaseException as error:  # a library that was just loading makes an error of its own of it
+        if ending.number is not None:
+            raise _EndedError(ending.number) from error
+        raise
+    finally:
+        ending.stop()
 
 
 class _Group(click.Group):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -74,10 +74,7 @@ class OnnxBackend:
 
 
 class OnnxGenerator:
-    """A generator in ONNX Runtime. Thread-safe: whoever calls, batches run on as many threads as the plan has replicas.
-
-    Each thread of a process keeps memory that it freed; of callers there may be many.
-    """
+    """A generator in ONNX Runtime. Thread-safe: whoever calls, as many batches are at work as the plan has replicas."""
 
     def __init__(
         self,
@@ -105,7 +102,7 @@ class OnnxGenerator:
         self._plan = plan or ThreadPlan(replicas=1)
         self._tokenizer = tokenizer
         self._limit: MemoryLimit | None = None
-        self._workers = ThreadPoolExecutor(self._plan.replicas, thread_name_prefix="cielo-onnx")
+        self._places = threading.BoundedSemaphore(self._plan.replicas)
         # Each caller works with its own thread too; what is shared is the rest.
         threads = self._plan.replicas * (self._plan.threads - 1) + 1
         spinning = self._plan.wait_policy == "active"
@@ -175,15 +172,21 @@ class OnnxGenerator:
                 results.update(zip(batch, found, strict=True))
         return [results[row] for row in range(len(prompts))]
 
-    def _each(self, batches: list[list[int]], together: int, run: Callable[[list[int]], _Result]) -> Iterator[_Result]:
-        """Run batches, so many at a time, and yield what each gives, in order."""
-        started: deque[Future[_Result]] = deque()
-        for batch in batches:
-            started.append(self._workers.submit(run, batch))
-            if len(started) >= together:
-                yield started.popleft().result()
-        while started:
-            yield started.popleft().result()
+    def _each(self, batches: list[list[int]], together: int, run: Callable[[list[int]], _Result]) -> list[_Result]:
+        """Run batches, so many at a time, and return what each gives, in order."""
+
+        def run_one(batch: list[int]) -> _Result:
+            with self._places:
+                return run(batch)
+
+        if min(together, len(batches)) <= 1:
+            return [run_one(batch) for batch in batches]
+        with ThreadPoolExecutor(together) as pool:
+            try:
+                started = [pool.submit(run_one, batch) for batch in batches]
+            except RuntimeError:  # the interpreter ends, and takes no more work for other threads
+                return [run_one(batch) for batch in batches]
+            return [batch.result() for batch in started]
 
     def _hypothesis(self, output: Output, search: BeamSearch, model: OnnxModel) -> Hypothesis:
         text = self._tokenizer.decode(self._tokenizer.tokens(output.tokens))
@@ -193,7 +196,6 @@ class OnnxGenerator:
     def close(self) -> None:
         """Release the model; the generator cannot be used afterwards."""
         self._model = None
-        self._workers.shutdown()
 
     def __enter__(self) -> Self:
         return self
