@@ -80,7 +80,13 @@ class Network:
         )
 
 
-@pytest.fixture(scope="module", params=SHAPES)
+FAST = ("own head, config says tied", "T5, plain feed-forward, fewer buckets")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SHAPES],
+)
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     folder = tmp_path_factory.mktemp("network")
     checkpoint = make_generator_checkpoint(folder / "checkpoint", **SHAPES[request.param])
