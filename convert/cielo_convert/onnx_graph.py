@@ -22,7 +22,7 @@ _INLINE = 1024  # bytes up to which a constant stands in the graph itself
 _PAGE = 4096  # constants begin on a page, so that each can be mapped
 _LEVELS = 127
 _ZERO_POINT = 128
-_SMALLEST = 1e-30  # of a row's largest magnitude, so that a row of noughts can be divided by it
+_SMALLEST = 1e-30  # of a row's largest magnitude, so that a row of zeros can be divided by it
 
 ComputeType = Literal["float32", "int8"]
 Size = int | str
@@ -103,7 +103,7 @@ class Graph:
         """Multiply rows, float32 [..., inputs], by weights as PyTorch holds them, [outputs, inputs].
 
         In int8 each row of the input has a scale of its own, by its largest magnitude, and so has each output: what a
-        row gives depends on no other row. The rows' zero point is fixed, since activations lie around nought.
+        row gives depends on no other row. The rows' zero point is fixed, since activations lie around zero.
         """
         if self._compute_type == "float32":
             return self.node("MatMul", [rows, self.constant(weights.T)])

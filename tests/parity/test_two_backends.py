@@ -100,3 +100,22 @@ def test_a_constrained_search_is_measured_where_it_runs(bundle: Path) -> None:
     for task in tasks.values():
         figures = tuning._in_own_process(ThreadPlan(1, 2), task)
         assert figures is not None and set(figures) == set(tuning.USES)
+
+
+@pytest.mark.parametrize("backend", ["ctranslate2", "onnx"])
+def test_either_backend_alone_opens_and_answers(tmp_path: Path, backend: str) -> None:
+    generator = make_generator_checkpoint(tmp_path / "generator", seed=7, d_model=32, d_kv=8, heads=4, decoder_layers=1)
+    changes = {"quantization": f'"float32"\nbackends = ["{backend}"]', "prompts": "8"}
+    recipe = make_recipe(tmp_path, generator, make_encoder_checkpoint(tmp_path / "encoder"), changes=changes)
+    alone = build(Recipe.load(recipe), tmp_path / "bundle")
+    assert sorted(file.name for file in (alone / "generator").iterdir()) == sorted([backend, "tokenizer.json"])
+    decoding = "constrained" if backend == "onnx" else "probable"
+    with Linker.open(alone, device="cpu", decoding=decoding, cache=False) as linker:
+        (link,) = linker.link([Mention(descriptions()[3])])
+    assert (link.provenance.backend, link.provenance.decoding) == (backend, decoding)
+    if decoding == "constrained":
+        assert link.generated in descriptions()
+        assert link.code is not None
+        assert link.proof is not None and link.proof.exact
+    else:
+        assert link.generated

@@ -5,6 +5,7 @@ The files are those of `cielo_convert.onnx_generator`, which says how the graphs
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -249,10 +250,15 @@ def select(source: Source, rows: Integers) -> Source:
     return Source([_value(value.numpy()[rows, :, :longest]) for value in source.cross], source.lengths[rows])
 
 
-def _value(array: NDArray[Any]) -> Any:
+@functools.cache
+def _value_type() -> Any:
     from cielo.onnx_runtime import load_onnxruntime
 
-    return load_onnxruntime().OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+    return load_onnxruntime().OrtValue
+
+
+def _value(array: NDArray[Any]) -> Any:
+    return _value_type().ortvalue_from_numpy(np.ascontiguousarray(array))
 
 
 def _read_settings(directory: Path) -> OnnxSettings:

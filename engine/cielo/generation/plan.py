@@ -34,7 +34,8 @@ class ThreadPlan:
         batch_tokens: source tokens, padding included, in a batch.
         first_search: where one answer is wanted and no runners-up, `probable` can look for it greedily and use beams
             for what stays unsure, or use the beams at once: see `cielo.generation.searches.certain_first`.
-        wait_policy: what these threads do while they have nothing to do: sleep (``passive``) or spin (``active``).
+        wait_policy: what these threads do while they have nothing to do: sleep, at once or within microseconds
+            (``passive``), or spin (``active``).
         source: where the plan comes from.
     """
 
