@@ -199,7 +199,7 @@ class _Walk:
         elif origin is Literal:
             if not any(type(value) is type(known) and value == known for known in get_args(kind)):
                 yield f"{path}: {self._got(value)}, expected one of {', '.join(map(str, get_args(kind)))}"
-        elif origin in (list, tuple):
+        elif origin in (list, tuple, frozenset):
             yield from self._entries(kind, value, path)
         elif origin in (dict, Mapping):
             yield from self._values(kind, value, path)
@@ -240,13 +240,13 @@ class _Walk:
 
     def _entries(self, kind: Any, value: object, path: str) -> Iterator[str]:
         wanted = get_args(kind)
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, list | tuple | frozenset):
             yield f"{path}: got {_type_name(value)}, expected a list"
             return
         if get_origin(kind) is tuple and wanted[-1] is not Ellipsis and len(value) != len(wanted):
             yield f"{path}: got {len(value)} entries, expected {len(wanted)}"
             return
-        same = len(wanted) != len(value) or get_origin(kind) is list or wanted[-1] is Ellipsis
+        same = len(wanted) != len(value) or get_origin(kind) is not tuple or wanted[-1] is Ellipsis
         for place, entry in enumerate(value):
             yield from self.problems(wanted[0] if same else wanted[place], entry, f"{path}[{place}]")
 

@@ -133,10 +133,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The answer to a `LinkRequest`: a result for each mention, in their order."""
+    """The answer to a `LinkRequest`: a result for each mention, in their order; `error` where none has a link."""
 
     results: tuple[Result, ...]
     bundle: BundleIdentity
+    error: ErrorBody | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +157,11 @@ class DocumentResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class DocumentResults:
-    """The answer to a `DocumentRequest`: a result for each span, in their order."""
+    """The answer to a `DocumentRequest`: a result for each span, in their order; `error` where none has a link."""
 
     results: tuple[DocumentResult, ...]
     bundle: BundleIdentity
+    error: ErrorBody | None = None
 
 
 @dataclass(frozen=True, slots=True)

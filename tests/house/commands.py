@@ -27,4 +27,5 @@ COMMANDS = {
     "bench": "bench --seconds 0.2 --workload {rows} --html {out}/bench.html",
     "tune": "tune --prompts 1 --rounds 1",
     "convert": "convert {recipe} --output {out}/converted",
+    "serve": "serve --print-config",
 }

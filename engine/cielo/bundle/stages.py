@@ -12,6 +12,7 @@ from typing import Any, Self
 from cielo.bundle.hashes import VerifyFiles, check_files
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Execution, PromptSettings
+from cielo.bundle.prompts import Prompts
 from cielo.bundle.trie import DescriptionTrie
 from cielo.bundle.turns import Turns
 from cielo.generation.backends import backend
@@ -21,7 +22,7 @@ from cielo.knowledge.reading import KnowledgeBase
 from cielo.machine import give_back_memory
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import RESCORED, Index, load_all
-from cielo.text.prompt import LineEnds, build_prompt
+from cielo.text.prompt import LineEnds
 from cielo.text.tokenizer import Encoded, Tokenizer
 
 _AT_ONCE = 3  # a tokenizer, the encoder and the generator, while this thread reads the index
@@ -45,19 +46,8 @@ class Stages:
     trie: DescriptionTrie | None = None
 
     def prompt(self, term: str, sentence: str | None, *, line_ends: LineEnds = "space") -> str:
-        """Return the prompt of a mention, prepared as the bundle's model was trained; see `build_prompt`.
-
-        Of a long one there is no more than the tokenizer looks at, and one character, so that it is seen to be cut.
-        """
-        settings, most = self.prompt_settings, self.tokenizer.most_characters
-        return build_prompt(
-            term,
-            sentence,
-            prepare=settings.prepare_sentence,
-            window=settings.window,
-            line_ends=line_ends,
-            longest=None if most is None else most + 1,
-        )
+        """Return the prompt of a mention; see `cielo.bundle.prompts.Prompts.prompt`."""
+        return Prompts(self.tokenizer, self.prompt_settings).prompt(term, sentence, line_ends=line_ends)
 
     def score(self, prompts: Sequence[Encoded], texts: Sequence[str]) -> list[float]:
         """Return the log-probability of each text given its prompt, ``</s>`` included."""

@@ -81,3 +81,11 @@ class SearchResult:
     found: tuple[Concept, ...]
     total: int
     suggestions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSystem:
+    """The address of a code system (FHIR's `CodeSystem.url`), and its version where it has one."""
+
+    url: str
+    version: str | None = None
