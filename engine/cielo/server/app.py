@@ -9,15 +9,13 @@ import uuid
 from collections.abc import MutableMapping
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
+from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cielo.server import health, linking
+from cielo.server import health, linking, tabling
 from cielo.server.http import HttpError, failure
 from cielo.server.keys import Keys
 from cielo.server.linking import CallerLeftError
@@ -26,7 +24,7 @@ from cielo.server.service import Service
 from cielo.wire import STATUS
 
 _LOG = logging.getLogger("cielo.server")
-_PARTS = (linking, health)
+_PARTS = (linking, tabling, health)
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # What everybody may ask: whether it lives, and the page, which holds nothing of anybody.
 _OPEN = frozenset({"/", "/livez", "/readyz", "/static/{name}"})
@@ -54,31 +52,29 @@ def application(service: Service, keys: Keys | None) -> ASGIApp:
         keys: that are asked for; None: anybody may ask.
     """
     routes: list[BaseRoute] = [route for part in _PARTS for route in part.routes(service)]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _of_starlette})
-    # A path with a slash too many is not found; nobody is sent elsewhere with what the request held.
-    app.router.redirect_slashes = False
-    return _Around(app, routes, service, keys)
+    return _Around(routes, service, keys)
 
 
-def _of_starlette(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == STATUS["method_not_allowed"]:
-        allowed = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-        raise HttpError("method_not_allowed", "this address answers other methods", headers=allowed)
-    raise HttpError("not_found", "there is nothing at this address; see /v1/openapi.json")
+def _as_ours(error: HTTPException) -> HttpError:
+    """Return what the router found wrong: an address, or a method."""
+    if error.status_code == STATUS["method_not_allowed"]:
+        return HttpError("method_not_allowed", "this address answers other methods", headers=error.headers)
+    return HttpError("not_found", "there is nothing at this address; see /v1/openapi.json")
 
 
 class _Around:
     """What every request goes through: its name, hosts and keys, headers, the log, figures, and errors as JSON."""
 
-    def __init__(self, app: ASGIApp, routes: list[BaseRoute], service: Service, keys: Keys | None) -> None:
-        self._app, self._routes, self._service, self._keys = app, routes, service, keys
+    def __init__(self, routes: list[BaseRoute], service: Service, keys: Keys | None) -> None:
+        # A path with a slash too many is not found: nobody is sent elsewhere with what the request held.
+        self._router = Router(routes, redirect_slashes=False)
+        self._routes, self._service, self._keys = routes, service, keys
         self._hosts = frozenset(service.settings.hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            raise RuntimeError(f"got a connection of type {scope['type']}, expected http")
+        scope["app"] = self  # the router then raises what it finds wrong, for `_answer`
         began = time.perf_counter()
         visit = _Visit(scope, self._route_of(scope), send)
         self._service.active += 1
@@ -91,11 +87,13 @@ class _Around:
     async def _answer(self, scope: Scope, receive: Receive, visit: _Visit) -> None:
         try:
             self._let_in(scope, visit)
-            await self._app(scope, receive, visit.send)
+            await self._router(scope, receive, visit.send)
         except (ClientDisconnect, CallerLeftError):
             visit.problem = "left"
         except HttpError as error:
             await self._refuse(scope, receive, visit, error)
+        except HTTPException as error:
+            await self._refuse(scope, receive, visit, _as_ours(error))
         except Exception as error:
             _LOG.error("request failed", extra={"event": "failed", "request_id": visit.id, **place_of(error)})
             await self._refuse(scope, receive, visit, HttpError("failed", _FAILED))
