@@ -42,7 +42,7 @@ _RETRY_SECONDS = "2"  # while a worker is started again, or the server ends
 class _Envelope:
     """A `LinkRequest` whose mentions are looked at one by one: a bad one does not spoil its neighbours."""
 
-    mentions: Annotated[tuple[object, ...], Meta(min_length=1)]
+    mentions: Annotated[tuple[bool, ...], Meta(min_length=1)]
     options: LinkOptions = field(default_factory=LinkOptions)
     deadline: Seconds | None = None
 
@@ -52,7 +52,7 @@ class _DocumentEnvelope:
     """A `DocumentRequest`, likewise."""
 
     text: str
-    spans: Annotated[tuple[object, ...], Meta(min_length=1)]
+    spans: Annotated[tuple[bool, ...], Meta(min_length=1)]
     options: LinkOptions = field(default_factory=LinkOptions)
     deadline: Seconds | None = None
 
@@ -96,26 +96,28 @@ class _Linking:
         ]
 
     async def link(self, request: Request) -> Response:
-        asked = record_of(_Envelope, document_of(await self._body(request)))
-        self._require_few(len(asked.mentions), "mentions")
-        entries = [_mention(entry, f"mentions[{place}]") for place, entry in enumerate(asked.mentions)]
+        document, given = _parted(document_of(await self._body(request)), "mentions")
+        asked = record_of(_Envelope, document)
+        self._require_few(len(given), "mentions")
+        entries = [_mention(entry, f"mentions[{place}]") for place, entry in enumerate(given)]
         answers = await self._link(request, entries, asked.options, asked.deadline)
         rows = [
-            _row(place, _id_of(entry, given), outcome, f"mentions[{place}]")
-            for place, (entry, given, outcome) in enumerate(zip(entries, asked.mentions, answers.outcomes, strict=True))
+            _row(place, _id_of(entry, raw), outcome, f"mentions[{place}]")
+            for place, (entry, raw, outcome) in enumerate(zip(entries, given, answers.outcomes, strict=True))
         ]
         return self._answer(request, answers, rows)
 
     async def documents(self, request: Request) -> Response:
-        asked = record_of(_DocumentEnvelope, document_of(await self._body(request)))
-        self._require_few(len(asked.spans), "spans")
+        document, given = _parted(document_of(await self._body(request)), "spans")
+        asked = record_of(_DocumentEnvelope, document)
+        self._require_few(len(given), "spans")
         most = self._settings.max_document_characters
         if len(asked.text) > most:
             self._service.metrics.refused.labels("characters").inc()
             raise HttpError(
                 "too_large", f"the text has {len(asked.text):,} characters, expected at most {most:,}", field="text"
             )
-        spans = [_span(entry, f"spans[{place}]") for place, entry in enumerate(asked.spans)]
+        spans = [_span(entry, f"spans[{place}]") for place, entry in enumerate(given)]
         found = await asyncio.to_thread(_found, asked.text, spans)
         entries = [entry.mention if isinstance(entry, DocumentMention) else entry for entry in found]
         answers = await self._link(request, entries, asked.options, asked.deadline)
@@ -231,6 +233,14 @@ async def _while_connected(request: Request, work: Coroutine[object, object, Ans
 async def _left(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _parted(document: object, name: str) -> tuple[object, list[object]]:
+    """Return a document with placeholders for the entries of one of its lists, and these entries themselves."""
+    entries = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(entries, list):
+        return document, []
+    return {**document, name: [True] * len(entries)}, entries
 
 
 def _mention(entry: object, place: str) -> Mention | Refused:
