@@ -15,7 +15,7 @@ from cielo.bundle.choosing import AUTO, Asked, backend_on_gpu, choose_backend
 from cielo.bundle.hashes import VerifyFiles
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.manifest import Execution, shown_parity
-from cielo.bundle.stages import Stages, open_stages
+from cielo.bundle.stages import Stages, open_beside, open_stages
 from cielo.bundle.state import has_parity, known_parity, plan_for
 from cielo.errors import UnverifiedError
 from cielo.generation.backends import backend as registered
@@ -73,6 +73,7 @@ def open_bundle(
     verify_files: VerifyFiles = "once",
     decoding: Decoding | None = None,
     use: Use = "bulk",
+    shared: Stages | None = None,
 ) -> Opened:
     """Open a bundle and its stages.
 
@@ -90,6 +91,7 @@ def open_bundle(
             ``never``: none.
         decoding: that the backend has to do; None: the bundle's own.
         use: ``single``, one mention at a time, or ``bulk``: what backend and plan are chosen for.
+        shared: stages of the same bundle that are open already: all but the generator is theirs.
 
     Raises:
         BundleError: where the bundle is missing or damaged, or holds no generator for the backend.
@@ -113,7 +115,10 @@ def open_bundle(
     if not allow_unverified:
         _require_parity(bundle, execution)
     plan = plan or plan_for(bundle, execution, threads, use=use)
-    stages = open_stages(bundle, execution, plan, verify_files=verify_files)
+    if shared is None:
+        stages = open_stages(bundle, execution, plan, verify_files=verify_files)
+    else:
+        stages = open_beside(shared, bundle, execution, plan)
     try:
         if memory is not None:
             stages = keep_within(stages, bundle, execution.backend, memory)

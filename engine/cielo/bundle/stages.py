@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,6 +32,7 @@ _AT_ONCE = 3  # a tokenizer, the encoder and the generator, while this thread re
 class Stages:
     """The opened stages of one bundle; closing it releases the models.
 
+    Those that are `shared` with others leave all but their generator open when they are closed.
     `turns` are those that callers take where a budget of memory is to be kept; None: there is none. `trie` is that of
     the descriptions, for the constrained search; None: the bundle holds none, or its backend cannot search in it.
     """
@@ -44,6 +45,7 @@ class Stages:
     prompt_settings: PromptSettings
     turns: Turns | None = None
     trie: DescriptionTrie | None = None
+    shared: bool = False
 
     def prompt(self, term: str, sentence: str | None, *, line_ends: LineEnds = "space") -> str:
         """Return the prompt of a mention; see `cielo.bundle.prompts.Prompts.prompt`."""
@@ -57,8 +59,9 @@ class Stages:
     def close(self) -> None:
         """Release both models and the files. Their libraries can hang at exit where one stays open."""
         self.generator.close()
-        self.embedder.close()
-        self.knowledge_base.close()
+        if not self.shared:
+            self.embedder.close()
+            self.knowledge_base.close()
 
     def __enter__(self) -> Self:
         return self
@@ -105,6 +108,22 @@ def open_stages(
         opened.pop_all()
     give_back_memory()
     return stages
+
+
+def open_beside(stages: Stages, bundle: Bundle, execution: Execution, plan: ThreadPlan) -> Stages:
+    """Open another generator of a bundle, and share all the rest with the stages that are open already.
+
+    Raises:
+        BundleError, DeviceError: as `open_stages`.
+    """
+    runs = backend(execution.backend)
+    trie = stages.trie or (open_trie(bundle, stages.tokenizer) if runs.gives_masks else None)
+    generator = runs.open(
+        bundle.generator_model(execution.backend), stages.tokenizer, device=execution.device,
+        compute_type=execution.compute_type, plan=plan,
+    )  # fmt: skip
+    give_back_memory()
+    return replace(stages, generator=generator, trie=trie if runs.gives_masks else None, shared=True)
 
 
 def open_trie(bundle: Bundle, tokenizer: Tokenizer) -> DescriptionTrie | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import threading
+import weakref
 from collections.abc import Iterator
+from typing import Protocol
 
 from cielo.errors import ClosedError
 
@@ -66,3 +69,26 @@ class Guard:
             self._exiting = self._exiting or at_exit
             self._idle.wait_for(lambda: not self._working)
         return first
+
+
+class Closable(Protocol):
+    """What is closed when the interpreter ends."""
+
+    def close_for(self, *, at_exit: bool) -> None:
+        """Close it; see `Guard.close`."""
+        ...
+
+
+# A backend can abort the process where a thread still decodes at its end: what is open is closed before.
+_OPEN: weakref.WeakSet[Closable] = weakref.WeakSet()
+
+
+def close_at_exit(opened: Closable) -> None:
+    """Have it closed when the interpreter ends, if it is still there."""
+    _OPEN.add(opened)
+
+
+@atexit.register
+def _close_all() -> None:
+    for opened in list(_OPEN):
+        opened.close_for(at_exit=True)

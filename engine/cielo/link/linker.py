@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import math
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +22,7 @@ from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.candidates import LinkRequest, decoding_of
 from cielo.link.document_links import DocumentLink, document_link
 from cielo.link.documents import DocumentMention, Span, mentions_of
-from cielo.link.guard import Guard
+from cielo.link.guard import Guard, close_at_exit
 from cielo.link.resolver import Resolver, read_calibrations
 from cielo.link.steps import Steps, open_lexicon, problems_of
 from cielo.link.streams import chunks, many
@@ -77,7 +75,7 @@ class Linker:
         self._lexicon = lexicon
         self._steps = Steps(stages, plan, resolver, cache, lexicon)
         self._guard = Guard()
-        _OPEN.add(self)
+        close_at_exit(self)
 
     @classmethod
     def open(
@@ -96,6 +94,7 @@ class Linker:
         lexicon: Path | None = None,
         verify_files: VerifyFiles = "once",
         use: Use = "bulk",
+        beside: Linker | None = None,
     ) -> Self:
         """Open a bundle.
 
@@ -116,6 +115,7 @@ class Linker:
             verify_files: when the bundle's files are hashed, so that a damaged one is refused: ``once`` for each
                 machine, as long as their sizes and times stay; ``always``, at each opening; ``never``.
             use: ``single`` (one mention at a time) or ``bulk``: what backend and plan are chosen for.
+            beside: a linker of the same bundle and device, which stays open for longer: all but the generator is its.
 
         Raises:
             TableError: where the lexicon cannot be read.
@@ -127,6 +127,7 @@ class Linker:
         opened = open_bundle(
             bundle, backend=backend, device=device, compute_type=compute_type, threads=threads, plan=plan,
             allow_unverified=allow_unverified, memory=memory, verify_files=verify_files, decoding=decoding, use=use,
+            shared=None if beside is None else beside._stages,
         )  # fmt: skip
         stages, manifest = opened.stages, opened.bundle.manifest
         try:
@@ -324,9 +325,10 @@ class Linker:
 
     def close(self) -> None:
         """Wait for the calls at work, and release the models and the cache; it cannot be used afterwards."""
-        self._close()
+        self.close_for(at_exit=False)
 
-    def _close(self, *, at_exit: bool = False) -> None:
+    def close_for(self, *, at_exit: bool) -> None:
+        """Close it; `at_exit`: see `cielo.link.guard.Guard.close`."""
         if not self._guard.close(at_exit=at_exit):
             return
         if self._cache is not None:
@@ -338,13 +340,3 @@ class Linker:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-# A backend can abort the process where a thread still decodes at its end: what is open is closed before.
-_OPEN: weakref.WeakSet[Linker] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    for linker in list(_OPEN):
-        linker._close(at_exit=True)

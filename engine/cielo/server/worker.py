@@ -65,7 +65,7 @@ class Models:
         self.bulk = self.single = _open(settings, use=first)
         if settings.use == "auto" and (name := _other_backend(settings, self.bulk)):
             try:
-                self.single = _open(replace(settings, backend=name), use="single")
+                self.single = _open(replace(settings, backend=name), use="single", beside=self.bulk)
             except BaseException:
                 self.bulk.close()
                 raise
@@ -90,8 +90,8 @@ class Models:
 
     def close(self) -> None:
         """Release the models."""
-        for linker in {self.single, self.bulk}:
-            linker.close()
+        self.single.close()  # what both share is the other's
+        self.bulk.close()
 
     def run(self, batch: Batch) -> Done:
         """Link a batch. What is wrong with a mention is its own; what fails with others is tried alone."""
@@ -102,7 +102,7 @@ class Models:
         return Done(batch.number, outcomes, time.perf_counter() - began, stages, resident_bytes())
 
 
-def _open(settings: ServeSettings, *, use: str) -> Linker:
+def _open(settings: ServeSettings, *, use: str, beside: Linker | None = None) -> Linker:
     return Linker.open(
         settings.bundle,
         backend=settings.backend,
@@ -116,6 +116,7 @@ def _open(settings: ServeSettings, *, use: str) -> Linker:
         lexicon=settings.lexicon,
         verify_files=settings.verify_files,
         use="single" if use == "single" else "bulk",
+        beside=beside,
     )
 
 

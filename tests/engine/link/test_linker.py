@@ -978,3 +978,13 @@ class TestDocuments:
         assert [entry.text for entry in found] == ["Tos", None, "Fiebre"]
         assert "is not the annotated one; were line ends or the text changed since?" in str(found[1].error)
         assert "Fiebre" not in str(found[1].error)
+
+
+def test_a_linker_beside_another_has_a_generator_of_its_own_and_shares_the_rest() -> None:
+    with Linker.open(decoding="probable", backend="ctranslate2") as first:
+        second = Linker.open(decoding="probable", backend="onnx", beside=first)
+        assert second.knowledge_base is first.knowledge_base
+        codes = [linker.link([Mention("tos")])[0].code for linker in (first, second)]
+        assert [linker.provenance().backend for linker in (first, second)] == ["ctranslate2", "onnx"]
+        second.close()
+        assert codes == [first.link([Mention("tos")], LinkOptions(top_k=1))[0].code] * 2

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cielo import Linker, LinkOptions, Mention
-from served import TC, Served
+from served import TC, Served, serving
 
 SCORES = ("log_prob", "confidence", "probability", "margin", "distance")
 
@@ -190,3 +191,13 @@ def test_a_foreign_name_is_refused(served: Served) -> None:
     port = served.url.rpartition(":")[2]
     assert served.get("/v1/info", headers={"host": f"localhost:{port}"}).status_code == 200
     assert served.get("/v1/info", headers={"host": "[::1]:80"}).status_code == 200
+
+
+def test_one_mention_and_many_have_the_backend_that_is_fastest_for_them(tmp_path: Path) -> None:
+    with serving(tmp_path, "--decoding", "probable") as both:
+        assert both.get("/v1/info").json()["backends"] == {"single": "onnx", "bulk": "ctranslate2"}
+        alone, many = links_of(both.link(TC)), links_of(both.link(TC, {"text": "tos"}, {"text": "fiebre"}))
+    assert [link["provenance"]["backend"] for link in (*alone, *many)] == ["onnx", *["ctranslate2"] * 3]
+    assert alone[0]["code"] == many[0]["code"] == "BW20"
+    with serving(tmp_path, "--decoding", "probable", "--use", "bulk") as bulk:
+        assert bulk.get("/v1/info").json()["backends"] == {"single": "ctranslate2", "bulk": "ctranslate2"}
