@@ -22,6 +22,7 @@ from cielo.bundle.manifest import (
 from cielo.bundle.writing import write_manifest, writing
 from cielo.generation.backends import running
 from cielo.knowledge.building import BuiltKnowledgeBase, RejectedCode, build_knowledge_base
+from cielo.knowledge.code_systems import parse_code_system
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.linker import Linker
 from cielo.workbench.calibration.calibrate import calibrate
@@ -141,6 +142,7 @@ def _build_knowledge_base(recipe: Recipe, path: Path) -> _Knowledge:
         [table.code_table() for table in settings.tables],
         edition=settings.edition,
         systems=settings.systems(),
+        code_systems={kind: parse_code_system(address) for kind, address in settings.code_systems.items()},
         subset=settings.subset(),
     )
     base = KnowledgeBase(path)

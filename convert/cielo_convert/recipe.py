@@ -12,6 +12,7 @@ from cielo import schema
 from cielo.bundle.manifest import Pooling, Precision, Vocabulary
 from cielo.errors import RecipeError
 from cielo.knowledge.code_list import read_codes
+from cielo.knowledge.code_systems import parse_code_system, require_kinds
 from cielo.knowledge.code_tables import CodeTable
 from cielo.knowledge.codes import System
 from cielo.knowledge.subsets import Subset
@@ -162,6 +163,7 @@ class KnowledgeBaseRecipe:
         chapters: keep only these; see `cielo.knowledge.subsets.Subset`.
         leaf: keep only codes below which there is no other.
         codes: keep only the codes that this file names, one a line.
+        code_systems: the address of a kind's code system, ``URL`` or ``URL|VERSION``.
     """
 
     edition: Text
@@ -169,6 +171,12 @@ class KnowledgeBaseRecipe:
     chapters: tuple[str, ...] | None = None
     leaf: bool = False
     codes: Path | None = None
+    code_systems: Mapping[str, Text] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_kinds(self.code_systems, dict.fromkeys(table.kind for table in self.tables))
+        for address in self.code_systems.values():
+            parse_code_system(address)
 
     def subset(self) -> Subset | None:
         """Return what is kept; None: everything.

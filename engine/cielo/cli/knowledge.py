@@ -64,6 +64,13 @@ def kb() -> None:
     metavar="KIND=SYSTEM",
     help="icd-10-cm, icd-10-pcs or other; default: what nearly all codes of the kind are.",
 )
+@click.option(
+    "--code-system",
+    "code_systems",
+    multiple=True,
+    metavar="KIND=URL|VERSION",
+    help="The address of a kind's code system, as FHIR names it. May be repeated.",
+)
 @click.option("--rejected", type=Output(dir_okay=False, path_type=Path), help="Rejected rows go here, as TSV.")
 @subset_options
 @writes
@@ -73,6 +80,7 @@ def build(
     synonyms: Sequence[tuple[str, str]],
     edition: str,
     systems: Sequence[tuple[str, str]],
+    code_systems: Sequence[str],
     rejected: Path | None,
     chapters: Sequence[str],
     leaf: bool,
@@ -84,6 +92,7 @@ def build(
     Rows that cannot be taken are reported with their line and the reason, and the others go on (exit code 3).
     """
     from cielo.knowledge.building import build_knowledge_base
+    from cielo.knowledge.code_systems import parse_code_systems
     from cielo.knowledge.code_tables import CodeTable
 
     if not tables:
@@ -97,6 +106,7 @@ def build(
             read,
             edition=edition,
             systems=named,
+            code_systems=parse_code_systems(code_systems, [table.kind for table in read]),
             subset=subset_of(chapters=chapters, leaf=leaf, codes=codes),
         )
     _show_built(output, built)
@@ -163,8 +173,14 @@ def _opened(file: Path | None, bundle: Path | None, kind: str | None = None) -> 
 @_base_options
 def info(file: Path | None, bundle: Path | None, as_json: bool) -> None:
     """Show what the knowledge base holds: its edition, its kinds, and the tables that it was built from."""
+    from cielo.knowledge.code_systems import address_of
+
     with _opened(file, bundle) as base:
-        kinds = {kind: {"system": base.systems[kind], "codes": base.concepts[kind]} for kind in base.kinds}
+        addresses = {kind: address_of(system) for kind, system in base.code_systems.items()}
+        kinds = {
+            kind: {"system": base.systems[kind], "codes": base.concepts[kind], "address": addresses.get(kind)}
+            for kind in base.kinds
+        }
         edition, sources = base.edition, base.sources
     if as_json:
         told = {"edition": edition, "kinds": kinds, "sources": [asdict(source) for source in sources]}
@@ -172,7 +188,8 @@ def info(file: Path | None, bundle: Path | None, as_json: bool) -> None:
         return
     echo(f"edition: {edition or '-'}")
     for kind, entry in kinds.items():
-        echo(f"  {kind}: {entry['codes']:,} codes ({entry['system']})")
+        address = f", {entry['address']}" if entry["address"] else ""
+        echo(f"  {kind}: {entry['codes']:,} codes ({entry['system']}{address})")
     for source in sources:
         echo(
             f"  from {source.name} ({source.kind}): {source.rows:,} rows, {source.rejected:,} rejected, "

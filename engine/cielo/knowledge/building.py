@@ -11,9 +11,10 @@ from pathlib import Path
 
 from cielo.errors import TableError
 from cielo.files import atomic_write, sha256_of
+from cielo.knowledge.code_systems import require_kinds
 from cielo.knowledge.code_tables import CodeRow, CodeTable, read_code_table
 from cielo.knowledge.codes import SYSTEMS, System, canonical_code, comparison_key, guess_system
-from cielo.knowledge.records import DescriptionRow, KnowledgeSummary, TableSource
+from cielo.knowledge.records import CodeSystem, DescriptionRow, KnowledgeSummary, TableSource
 from cielo.knowledge.subsets import Subset
 from cielo.knowledge.writing import write_knowledge_base
 from cielo.tables import RejectedRow
@@ -102,6 +103,7 @@ def build_knowledge_base(
     *,
     edition: str,
     systems: Mapping[str, System] | None = None,
+    code_systems: Mapping[str, CodeSystem] | None = None,
     subset: Subset | None = None,
 ) -> BuiltKnowledgeBase:
     """Build the knowledge base file `path` from tables; it appears whole or not at all.
@@ -111,18 +113,22 @@ def build_knowledge_base(
         tables: see `read_terminology`.
         edition: the name of the terminology's edition.
         systems: see `read_terminology`.
+        code_systems: the address of a kind's code system.
         subset: leave out what lies outside of it.
 
     Raises:
         TableError: where a table cannot be read as a whole, or nothing is left, or `path` cannot be written.
+        OptionError: where there is a code system for a kind without a table.
     """
+    require_kinds(code_systems or {}, dict.fromkeys(table.kind for table in tables))
     if any(table.path.resolve() == path.resolve() for table in tables):
         raise TableError(f"{path}: is one of the tables; name another output")
     read = read_terminology(tables, systems)
     with _writing(path) as temporary:
         summary = write_knowledge_base(
-            temporary, read.rows, systems=read.systems, edition=edition, sources=read.sources, subset=subset
-        )
+            temporary, read.rows, systems=read.systems, edition=edition, sources=read.sources,
+            code_systems=code_systems, subset=subset,
+        )  # fmt: skip
     unknown = _unknown(subset.codes, read.rows) if subset is not None and subset.codes else frozenset()
     return BuiltKnowledgeBase(summary, read.systems, read.sources, read.rejected, read.warnings, unknown)
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cielo.errors import BundleError
+from cielo.errors import BundleError, OptionError
+from cielo.knowledge.code_systems import systems_in
 from cielo.knowledge.codes import System, code_key, comparison_key, comparison_keys
-from cielo.knowledge.records import ConceptDetails, SearchResult, TableSource
+from cielo.knowledge.records import CodeSystem, ConceptDetails, SearchResult, TableSource
 from cielo.knowledge.search import WordSearch
 from cielo.knowledge.storage import ReadConnection
 from cielo.knowledge.subsets import Subset
@@ -55,6 +57,7 @@ class KnowledgeBase:
         self.systems: dict[str, System] = {name: system for name, system, _ in kinds}
         self.concepts: dict[str, int] = {name: count for name, _, count in kinds}
         self.edition = str(about.get("edition", ""))
+        self.code_systems: dict[str, CodeSystem] = _code_systems(about)
         self._subset = functools.lru_cache(_SUBSETS_KEPT)(self._select_subset)
         self._row = functools.lru_cache(_ROWS_KEPT)(self._select_row)
         self._search = WordSearch(self._file)
@@ -317,3 +320,10 @@ class KnowledgeBase:
 def _is_code_like(text: str) -> bool:
     key = code_key(text)
     return len(text.split()) == 1 and len(key) >= _SHORTEST_CODE and any(character.isdigit() for character in key)
+
+
+def _code_systems(about: Mapping[str, str]) -> dict[str, CodeSystem]:
+    try:
+        return systems_in(about)
+    except OptionError as error:
+        raise BundleError(f"the knowledge base cannot be read: {error}; build it, or its bundle, again") from error

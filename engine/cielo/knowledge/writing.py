@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cielo.errors import TableError
+from cielo.knowledge.code_systems import entries_of
 from cielo.knowledge.codes import System, chapter, code_key, comparison_key, parent_keys
-from cielo.knowledge.records import DescriptionRow, KnowledgeSummary, TableSource
+from cielo.knowledge.records import CodeSystem, DescriptionRow, KnowledgeSummary, TableSource
 from cielo.knowledge.storage import INDEXES, TABLES
 from cielo.knowledge.subsets import Subset
 from cielo.text.normal import normal_form, published_form
@@ -23,6 +24,7 @@ def write_knowledge_base(
     systems: Mapping[str, System] | None = None,
     edition: str = "",
     sources: Iterable[TableSource] = (),
+    code_systems: Mapping[str, CodeSystem] | None = None,
     subset: Subset | None = None,
 ) -> KnowledgeSummary:
     """Write the knowledge base file `path` from rows, in their order; exact repetitions count once.
@@ -33,6 +35,7 @@ def write_knowledge_base(
         systems: the code system of each kind; default: other.
         edition: its name.
         sources: the tables that the rows come from.
+        code_systems: the address of a kind's code system.
         subset: leave out what lies outside of it; a leaf is what is one among all rows.
 
     Raises:
@@ -45,7 +48,8 @@ def write_knowledge_base(
         for statement in TABLES:
             connection.execute(statement)
         draft.write(connection)
-        connection.execute("INSERT INTO about VALUES ('edition', ?)", (edition,))
+        about = [("edition", edition), *entries_of(code_systems or {})]
+        connection.executemany("INSERT INTO about VALUES (?, ?)", about)
         connection.executemany(
             "INSERT INTO source (name, kind, sha256, rows, rejected) VALUES (?, ?, ?, ?, ?)",
             [(source.name, source.kind, source.sha256, source.rows, source.rejected) for source in sources],

@@ -95,16 +95,36 @@ def require_type(request: Request, *expected: str) -> None:
         raise HttpError("unsupported_media_type", f"expected the Content-Type {' or '.join(expected)}")
 
 
-def document_of(content: bytes, what: str = "the body") -> object:
+def document_of(content: bytes, what: str = "the body", *, unchecked: bool = False) -> object:
     """Return what a JSON body holds.
+
+    Args:
+        content: the body.
+        what: it is called in the message.
+        unchecked: leave texts as they are that are no Unicode, for whoever looks at them one by one.
 
     Raises:
         HttpError: where it is no JSON.
     """
     try:
-        return parse(content, what, error=_InvalidError, remedy="send one JSON document in UTF-8")
+        document = parse(content, what, error=_InvalidError, remedy="send one JSON document in UTF-8")
     except CieloError as error:
         raise HttpError("bad_request", str(error)) from None
+    if not unchecked:
+        require_unicode(document, what)
+    return document
+
+
+def require_unicode(document: object, what: str) -> None:
+    """Refuse halves of surrogate pairs, which JSON can hold and no text can.
+
+    Raises:
+        HttpError: saying so.
+    """
+    try:
+        msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        raise HttpError("bad_request", f"{what} holds half of a surrogate pair; send Unicode text") from None
 
 
 def record_of(kind: type[_Record], document: object, place: str = "", *, what: str = "the request") -> _Record:
@@ -156,6 +176,20 @@ def options_of(query: Iterable[tuple[str, str]]) -> LinkOptions:
     if len(dict(given)) < len(given):
         raise HttpError("invalid", "a parameter of the query stands there twice; give it once")
     return record_of(LinkOptions, {name: _value(text) for name, text in given}, "query")
+
+
+def whole_number(given: Mapping[str, str], name: str, default: int, *, least: int = 1, most: int) -> int:
+    """Return a number of the query.
+
+    Raises:
+        HttpError: where it is none, or out of range.
+    """
+    text = given.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and _NUMBER.fullmatch(text) and least <= int(text) <= most):
+        raise HttpError("invalid", f"expected a whole number from {least} to {most}", field=name)
+    return int(text)
 
 
 def _value(text: str) -> object:

@@ -80,54 +80,52 @@ class _Body(msgspec.Struct, omit_defaults=True):
 
 def routes(service: Service) -> list[Route]:
     """Return the routes."""
-    return _Linking(service).routes()
+    linking = Linking(service)
+    return [
+        Route("/v1/link", linking.answer_mentions, methods=["POST"]),
+        Route("/v1/link/stream", linking.answer_lines, methods=["POST"]),
+        Route("/v1/documents", linking.answer_document, methods=["POST"]),
+    ]
 
 
-class _Linking:
+class Linking:
+    """Requests to links, within the limits of the settings; for all routes that link."""
+
     def __init__(self, service: Service) -> None:
         self._service = service
         self._settings = service.settings
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/v1/link", self.link, methods=["POST"]),
-            Route("/v1/link/stream", self.stream, methods=["POST"]),
-            Route("/v1/documents", self.documents, methods=["POST"]),
-        ]
-
-    async def link(self, request: Request) -> Response:
-        document, given = _parted(document_of(await self._body(request)), "mentions")
+    async def answer_mentions(self, request: Request) -> Response:
+        """Link the mentions of a `LinkRequest`."""
+        document, given = _parted(await self.json(request), "mentions")
         asked = record_of(_Envelope, document)
-        self._require_few(len(given), "mentions")
+        self.require_few(len(given), "mentions")
         entries = [_mention(entry, f"mentions[{place}]") for place, entry in enumerate(given)]
-        answers = await self._link(request, entries, asked.options, asked.deadline)
+        answers = await self.link(request, entries, asked.options, asked.deadline)
         rows = [
             _row(place, _id_of(entry, raw), outcome, f"mentions[{place}]")
             for place, (entry, raw, outcome) in enumerate(zip(entries, given, answers.outcomes, strict=True))
         ]
         return self._answer(request, answers, rows)
 
-    async def documents(self, request: Request) -> Response:
-        document, given = _parted(document_of(await self._body(request)), "spans")
+    async def answer_document(self, request: Request) -> Response:
+        """Link the spans of a `DocumentRequest`."""
+        document, given = _parted(await self.json(request), "spans")
         asked = record_of(_DocumentEnvelope, document)
-        self._require_few(len(given), "spans")
-        most = self._settings.max_document_characters
-        if len(asked.text) > most:
-            self._service.metrics.refused.labels("characters").inc()
-            raise HttpError(
-                "too_large", f"the text has {len(asked.text):,} characters, expected at most {most:,}", field="text"
-            )
+        self.require_few(len(given), "spans")
+        self.require_short(asked.text)
         spans = [_span(entry, f"spans[{place}]") for place, entry in enumerate(given)]
         found = await asyncio.to_thread(_found, asked.text, spans)
         entries = [entry.mention if isinstance(entry, DocumentMention) else entry for entry in found]
-        answers = await self._link(request, entries, asked.options, asked.deadline)
+        answers = await self.link(request, entries, asked.options, asked.deadline)
         rows = [
             _document_row(place, span, entry, outcome)
             for place, (span, entry, outcome) in enumerate(zip(spans, found, answers.outcomes, strict=True))
         ]
         return self._answer(request, answers, rows)
 
-    async def stream(self, request: Request) -> Response:
+    async def answer_lines(self, request: Request) -> Response:
+        """Link lines of NDJSON, each a mention; answer each in its order, as it is done."""
         require_type(request, NDJSON)
         options = options_of(request.query_params.multi_items())
         body = await self._read(request)
@@ -151,9 +149,14 @@ class _Linking:
             yield msgspec.json.encode(_row(place, ids[place], outcome, "")) + b"\n"
             place += 1
 
-    async def _body(self, request: Request) -> bytes:
+    async def json(self, request: Request) -> object:
+        """Return what the body holds.
+
+        Raises:
+            HttpError: where it is no JSON, too large or too slow.
+        """
         require_type(request, JSON)
-        return await self._read(request)
+        return document_of(await self._read(request), unchecked=True)
 
     async def _read(self, request: Request) -> bytes:
         try:
@@ -165,7 +168,25 @@ class _Linking:
         request.state.bytes = len(body)
         return body
 
-    def _require_few(self, count: int, name: str) -> None:
+    def require_short(self, text: str) -> None:
+        """Refuse a document that is longer than allowed.
+
+        Raises:
+            HttpError: saying how long it may be.
+        """
+        most = self._settings.max_document_characters
+        if len(text) > most:
+            self._service.metrics.refused.labels("characters").inc()
+            raise HttpError(
+                "too_large", f"the text has {len(text):,} characters, expected at most {most:,}", field="text"
+            )
+
+    def require_few(self, count: int, name: str) -> None:
+        """Refuse a request of more mentions than allowed.
+
+        Raises:
+            HttpError: saying how many may be.
+        """
         most = self._settings.max_mentions
         if count > most:
             self._service.metrics.refused.labels("mentions").inc()
@@ -173,13 +194,24 @@ class _Linking:
                 "too_large", f"the request has {count:,} {name}, expected at most {most:,}; send several", field=name
             )
 
-    async def _link(
+    @staticmethod
+    def mentions_in(text: str, spans: Sequence[SpanRequest | Refused]) -> list[DocumentMention | Refused]:
+        """Return the mention of each span of a document; what has none is refused in its place."""
+        return _found(text, spans)
+
+    async def link(
         self,
         request: Request,
         entries: Sequence[Mention | Refused],
         options: LinkOptions,
         deadline: float | None,
     ) -> Answers:
+        """Link mentions as long as the caller is there.
+
+        Raises:
+            HttpError: where there is no room.
+            CallerLeftError: where the caller has gone.
+        """
         try:
             answers = await _while_connected(request, self._service.link(entries, options, deadline=deadline))
         except OverloadedError as error:
@@ -252,7 +284,7 @@ def _mention(entry: object, place: str) -> Mention | Refused:
 
 def _line(line: bytes) -> Mention | Refused:
     try:
-        return record_of(Mention, document_of(line, "the line"), what="the mention")
+        return record_of(Mention, document_of(line, "the line", unchecked=True), what="the mention")
     except HttpError as error:
         return refusal_of(error)
 

@@ -13,6 +13,7 @@ import msgspec
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.prompts import Prompts
 from cielo.errors import CieloError
+from cielo.knowledge.code_systems import address_of, parse_code_systems
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.records import CodeSystem
 from cielo.machine import library_versions, resident_bytes
@@ -74,7 +75,8 @@ class Service:
         self._dispatcher = dispatcher
         self._prompts = Prompts.of(bundle)
         self.knowledge_base = KnowledgeBase(bundle.knowledge_base)
-        self.code_systems: Mapping[str, CodeSystem] = {}
+        named = parse_code_systems(settings.code_system, self.knowledge_base.kinds)
+        self.code_systems: Mapping[str, CodeSystem] = {**self.knowledge_base.code_systems, **named}
         self._calibrated = tuple(bundle.calibrations())
         self.draining = False
         self.active = 0
@@ -151,7 +153,7 @@ class Service:
             ),
             calibrated=self._calibrated,
             keys=settings.keys is not None,
-            code_systems={kind: system.url for kind, system in self.code_systems.items()},
+            code_systems={kind: address_of(system) for kind, system in self.code_systems.items()},
             lexicon=settings.lexicon is not None,
         )
 

@@ -43,7 +43,7 @@ class ReadRow:
     sentence: str | None
     kind: str | None
     id: str | None
-    values: dict[str, Json]
+    values: dict[str, object]
     error: str | None = None
 
 
@@ -140,7 +140,7 @@ def _refuse_bomb(body: bytes) -> None:
 
 
 def _row(row: InputRow) -> ReadRow:
-    values = {name: shown(cell) for name, cell in row.values.items()}
+    values: dict[str, object] = {name: shown(cell) for name, cell in row.values.items()}
     try:
         mention = row.mention()
     except MentionError as error:

@@ -18,6 +18,7 @@ import httpx
 
 COMMAND = [sys.executable, "-c", "from cielo.cli import main; main()", "serve", "--port", "0"]
 TC = {"text": "TC abdominal", "sentence": "La TC abdominal es normal."}
+SYSTEM = "https://example.org/dx"
 _PATIENCE = 120.0  # a busy machine is no failure
 
 

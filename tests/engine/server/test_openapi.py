@@ -1,0 +1,47 @@
+"""The description of the routes, and the routes held to it by schemathesis."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from served import TC, Served
+
+schemathesis = pytest.importorskip("schemathesis")
+
+
+def description(served: Served) -> dict[str, Any]:
+    found: dict[str, Any] = served.get("/v1/openapi.json").json()
+    return found
+
+
+def test_every_route_is_described(served: Served) -> None:
+    found = description(served)
+    schemathesis.openapi.from_dict(found)
+    answered = {path for path in found["paths"] if "{" not in path}
+    assert all(served.get(path).status_code != 404 for path in answered)
+    assert {
+        "/v1/link",
+        "/v1/link/stream",
+        "/v1/documents",
+        "/v1/concepts/{code}",
+        "/fhir/metadata",
+        "/api/process",
+    } <= set(found["paths"])
+    fields = set(found["components"]["schemas"]["Link"]["properties"])
+    assert fields == set(served.link(TC).json()["results"][0]["link"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["positive", "negative"])
+def test_the_routes_answer_as_described(served: Served, mode: str) -> None:
+    import subprocess
+    import sys
+
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/v1/openapi.json", "--mode", mode]
+    command += ["--checks", checks, "--max-examples", "60", "--seed", "1", "--no-color"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert json.dumps(served.link(TC).json()).count("BW20")
