@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cielo.server import concepts, fhir, health, linking, medcat, openapi, tabling
+from cielo.server import concepts, fhir, health, linking, medcat, openapi, page, tabling
 from cielo.server.http import HttpError, failure
 from cielo.server.keys import Keys
 from cielo.server.linking import CallerLeftError
@@ -24,7 +24,7 @@ from cielo.server.service import Service
 from cielo.wire import STATUS
 
 _LOG = logging.getLogger("cielo.server")
-_PARTS = (linking, concepts, tabling, fhir, medcat, health)
+_PARTS = (page, linking, concepts, tabling, fhir, medcat, health)
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # What everybody may ask: whether it lives, and the page, which holds nothing of anybody.
 _OPEN = frozenset({"/", "/livez", "/readyz", "/static/{name}"})

@@ -87,7 +87,21 @@ def _schemas(*records: type) -> _Node:
     """Return the schemas of records, and of those in them."""
     template = "#/components/schemas/{name}"
     _, schemas = msgspec.json.schema_components(records, schema_hook=_any, ref_template=template)
-    return dict(schemas)
+    return {name: _simple(schema) for name, schema in schemas.items()}
+
+
+def _simple(schema: Any) -> Any:
+    """Return a schema in which pairs of one type are lists of two: tools that know no `prefixItems` read it too."""
+    if isinstance(schema, list):
+        return [_simple(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    node = {key: _simple(value) for key, value in schema.items()}
+    pair = node.get("prefixItems")
+    if isinstance(pair, list) and all(entry == pair[0] for entry in pair):
+        del node["prefixItems"]
+        node["items"] = pair[0]
+    return node
 
 
 def _any(kind: type) -> _Node:
@@ -105,11 +119,13 @@ def _operation(path: str, operation: _Operation, keys: bool) -> _Node:
     asks = keys and path not in _OPEN
     problems = (*_ANYWHERE, *operation.problems, *(("unauthorized",) if asks else ()))
     kind, schema = operation.error or (JSON, _of(Failure))
-    answers: _Node = {str(status): _answer("done", media, shape) for status, media, shape in operation.answers}
+    answers: _Node = {}
+    for status, media, shape in operation.answers:
+        answer = answers.setdefault(str(status), _answer("done"))
+        answer["content"][media] = {"schema": shape}
     for problem in problems:
-        status = STATUS[problem]
-        if str(int(status)) not in answers:
-            answers[str(int(status))] = _answer(problem, kind, schema)
+        answer = answers.setdefault(str(int(STATUS[problem])), _answer(problem))
+        answer["content"].setdefault(kind, {"schema": schema})
     node: _Node = {"summary": operation.summary, "responses": answers}
     if operation.query:
         node["parameters"] = list(operation.query)
@@ -122,8 +138,8 @@ def _operation(path: str, operation: _Operation, keys: bool) -> _Node:
     return node
 
 
-def _answer(description: str, media: str, schema: _Node) -> _Node:
-    return {"description": description, "content": {media: {"schema": schema}}}
+def _answer(description: str) -> _Node:
+    return {"description": description, "content": {}}
 
 
 def _of(record: type) -> _Node:

@@ -39,9 +39,12 @@ def test_the_routes_answer_as_described(served: Served, mode: str) -> None:
     import subprocess
     import sys
 
-    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    checks = "status_code_conformance,content_type_conformance,response_schema_conformance"
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/v1/openapi.json", "--mode", mode]
+    # Its serializers do not know NDJSON; `test_linking_routes.py` asks that address.
+    command += ["--exclude-path", "/v1/link/stream"]
     command += ["--checks", checks, "--max-examples", "60", "--seed", "1", "--no-color"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert [line for line in served.events("request") if line["status"] == 500] == []
     assert json.dumps(served.link(TC).json()).count("BW20")

@@ -1,0 +1,102 @@
+// Every word on the page, in Spanish and English.
+
+const es = {
+  skip: "Ir a la lista de trabajo", language: "Idioma", inputTitle: "Qué codificar",
+  tabMention: "Una mención", tabNote: "Una nota", tabTable: "Una tabla",
+  mention: "Mención", sentence: "Frase en la que aparece", kind: "Tipo", kindAny: "Cualquiera",
+  diagnosis: "Diagnóstico", procedure: "Procedimiento", code: "Codificar",
+  note: "Texto de la nota",
+  noteHelp: "Seleccione una mención con el ratón, o con Mayús y las flechas, y márquela. Si cambia el texto se borran las marcas.",
+  mark: "Marcar la selección", codeMarked: "Codificar lo marcado", unmark: "Quitar la marca: {text}",
+  marked: "Marcada: {text}", markEmpty: "Seleccione primero una mención en la nota.", marksGone: "El texto ha cambiado: se han borrado las marcas.",
+  tableHelp: "Arrastre aquí un archivo CSV, TSV, XLSX o JSON con una columna «texto».", tableChoose: "Elegir un archivo",
+  tablePaste: "O pegue celdas de una hoja de cálculo, con su cabecera", tableRead: "Leer lo pegado y codificar",
+  progress: "Progreso", progressText: "{done} de {all}", cancel: "Cancelar", cancelled: "Cancelado: {done} de {all} codificadas.",
+  done: "Listo: {done} codificadas.", doneErrors: "Listo: {done} codificadas, {errors} con error.", waiting: "El servidor está ocupado; se vuelve a intentar en {seconds} s.",
+  listTitle: "Lista de trabajo", listEmpty: "Todavía no hay nada.", counts: "{open} por revisar, {reviewed} revisadas",
+  keysHelp: "Teclas en la lista: ↑ ↓ mover · A aceptar · R rechazar · C cambiar · U deshacer",
+  codeColumn: "Código y descripción", confidence: "Confianza", decision: "Decisión",
+  high: "alta", middle: "media, revise", low: "baja, revise", unknown: "sin calcular",
+  accepted: "aceptado", changed: "cambiado", rejected: "rechazado", open: "por revisar", noCode: "sin código", failed: "no se pudo",
+  accept: "Aceptar", reject: "Rechazar", change: "Cambiar", undo: "Deshacer", clear: "Vaciar la lista", clearAsk: "¿Vaciar la lista? Lo no exportado se pierde.",
+  how: "Cómo se encontró", generated: "Texto generado", probability: "probabilidad {value}",
+  exactLiteral: "el texto generado es, letra por letra, una descripción del catálogo",
+  exactNormal: "el texto generado es una descripción del catálogo, salvo mayúsculas, acentos o signos",
+  semantic: "no hay descripción igual: es la más parecida del catálogo",
+  lexicon: "está en la tabla propia; no se usó el modelo", none: "ninguna descripción se parece lo bastante",
+  noneSure: "la confianza es demasiado baja para dar un código",
+  proof: "Búsqueda", proven: "demostrado: ninguna descripción es más probable", unproven: "sin demostrar: otra podría ser más probable",
+  title: "Título del código", also: "También", place: "Lugar en el catálogo", chapter: "Capítulo {value}", below: "Más específicos", notLeaf: "Hay códigos más específicos",
+  others: "Otras posibilidades", use: "Usar este", logProb: "log-prob. {value}", distance: "distancia {value}",
+  search: "Buscar por palabras o código", searchGo: "Buscar", nothing: "Nada encontrado.", maybe: "¿Quiso decir {text}?", total: "{shown} de {all}",
+  near: "Parecido", timings: "Tiempo", alone: "{value} ms", seconds: "{value} ms para {mentions} menciones", origin: "Procedencia", truncated: "La frase era más larga de lo que el modelo lee, y se cortó.",
+  your: "Su decisión", exportTitle: "Exportar:", reviewedOnly: "solo lo revisado", csvExcel: "CSV para Excel",
+  kept: "Todo queda en esta página: el servidor no guarda nada, y al cerrarla se pierde. Exporte antes.",
+  keyAsked: "Este servidor pide una clave", keyUse: "Usar", keyKept: "Se guarda hasta cerrar esta pestaña.",
+  demo: "Este servidor usa el modelo de demostración: no codifique pacientes con él.", failure: "No se pudo: {message}", offline: "El servidor no responde.", back: "Volver a la lista",
+};
+
+const en = {
+  skip: "Go to the worklist", language: "Language", inputTitle: "What to code",
+  tabMention: "One mention", tabNote: "A note", tabTable: "A table",
+  mention: "Mention", sentence: "Sentence that it stands in", kind: "Kind", kindAny: "Any",
+  diagnosis: "Diagnosis", procedure: "Procedure", code: "Code it",
+  note: "Text of the note",
+  noteHelp: "Select a mention with the mouse, or with Shift and the arrows, and mark it. Changing the text removes the marks.",
+  mark: "Mark the selection", codeMarked: "Code what is marked", unmark: "Remove the mark: {text}",
+  marked: "Marked: {text}", markEmpty: "Select a mention in the note first.", marksGone: "The text has changed: the marks were removed.",
+  tableHelp: "Drop a CSV, TSV, XLSX or JSON file with a column “text” here.", tableChoose: "Choose a file",
+  tablePaste: "Or paste cells of a spreadsheet, with their header", tableRead: "Read what was pasted, and code it",
+  progress: "Progress", progressText: "{done} of {all}", cancel: "Cancel", cancelled: "Cancelled: {done} of {all} coded.",
+  done: "Done: {done} coded.", doneErrors: "Done: {done} coded, {errors} with an error.", waiting: "The server is busy; trying again in {seconds} s.",
+  listTitle: "Worklist", listEmpty: "Nothing here yet.", counts: "{open} to review, {reviewed} reviewed",
+  keysHelp: "Keys in the list: ↑ ↓ move · A accept · R reject · C change · U undo",
+  codeColumn: "Code and description", confidence: "Confidence", decision: "Decision",
+  high: "high", middle: "medium, review", low: "low, review", unknown: "not known",
+  accepted: "accepted", changed: "changed", rejected: "rejected", open: "to review", noCode: "no code", failed: "failed",
+  accept: "Accept", reject: "Reject", change: "Change", undo: "Undo", clear: "Empty the list", clearAsk: "Empty the list? What was not exported is lost.",
+  how: "How it was found", generated: "Generated text", probability: "probability {value}",
+  exactLiteral: "the generated text is, letter by letter, a description of the catalogue",
+  exactNormal: "the generated text is a description of the catalogue but for case, accents or signs",
+  semantic: "no description is the same: it is the nearest one of the catalogue",
+  lexicon: "it stands in your own table; the model was not used", none: "no description is near enough",
+  noneSure: "the confidence is too low to give a code",
+  proof: "Search", proven: "proven: no description is more probable", unproven: "not proven: another one could be more probable",
+  title: "Title of the code", also: "Also", place: "Place in the catalogue", chapter: "Chapter {value}", below: "More specific", notLeaf: "There are more specific codes",
+  others: "Other possibilities", use: "Use this one", logProb: "log-prob. {value}", distance: "distance {value}",
+  search: "Search by words or code", searchGo: "Search", nothing: "Nothing found.", maybe: "Did you mean {text}?", total: "{shown} of {all}",
+  near: "Nearness", timings: "Time", alone: "{value} ms", seconds: "{value} ms for {mentions} mentions", origin: "Origin", truncated: "The sentence was longer than the model reads, and was cut.",
+  your: "Your decision", exportTitle: "Export:", reviewedOnly: "reviewed rows only", csvExcel: "CSV for Spanish Excel",
+  kept: "All of it stays on this page: the server keeps nothing, and closing the page loses it. Export first.",
+  keyAsked: "This server asks for a key", keyUse: "Use it", keyKept: "It is kept until this tab is closed.",
+  demo: "This server uses the demonstration model: do not code patients with it.", failure: "It failed: {message}", offline: "The server does not answer.", back: "Back to the list",
+};
+
+export const languages = { es, en };
+let chosen = sessionStorage.getItem("language") || ((navigator.language || "es").startsWith("en") ? "en" : "es");
+
+export function language() {
+  return chosen;
+}
+
+export function t(name, values = {}) {
+  const text = languages[chosen][name] ?? name;
+  return text.replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? ""));
+}
+
+export function number(value, digits) {
+  return value.toLocaleString(chosen, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+export function setLanguage(name) {
+  chosen = name;
+  sessionStorage.setItem("language", name);
+  apply();
+}
+
+export function apply(root = document) {
+  document.documentElement.lang = chosen;
+  for (const node of root.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
+  for (const node of root.querySelectorAll("[data-t-label]")) node.setAttribute("aria-label", t(node.dataset.tLabel));
+  for (const node of root.querySelectorAll("[data-language]")) node.setAttribute("aria-pressed", String(node.dataset.language === chosen));
+}
