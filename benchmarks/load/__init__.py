@@ -1,0 +1,1 @@
+"""Load on `cielo serve`: see `__main__`."""
