@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from served import TC, Served
-
-schemathesis = pytest.importorskip("schemathesis")
 
 
 def description(served: Served) -> dict[str, Any]:
@@ -18,7 +18,6 @@ def description(served: Served) -> dict[str, Any]:
 
 def test_every_route_is_described(served: Served) -> None:
     found = description(served)
-    schemathesis.openapi.from_dict(found)
     answered = {path for path in found["paths"] if "{" not in path}
     assert all(served.get(path).status_code != 404 for path in answered)
     assert {
@@ -36,9 +35,7 @@ def test_every_route_is_described(served: Served) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 def test_the_routes_answer_as_described(served: Served, mode: str) -> None:
-    import subprocess
-    import sys
-
+    pytest.importorskip("schemathesis")
     checks = "status_code_conformance,content_type_conformance,response_schema_conformance"
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/v1/openapi.json", "--mode", mode]
     # Its serializers do not know NDJSON; `test_linking_routes.py` asks that address.
