@@ -7,6 +7,7 @@ A request's time counts from its intended arrival. The result goes to standard o
 from __future__ import annotations
 
 import random
+import resource
 import sys
 import time
 from typing import Any
@@ -20,7 +21,7 @@ from locust.env import Environment
 from benchmarks.load.requests import body, mentions
 
 _JSON = {"Content-Type": "application/json"}
-_MOST = 512  # requests that are out at the same time
+_MOST = 1800  # requests that are out at the same time, each on a connection of its own
 
 
 class _Asker:
@@ -82,6 +83,8 @@ def poisson(asker: _Asker, rate: float, seconds: float, seed: int) -> None:
 @click.option("--seed", type=int, default=0)
 def main(host: str, rate: float | None, clients: int, seconds: float, per_request: int, first: int, seed: int) -> None:
     """Ask, and print what came of it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * _MOST), hard))
     asker = _Asker(host, per_request, first)
     if rate is None:
         closed(asker, clients, seconds)

@@ -53,7 +53,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--body-seconds", type=float, help="For its body to arrive; default: 30.")
 @click.option("--drain-seconds", type=float, help="For requests at work after SIGTERM; default: 30.")
 @click.option("--hang-seconds", type=float, help="After which silent models are started again; default: 10.")
-@click.option("--max-connections", type=click.IntRange(1), help="At the same time; default: 512.")
+@click.option("--max-connections", type=click.IntRange(1), help="At the same time; default: 2048.")
 @click.option("--log-level", type=click.Choice(["info", "warning", "error"]), help="info: every request.")
 def serve(config: Path | None, print_config: bool, **given: Any) -> None:
     """Serve links over HTTP, and a page for coders at /.

@@ -13,7 +13,7 @@ class LimitedProtocol(H11Protocol):
     """One connection. Whoever sends headers a byte at a time, or none, loses it."""
 
     header_seconds = 10.0
-    max_connections = 512
+    max_connections = 2048
     _due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

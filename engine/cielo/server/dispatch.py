@@ -29,7 +29,7 @@ class Dispatcher:
         """Hold what is needed; see `start`."""
         self._settings, self._metrics = settings, metrics
         self.supervisor = Supervisor(
-            settings, on_done=self._done, on_up=self._pump, on_down=self._lost, is_overdue=self._is_overdue
+            settings, on_done=self._done, on_up=self._up, on_down=self._lost, is_overdue=self._is_overdue
         )
         self._at_work: dict[int, _AtWork] = {}
         self._number = 0
@@ -65,8 +65,8 @@ class Dispatcher:
         self._pump()
 
     async def room(self, tokens: int) -> None:
-        """Wait until a request of so many tokens would be let in."""
-        while not self.queue.has_room(tokens):
+        """Wait until a request of so many tokens would be let in, and there is a worker."""
+        while not (self.supervisor.up and self.queue.has_room(tokens)):
             self._moved.clear()
             await self._moved.wait()
 
@@ -77,6 +77,10 @@ class Dispatcher:
     @property
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+    def _up(self) -> None:
+        self._moved.set()
+        self._pump()
 
     def _pump(self) -> None:
         # A second batch goes out ahead of time only where it is full: then waiting could not make it better.

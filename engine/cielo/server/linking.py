@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -17,9 +17,9 @@ from starlette.routing import Route
 from cielo.errors import MentionError
 from cielo.link.documents import DocumentMention, mentions_of
 from cielo.options import LinkOptions
-from cielo.records import BundleIdentity, Mention
+from cielo.records import Mention
 from cielo.server.admission import OverloadedError
-from cielo.server.frames import Linked, Refused
+from cielo.server.frames import Refused
 from cielo.server.http import (
     JSON,
     NDJSON,
@@ -31,8 +31,9 @@ from cielo.server.http import (
     refusal_of,
     require_type,
 )
+from cielo.server.rows import Body, Row, document_row, row_of, timing
 from cielo.server.service import Answers, Service
-from cielo.wire import STATUS, ErrorBody, Fragment, Problem, Seconds, SpanRequest
+from cielo.wire import STATUS, Seconds, SpanRequest
 
 _CHUNK = 64  # mentions of a stream that are linked together
 _RETRY_SECONDS = "2"  # while a worker is started again, or the server ends
@@ -55,27 +56,6 @@ class _DocumentEnvelope:
     spans: Annotated[tuple[bool, ...], Meta(min_length=1)]
     options: LinkOptions = field(default_factory=LinkOptions)
     deadline: Seconds | None = None
-
-
-class _Row(msgspec.Struct, omit_defaults=False):
-    """A `Result` whose link is JSON already."""
-
-    index: int
-    id: str | None
-    link: Raw | None
-    error: ErrorBody | None
-
-
-class _DocumentRow(_Row):
-    spans: tuple[Fragment, ...]
-    sentence: Fragment | None
-    mention: str | None
-
-
-class _Body(msgspec.Struct, omit_defaults=True):
-    results: Sequence[_Row]
-    bundle: BundleIdentity
-    error: ErrorBody | None = None
 
 
 def routes(service: Service) -> list[Route]:
@@ -103,7 +83,7 @@ class Linking:
         entries = [_mention(entry, f"mentions[{place}]") for place, entry in enumerate(given)]
         answers = await self.link(request, entries, asked.options, asked.deadline)
         rows = [
-            _row(place, _id_of(entry, raw), outcome, f"mentions[{place}]")
+            row_of(place, _id_of(entry, raw), outcome, f"mentions[{place}]")
             for place, (entry, raw, outcome) in enumerate(zip(entries, given, answers.outcomes, strict=True))
         ]
         return self._answer(request, answers, rows)
@@ -119,7 +99,7 @@ class Linking:
         entries = [entry.mention if isinstance(entry, DocumentMention) else entry for entry in found]
         answers = await self.link(request, entries, asked.options, asked.deadline)
         rows = [
-            _document_row(place, span, entry, outcome)
+            document_row(place, span, entry, outcome)
             for place, (span, entry, outcome) in enumerate(zip(spans, found, answers.outcomes, strict=True))
         ]
         return self._answer(request, answers, rows)
@@ -127,6 +107,10 @@ class Linking:
     async def answer_lines(self, request: Request) -> Response:
         """Link lines of NDJSON, each a mention; answer each in its order, as it is done."""
         require_type(request, NDJSON)
+        if self._service.draining:
+            raise HttpError(
+                "draining", "the server is about to end; ask another one", headers={"Retry-After": _RETRY_SECONDS}
+            )
         options = options_of(request.query_params.multi_items())
         body = await self._read(request)
         lines = [line for line in body.split(b"\n") if line.strip()]
@@ -146,7 +130,7 @@ class Linking:
 
         place = 0
         async for outcome in self._service.link_stream(chunks(), options):
-            yield msgspec.json.encode(_row(place, ids[place], outcome, "")) + b"\n"
+            yield msgspec.json.encode(row_of(place, ids[place], outcome, "")) + b"\n"
             place += 1
 
     async def json(self, request: Request) -> object:
@@ -227,17 +211,17 @@ class Linking:
         request.state.mentions, request.state.tokens = len(entries), answers.tokens
         return answers
 
-    def _answer(self, request: Request, answers: Answers, rows: Sequence[_Row]) -> Response:
+    def _answer(self, request: Request, answers: Answers, rows: Sequence[Row]) -> Response:
         wrong = [] if answers.linked else [row.error for row in rows if row.error is not None]
         # The server's own trouble before the caller's: that is what can be waited for.
         worst = next((error for error in wrong if error.code != "invalid"), wrong[0] if wrong else None)
         if worst is not None:
             worst = replace(worst, request_id=request.state.request_id)
         status = HTTPStatus.OK if worst is None else STATUS[worst.code]
-        headers = {"Server-Timing": _timing(answers)}
+        headers = {"Server-Timing": timing(answers)}
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             headers["Retry-After"] = _RETRY_SECONDS
-        body = _Body(rows, self._service.bundle, worst)
+        body = Body(rows, self._service.bundle, worst)
         return Response(msgspec.json.encode(body), status, headers, JSON)
 
 
@@ -321,38 +305,3 @@ def _id_of(entry: Mention | Refused, given: object) -> str | None:
         return entry.id
     name = given.get("id") if isinstance(given, dict) else None
     return name if isinstance(name, str) else None
-
-
-def _row(place: int, name: str | None, outcome: Linked | Refused, where: str) -> _Row:
-    link, error = _parts(outcome, where)
-    return _Row(place, name, link, error)
-
-
-def _document_row(
-    place: int, span: SpanRequest | Refused, entry: DocumentMention | Refused, outcome: Linked | Refused
-) -> _DocumentRow:
-    link, error = _parts(outcome, f"spans[{place}]")
-    name = span.id if isinstance(span, SpanRequest) else None
-    if not isinstance(entry, DocumentMention):
-        return _DocumentRow(place, name, link, error, (), None, None)
-    return _DocumentRow(place, name, link, error, entry.spans, entry.sentence, entry.mention.text)
-
-
-def _parts(outcome: Linked | Refused, where: str) -> tuple[Raw | None, ErrorBody | None]:
-    if isinstance(outcome, Linked):
-        return Raw(outcome.json), None
-    return None, ErrorBody(outcome.problem, outcome.message, _place(outcome.problem, where, outcome.field))
-
-
-def _place(problem: Problem, where: str, name: str | None) -> str | None:
-    """Return the field of the request that a refusal is about; None where it is about none."""
-    if name == "options" or problem not in ("invalid", "too_large", "bad_request"):
-        return name
-    if name is None or name.startswith(where or "\0"):
-        return name or where or None
-    return f"{where}.{name}" if where else name
-
-
-def _timing(answers: Answers) -> str:
-    stages = {"queue": answers.queued, **answers.stages}
-    return ", ".join(f"{name};dur={1000 * seconds:.1f}" for name, seconds in stages.items())

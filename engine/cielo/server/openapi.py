@@ -185,7 +185,7 @@ def _operations() -> Mapping[str, Mapping[str, _Operation]]:
         "/v1/link/stream": {
             "post": _Operation(
                 "Link lines of NDJSON, each a mention; the answer has a result on each line, in their order.",
-                ((200, NDJSON, _of(Result)),), problems=_OF_BODY, query=_option_parameters(),
+                ((200, NDJSON, _of(Result)),), problems=(*_OF_BODY, "draining"), query=_option_parameters(),
                 body=(NDJSON, words, None),
             )
         },

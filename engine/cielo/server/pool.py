@@ -33,6 +33,7 @@ from cielo.server.settings import ServeSettings
 
 Reason = Literal["died", "hung"]
 _PING_SECONDS = 1.0
+_LONGEST_START = 900.0  # seconds: gigabytes are hashed at the first opening
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _LOG = logging.getLogger("cielo.server")
 
@@ -64,7 +65,11 @@ class Worker:
         self._reader, self._writer = await asyncio.open_connection(sock=here)
         settings = msgspec.json.encode(self._settings, enc_hook=str)
         self._writer.write(len(settings).to_bytes(HEAD_BYTES, "big") + settings)
-        first = await self.receive()
+        try:
+            async with asyncio.timeout(_LONGEST_START):
+                first = await self.receive()
+        except TimeoutError:
+            first = None
         if isinstance(first, Unable):
             raise (OptionError if first.usage else BundleError)(first.message)
         if not isinstance(first, Ready):

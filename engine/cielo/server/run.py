@@ -24,6 +24,7 @@ _LOG = logging.getLogger("cielo.server")
 _LONGEST_HEADERS = 32 * 1024  # bytes
 _KEEP_ALIVE_SECONDS = 30
 _LOOK_SECONDS = 0.05
+_OTHER_FILES = 128  # of the bundle, the log, the worker
 _CLOSE_SECONDS = 5  # after the drain, for answers that are being sent
 
 
@@ -34,9 +35,23 @@ def serve(settings: ServeSettings) -> None:
         CieloError: where the bundle, a setting or the address cannot be used; the port was then never open.
     """
     set_up(settings.log_level)
+    _allow_connections(settings.max_connections)
     keys = None if settings.keys is None else Keys(settings.keys)
     with _bound(settings) as address:
         asyncio.run(_serve(settings, keys, address))
+
+
+def _allow_connections(count: int) -> None:
+    """Let this process have as many open files as its connections need, as far as the system allows it."""
+    try:
+        import resource
+    except ImportError:  # not Unix
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 @contextlib.contextmanager

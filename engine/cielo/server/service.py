@@ -171,7 +171,8 @@ class Service:
             mentions: what was refused already is handed through.
             options: how.
             deadline: seconds from now, at most the server's own limit; what is not linked then is refused.
-            waits: wait for room in the queue, as long as the deadline allows.
+            waits: wait for room in the queue and for a worker, as long as the deadline allows; a part of a request that
+                was let in before goes on while the server drains.
 
         Raises:
             OverloadedError: where there is no room, and `waits` is false.
@@ -185,7 +186,7 @@ class Service:
             for place, entry in enumerate(mentions)
             if isinstance(entry, Mention) and place not in call.outcomes
         }
-        if rest and (closed := self._closed()):
+        if rest and (closed := None if waits else self._closed()):
             call.outcomes |= dict.fromkeys(rest, closed)
         elif rest:
             await self._fill(call, rest, options)

@@ -95,7 +95,7 @@ class ServeSettings:
     body_seconds: Duration = 30.0
     drain_seconds: Duration = 30.0
     hang_seconds: Duration = 10.0
-    max_connections: Count = 512
+    max_connections: Count = 2048
     log_level: Literal["info", "warning", "error"] = "info"
 
     def __post_init__(self) -> None:

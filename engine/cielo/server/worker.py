@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import logging
 import queue
 import signal
 import socket
@@ -42,6 +43,7 @@ from cielo.server.frames import (
     pack,
     to_worker,
 )
+from cielo.server.logs import place_of, set_up
 from cielo.server.settings import ServeSettings
 
 # Ordinary words, in lengths as they occur: what is linked before the first caller comes.
@@ -49,6 +51,7 @@ _WARM_UP = tuple(
     Mention(text, f"Paciente de {age} años que acude por {text} de varios días de evolución, sin otros síntomas.")
     for age, text in enumerate(("tos", "fiebre", "dolor abdominal", "hipertensión arterial", "disnea", "cefalea"), 40)
 )
+_LOG = logging.getLogger("cielo.server")
 _OF_OPTIONS = (OptionError, CalibrationError)
 
 
@@ -170,12 +173,8 @@ def _add_stages(stages: dict[str, float], link: Link | None) -> None:
 
 
 def _report(error: BaseException) -> None:
-    """Say on standard error what failed and where, without what it says itself: that can hold a mention."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = "" if place is None else f" at {place.tb_frame.f_code.co_filename}:{place.tb_lineno}"
-    print(f"cielo worker: {type(error).__name__}{where}", file=sys.stderr, flush=True)  # noqa: T201
+    """Log what failed and where, without what it says itself: that can hold a mention."""
+    _LOG.error("mention failed", extra={"event": "mention_failed", **place_of(error)})
 
 
 def _report_unhandled(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -229,6 +228,7 @@ def main(arguments: Sequence[str]) -> int:
     sys.excepthook = _report_unhandled
     threading.excepthook = lambda args: _report_unhandled(args.exc_type, args.exc_value or args.exc_type(), None)
     faulthandler.disable()
+    set_up("error")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's interrupt is the server's business
     line = _Line(socket.socket(fileno=int(arguments[0])))
     settings = _settings(line.receive())

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -293,3 +294,33 @@ def test_no_text_of_a_caller_is_logged(tmp_path: Path) -> None:
         shown = (served.log.read_text() + metrics).casefold()
         assert "apellido" not in shown
         assert "rarisimo" not in shown
+
+
+def stream(served: Served, count: int) -> list[dict[str, Any]]:
+    lines = "".join(json.dumps({"text": f"dolor {number} del costado"}) + "\n" for number in range(count))
+    with served.client as client:
+        answer = client.post("/v1/link/stream", content=lines, headers={"content-type": "application/x-ndjson"})
+    assert answer.status_code == 200
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_a_stream_outlives_its_worker(hardy: Served) -> None:
+    answers(hardy)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(stream, hardy, 1500)
+        before = hardy.metric("cielo_batch_mentions_count")
+        wait_until(lambda: hardy.metric("cielo_batch_mentions_count") > before + 2)
+        os.kill(hardy.worker(), signal.SIGKILL)
+        results = asked.result()
+    assert [result["index"] for result in results] == list(range(1500))
+    lost = [result for result in results if result["error"]]
+    assert {result["error"]["code"] for result in lost} <= {"not_ready"}
+    assert len(lost) < 300  # what was at work; the rest waited for the next worker
+
+
+def test_a_stream_that_was_begun_is_finished_before_the_end(tmp_path: Path) -> None:
+    with serving(tmp_path) as served, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(stream, served, 600)
+        wait_until(lambda: served.metric("cielo_batch_mentions_count") > 2)
+        assert served.end() == 0
+        assert [result["error"] for result in asked.result()] == [None] * 600
