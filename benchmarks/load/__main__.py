@@ -65,18 +65,20 @@ def _percentile(values: Sequence[float], share: float) -> float | None:
     return round(values[min(len(values) - 1, int(share * len(values)))], 4) if values else None
 
 
-def offline(bundle: Path | None, seconds: float) -> float:
-    """Return the mentions a second of `cielo bench` offline."""
+def offline(model: Sequence[str], seconds: float) -> float:
+    """Return the mentions a second of `cielo bench` offline; `model` are its options of bundle, backend and search."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "bench.json"
-        named = [] if bundle is None else [str(bundle)]
-        command = [*_BENCH, *named, "--seconds", str(seconds), "--json", str(out)]
+        command = [*_BENCH, *model, "--seconds", str(seconds), "--json", str(out)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return float(json.loads(out.read_bytes())["scenarios"][0]["throughput"])
 
 
 @click.command()
 @click.option("--bundle", type=click.Path(path_type=Path), help="Default: the mini.")
+@click.option("--backend", default="auto", show_default=True)
+@click.option("--decoding", help="Default: the bundle's own.")
+@click.option("--allow-unverified", is_flag=True)
 @click.option("--shares", default="0.5,0.8,1.2", show_default=True, help="Of the capacity.")
 @click.option("--seconds", default=60.0, show_default=True, help="Of each load.")
 @click.option("--rounds", default=3, show_default=True, help="Of capacity and offline, in turns.")
@@ -84,17 +86,19 @@ def offline(bundle: Path | None, seconds: float) -> float:
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Without its ending: .json and .svg.")
 @click.argument("settings", nargs=-1)
 def main(
-    bundle: Path | None, shares: str, seconds: float, rounds: int, per_request: int, output: Path,
+    bundle: Path | None, backend: str, decoding: str | None, allow_unverified: bool, shares: str, seconds: float, rounds: int, per_request: int, output: Path,
     settings: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Measure a served bundle. SETTINGS are options of `cielo serve` (after --)."""
+    model = ["--backend", backend, *(["--decoding", decoding] if decoding else [])]
+    model += ["--allow-unverified"] if allow_unverified else []
     named = [] if bundle is None else ["--bundle", str(bundle)]
     alone: list[float] = []
     capacities: list[float] = []
     loads: list[dict[str, Any]] = []
-    with serving([*named, *settings]) as served:
+    with serving([*named, *model, *settings]) as served:
         for number in range(rounds):
-            alone.append(offline(bundle, seconds / 3))
+            alone.append(offline([*named[1:], *model], seconds / 3))
             told = asked(served, number, "--seconds", seconds / 3, "--mentions", per_request)
             capacities.append(summary(told, seconds / 3)["links_per_second"])
             click.echo(f"offline {alone[-1]:.2f}, served {capacities[-1]:.2f} mentions a second")
@@ -106,7 +110,7 @@ def main(
             shown = {name: value for name, value in loads[-1].items() if name not in ("rows", "figures")}
             click.echo(json.dumps(shown))
     result = {
-        "bundle": "mini" if bundle is None else bundle.name, "settings": list(settings), "mentions": per_request,
+        "bundle": "mini" if bundle is None else bundle.name, "settings": [*model, *settings], "mentions": per_request,
         "seconds": seconds, "offline_per_second": alone, "capacity_per_second": capacities, "loads": loads,
         "system": to_builtins(describe_system()),
     }  # fmt: skip
