@@ -86,9 +86,17 @@ def offline(model: Sequence[str], seconds: float) -> float:
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Without its ending: .json and .svg.")
 @click.argument("settings", nargs=-1)
 def main(
-    bundle: Path | None, backend: str, decoding: str | None, allow_unverified: bool, shares: str, seconds: float, rounds: int, per_request: int, output: Path,
+    bundle: Path | None,
+    backend: str,
+    decoding: str | None,
+    allow_unverified: bool,
+    shares: str,
+    seconds: float,
+    rounds: int,
+    per_request: int,
+    output: Path,
     settings: tuple[str, ...],
-) -> None:  # fmt: skip
+) -> None:
     """Measure a served bundle. SETTINGS are options of `cielo serve` (after --)."""
     model = ["--backend", backend, *(["--decoding", decoding] if decoding else [])]
     model += ["--allow-unverified"] if allow_unverified else []
