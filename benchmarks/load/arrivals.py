@@ -41,24 +41,27 @@ class _Asker:
         self.began = time.perf_counter()
         self.rows: list[tuple[float, float, int, int]] = []
 
-    def ask(self, due: float) -> None:
+    def ask(self, due: float) -> float:
+        """Ask once, and return the seconds after which the server wants to be asked again, if it refused."""
         part = [next(self._mentions) for _ in range(self._per_request)]
         with self.client.post("/v1/link", data=body(part), headers=_JSON, catch_response=True) as answer:
             status = answer.status_code
             found = answer.text.count('"link":{') if status == 200 else 0
             answer.success()
+            pause = float(answer.headers.get("Retry-After", 0)) if status == 429 else 0.0
         self.rows.append((due, time.perf_counter() - self.began - due, status, found))
+        return pause
 
     def now(self) -> float:
         return time.perf_counter() - self.began
 
 
 def closed(asker: _Asker, clients: int, seconds: float) -> None:
-    """Ask with so many clients, each again as soon as it has its answer."""
+    """Ask with so many clients, each again as soon as it has its answer, or may after a refusal."""
 
     def client() -> None:
         while (now := asker.now()) < seconds:
-            asker.ask(now)
+            gevent.sleep(asker.ask(now))
 
     gevent.joinall([gevent.spawn(client) for _ in range(clients)])
 
