@@ -95,25 +95,30 @@ class Rate:
 
 
 class Queue:
-    """Mentions that wait. It belongs to one event loop."""
+    """Mentions that wait. It belongs to one event loop.
+
+    Attributes:
+        tokens: that wait.
+        at_work: tokens that are being linked, set by whoever took them: they count in what is let in.
+    """
 
     def __init__(self, rate: Rate, *, most_tokens: int | None, most_seconds: float) -> None:
         """Let in up to `most_tokens`, or what is worked off in `most_seconds`; where nothing waits, any request."""
         self._rate, self._most_tokens, self._most_seconds = rate, most_tokens, most_seconds
         self._items: dict[Item, None] = {}
-        self.tokens = 0
+        self.tokens = self.at_work = 0
 
     def __len__(self) -> int:
         return len(self._items)
 
     @property
     def most_tokens(self) -> int:
-        """The tokens that may wait now."""
+        """The tokens that may wait or be worked at now."""
         return self._most_tokens or math.ceil(self._rate.tokens_per_second * self._most_seconds)
 
     def has_room(self, tokens: int) -> bool:
         """Tell whether a request of so many tokens is let in now."""
-        return not self._items or self.tokens + tokens <= self.most_tokens
+        return not self._items or self.at_work + self.tokens + tokens <= self.most_tokens
 
     def admit(self, items: Sequence[Item]) -> None:
         """Let a request in, whole.
@@ -129,7 +134,7 @@ class Queue:
 
     def retry_after(self, tokens: int) -> int:
         """Return the whole seconds after which so many tokens fit, at the measured rate; at least 1."""
-        over = min(self.tokens, self.tokens + tokens - self.most_tokens)
+        over = min(self.tokens, self.at_work + self.tokens + tokens - self.most_tokens)
         return max(1, math.ceil(over / self._rate.tokens_per_second))
 
     def take(self, budget: int) -> list[Item]:

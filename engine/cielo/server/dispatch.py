@@ -97,6 +97,7 @@ class Dispatcher:
         alone = len(items) == 1 and not len(self.queue) and not self._at_work
         work = _AtWork(items, sum(item.tokens for item in items), self._now, "single" if alone else "bulk")
         self._at_work[self._number] = work
+        self.queue.at_work += work.tokens
         self.supervisor.send(Batch(self._number, work.use, items[0].options, [item.mention for item in items]))
         for item in items:
             self._metrics.queue_seconds.observe(work.sent - item.arrived)
@@ -105,6 +106,7 @@ class Dispatcher:
 
     def _done(self, done: Done) -> None:
         work = self._at_work.pop(done.number)
+        self.queue.at_work -= work.tokens
         self.rate.add(work.tokens, done.seconds)
         self._metrics.batch_seconds.labels(work.use).observe(done.seconds)
         for stage, seconds in done.stages.items():
@@ -119,7 +121,7 @@ class Dispatcher:
 
     def _lost(self, reason: Reason) -> None:
         self._metrics.worker_restarts.labels(reason).inc()
-        lost, self._at_work = self._at_work, {}
+        lost, self._at_work, self.queue.at_work = self._at_work, {}, 0
         for work in lost.values():
             for item in work.items:
                 self._metrics.mentions.labels("error").inc()

@@ -53,7 +53,8 @@ class ServeSettings:
         max_characters: of one mention with its sentence.
         max_document_characters: of one document, or of one line of a stream.
         max_body: of one request.
-        queue_tokens: that may wait; None: as many as are worked off in `queue_seconds` at the measured rate.
+        queue_tokens: that may wait or be worked at; None: as many as are worked off in `queue_seconds`, at the measured
+            rate.
         queue_seconds: see `queue_tokens`.
         batch_tokens: that are handed to the models together; None: as the thread plan says.
         request_seconds: after which a request is given up.

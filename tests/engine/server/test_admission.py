@@ -43,6 +43,13 @@ def test_the_time_to_wait_is_computed_from_the_rate() -> None:
     assert queue.retry_after(500) == 10  # then it is empty, and lets any request in
 
 
+def test_what_is_worked_at_counts_in_what_is_let_in() -> None:
+    queue = queue_of(100, call_of([10]))
+    queue.at_work = 80
+    assert (queue.has_room(10), queue.has_room(11)) == (True, False)
+    assert queue.retry_after(60) == 1  # more than the ten that wait cannot be waited for
+
+
 def test_where_nothing_waits_any_request_is_let_in() -> None:
     queue = queue_of(100, call_of([5000]))
     assert [item.tokens for item in queue.take(64)] == [5000]

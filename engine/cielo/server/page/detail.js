@@ -96,9 +96,9 @@ export function show(row, back) {
   if (!row) return;
   const { link } = row;
   const chosen = final(row);
-  const number_ = String(Math.random());
-  box.dataset.row = number_;
-  const hierarchy = element("div", { "data-row": number_ });
+  const token = String(Math.random());
+  box.dataset.row = token;
+  const hierarchy = element("div", { "data-row": token });
   const others = link ? link.candidates.filter((one) => one.code !== link.code) : [];
   box.replaceChildren(
     element("p", { class: "quiet" }, row.sentence && row.sentence !== row.text ? row.sentence : row.text),

@@ -80,7 +80,7 @@ function tables() {
   submitting("pane-table", pasted);
 }
 
-function exports_() {
+function exporting() {
   for (const button of document.querySelectorAll("[data-export]")) {
     button.addEventListener("click", async () => {
       const rows = at("reviewed-only").checked ? store.rows.filter((row) => row.review) : store.rows;
@@ -123,7 +123,7 @@ apply();
 tabs();
 forms();
 tables();
-exports_();
+exporting();
 note.start();
 work.start();
 list.start();
