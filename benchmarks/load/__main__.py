@@ -22,6 +22,7 @@ from benchmarks.load.plot import draw
 from benchmarks.load.server import Served, serving
 
 _BENCH = [sys.executable, "-c", "from cielo.cli import main; main()", "bench", "--scenario", "offline"]
+_SHOWN = 400  # requests of a load that are kept and drawn
 _FAR = 1_000_000  # prompts of one run are other ones than those of the next
 
 
@@ -55,6 +56,13 @@ def summary(told: dict[str, Any], seconds: float) -> dict[str, Any]:
         "memory_first": memory[0] if memory else None, "memory_last": memory[-1] if memory else None,
         "memory_most": max(memory, default=0.0), "processor": told["processor"],
     }  # fmt: skip
+
+
+def thinned(rows: list[list[float]]) -> list[list[float]]:
+    """Return some of the requests, evenly: of those that were answered, and of those that were not."""
+    good = [row for row in rows if row[2] == 200]
+    other = [row for row in rows if row[2] != 200]
+    return sorted(row for part in (good, other) for row in part[:: max(1, len(part) // _SHOWN)])
 
 
 def _memory(sample: dict[str, float]) -> float:
@@ -122,9 +130,9 @@ def main(
         "seconds": seconds, "offline_per_second": alone, "capacity_per_second": capacities, "loads": loads,
         "system": to_builtins(describe_system()),
     }  # fmt: skip
+    for load in loads:  # all requests of a minute would be megabytes
+        load["rows"] = [(round(row[0], 2), round(row[1], 4), row[2]) for row in thinned(load["rows"])]
     draw(result, output.with_suffix(".svg"))
-    for load in loads:  # the samples of a minute would be megabytes: a figure for each second is enough
-        del load["rows"]
     output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 

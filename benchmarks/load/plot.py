@@ -5,15 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 _COLOURS = ("#0b5f8a", "#8a5a0b", "#a3231b")
-_SHOWN = 1500  # points of a load
+_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "cielo", "font.family": "sans-serif", "font.size": 9}
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
     """Draw the loads of a result side by side into an SVG file."""
     loads = result["loads"]
+    with rc_context(_SETTINGS):
+        _figure(loads).savefig(path, metadata={"Date": None})
+
+
+def _figure(loads: list[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(12, 5.4), layout="constrained")
     above = figure.subplots(2, len(loads), sharex="col", squeeze=False, height_ratios=[3, 1])
     longest = max((row[1] for load in loads for row in load["rows"] if row[2] == 200), default=1.0)
@@ -22,17 +28,17 @@ def draw(result: dict[str, Any], path: Path) -> None:
         _memory(above[1][place], load)
     above[0][0].set_ylabel("seconds from arrival to answer")
     above[1][0].set_ylabel("memory, GB")
-    above[1][0].set_ylim(bottom=0)
-    figure.savefig(path, metadata={"Date": None})
+    most = max(max(_memory_of(one)) for load in loads for one in load["figures"]) / 1e9
+    for axes in above[1]:
+        axes.set_ylim(0, 1.15 * most)
+    return figure
 
 
 def _times(axes: Any, load: dict[str, Any], longest: float, colour: str) -> None:
     good = [row for row in load["rows"] if row[2] == 200]
     refused = [row for row in load["rows"] if row[2] != 200]
-    step = max(1, len(good) // _SHOWN)
-    axes.plot([row[0] for row in good[::step]], [row[1] for row in good[::step]], ".", color=colour, markersize=3)
-    step = max(1, len(refused) // _SHOWN)
-    axes.plot([row[0] for row in refused[::step]], [0.0 for _ in refused[::step]], "|", color="#666", markersize=8)
+    axes.plot([row[0] for row in good], [row[1] for row in good], ".", color=colour, markersize=3)
+    axes.plot([row[0] for row in refused], [0.0 for _ in refused], "|", color="#666", markersize=8)
     for name in ("p50", "p99"):
         if load[name] is not None:
             axes.axhline(load[name], color="#333", linewidth=0.8, linestyle="--" if name == "p50" else "-")
@@ -42,6 +48,10 @@ def _times(axes: Any, load: dict[str, Any], longest: float, colour: str) -> None
         f"{load['share']:.0%} of capacity: {load['links_per_second']:.1f} a second, {load['refused']} of "
         f"{load['requests']} refused", fontsize=10,
     )  # fmt: skip
+
+
+def _memory_of(figures: dict[str, float]) -> list[float]:
+    return [value for name, value in figures.items() if name.startswith("cielo_memory_bytes")] or [0.0]
 
 
 def _memory(axes: Any, load: dict[str, Any]) -> None:

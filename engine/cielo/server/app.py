@@ -103,8 +103,6 @@ class _Around:
         visit.problem = error.code
         if visit.status is None:  # else the answer has begun: it ends where it is, and the caller sees that
             await failure(error, visit.id)(scope, receive, visit.send)
-        else:
-            visit.broken = True
 
     def _let_in(self, scope: Scope, visit: _Visit) -> None:
         headers = Headers(scope=scope)
@@ -161,7 +159,6 @@ class _Visit:
         self.status: int | None = None
         self.key: str | None = None
         self.problem: str | None = None
-        self.broken = False
         scope.setdefault("state", {})["request_id"] = self.id
 
     async def send(self, message: Message) -> None:

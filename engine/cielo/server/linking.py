@@ -35,6 +35,7 @@ from cielo.server.rows import Body, Row, document_row, row_of, timing
 from cielo.server.service import Answers, Service
 from cielo.wire import STATUS, Seconds, SpanRequest
 
+_LARGE = 1 << 16  # bytes of a body that is read in a thread, so that other callers are not kept waiting
 _CHUNK = 64  # mentions of a stream that are linked together
 _RETRY_SECONDS = "2"  # while a worker is started again, or the server ends
 
@@ -140,7 +141,10 @@ class Linking:
             HttpError: where it is no JSON, too large or too slow.
         """
         require_type(request, JSON)
-        return document_of(await self._read(request), unchecked=True)
+        body = await self._read(request)
+        if len(body) < _LARGE:
+            return document_of(body, unchecked=True)
+        return await asyncio.to_thread(document_of, body, unchecked=True)
 
     async def _read(self, request: Request) -> bytes:
         try:
