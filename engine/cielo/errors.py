@@ -103,3 +103,30 @@ class ClosedError(CieloError):
 
 class DeviceError(CieloError):
     """The device or the compute type asked for is not to be had on this machine."""
+
+
+class BulkError(CieloError):
+    """A bulk run cannot be begun, or not be gone on with."""
+
+
+class ConnectionFailedError(CieloError):
+    """A server could not be reached, or the connection broke."""
+
+
+class ServerError(CieloError):
+    """A server refused a whole request.
+
+    Attributes:
+        status: of HTTP.
+        code: see `cielo.wire.Problem`; ``failed`` where the answer was not one of the server's.
+        field: of the request, where it is one.
+        request_id: by which the server's log names the request.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, field: str | None = None, request_id: str | None = None
+    ) -> None:
+        """Say what the server said."""
+        place = f" ({field})" if field else ""
+        super().__init__(f"the server answered {status}, {code}{place}: {message}")
+        self.status, self.code, self.field, self.request_id = status, code, field, request_id

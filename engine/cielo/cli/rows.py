@@ -7,7 +7,6 @@ import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -126,10 +125,9 @@ def _report_table(table: Table) -> None:
 
 def _mention_or_error(row: tables.InputRow, kind: str | None) -> Mention | MentionError:
     try:
-        mention = row.mention()
+        return row.mention(kind)
     except MentionError as error:
         return error
-    return replace(mention, kind=kind) if mention.kind is None else mention
 
 
 def _with_progress(rows: Iterable[tables.InputRow], source: str, stream: BinaryIO) -> Iterator[tables.InputRow]:

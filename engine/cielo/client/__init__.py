@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from cielo.client.errors import ConnectionFailedError, LinkError, ServerError
+from cielo.client.records import LinkError
+from cielo.errors import ConnectionFailedError, ServerError
 
 try:
     from cielo.client.clients import AsyncClient, Client

@@ -11,8 +11,9 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from cielo.client import exchanges
-from cielo.client.errors import ConnectionFailedError, LinkError
 from cielo.client.exchanges import Exchange, Patience
+from cielo.client.records import LinkError
+from cielo.errors import ConnectionFailedError
 from cielo.knowledge.records import ConceptDetails, SearchResult
 from cielo.options import LinkOptions
 from cielo.records import Link, Mention

@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from cielo.client.errors import LinkError, ServerError
+from cielo.client.records import LinkError
+from cielo.errors import ServerError
 from cielo.knowledge.records import ConceptDetails, SearchResult
 from cielo.options import LinkOptions
 from cielo.records import Link, Mention

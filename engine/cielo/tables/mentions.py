@@ -42,21 +42,21 @@ class InputRow:
     values: dict[str, Cell]
     error: str | None = None
 
-    def mention(self) -> Mention:
-        """Return the row's mention.
+    def mention(self, kind: str | None = None) -> Mention:
+        """Return the row's mention, of the kind that is given where the row names none.
 
         Raises:
             MentionError: where the row holds none.
         """
         if self.error is not None:
             raise MentionError(self.error)
-        text, sentence, kind, name = _finder.cells(self.values)
+        text, sentence, own, name = _finder.cells(self.values)
         if text is None:
             raise MentionError("the row has no text; give a column `text`")
         try:
             named = None if name is None else str(shown(name))
             # What is no text Mention refuses itself.
-            values: list[Any] = [_text(text, TEXT), _text(sentence or None, SENTENCE), _text(kind or None, KIND), named]
+            values: list[Any] = [_text(text, TEXT), _text(sentence or None, SENTENCE), _text(own or kind, KIND), named]
             return Mention(*values)
         except UnfitError as error:
             raise MentionError(str(error)) from error
