@@ -13,11 +13,11 @@ import httpx
 from cielo.client import exchanges
 from cielo.client.exchanges import Exchange, Patience
 from cielo.client.records import LinkError
-from cielo.errors import ConnectionFailedError
+from cielo.errors import ConnectionFailedError, ServerError
 from cielo.knowledge.records import ConceptDetails, SearchResult
 from cielo.options import LinkOptions
 from cielo.records import Link, Mention
-from cielo.wire import DocumentResult, Info, SpanRequest
+from cielo.wire import DocumentResult, Info, Limits, SpanRequest
 
 T = TypeVar("T")
 _SECONDS = 90.0  # longer than the server takes before it gives a request up
@@ -80,31 +80,44 @@ class Client:
             deadline: seconds for each request, after which the server drops what is not linked.
 
         Raises:
-            ServerError: where the server refused a whole request.
+            ServerError: where the server refused every request; of some, their mentions have the error.
             ConnectionFailedError: where it could not be reached.
         """
         every = list(mentions)
-        most = self._most_mentions() if every else 1
-        asked = [exchanges.link(part, options, deadline, first) for first, part in exchanges.parts(every, most)]
-        return [outcome for exchange in asked for outcome in self._ask(exchange)]
+        parts = exchanges.parts(every, self._limits().mentions if every else 1)
+        found: list[Link | LinkError] = []
+        errors: list[ServerError] = []
+        for first, part in parts:
+            try:
+                outcomes = self._ask(exchanges.link(part, options, deadline, first))
+                found.extend(outcomes)
+            except ServerError as error:
+                errors.append(error)
+                found += exchanges.failed(error, part, first)
+        if errors and len(errors) == len(parts):
+            raise errors[0]
+        return found
 
     def link_stream(
         self, mentions: Iterable[Mention], options: LinkOptions | None = None
     ) -> Iterator[Link | LinkError]:
-        """Yield a link or an error for each mention, in their order, as they are done; it is one request. See `link`.
+        """Yield a link or an error for each mention, in their order, as they are done; see `link`.
+
+        What is longer than a request may be goes in several.
 
         Raises:
             ValueError: where the options hold a subset.
         """
-        exchange = exchanges.stream(mentions, options)
-        try:
-            with self._http.stream(**_request(exchange)) as answer:
-                if answer.status_code != 200:
-                    exchanges.answer(exchange, answer.status_code, answer.read())
-                for line in answer.iter_lines():
-                    yield exchange.read(line.encode())
-        except httpx.HTTPError as error:
-            raise _unreachable(error) from error
+        for exchange in exchanges.streams(mentions, options, self._limits().bytes):
+            lines = exchanges.Lines()
+            try:
+                with self._http.stream(**_request(exchange)) as answer:
+                    if answer.status_code != 200:
+                        exchanges.answer(exchange, answer.status_code, answer.read())
+                    for content in answer.iter_bytes():
+                        yield from map(exchange.read, lines.feed(content))
+            except httpx.HTTPError as error:
+                raise _unreachable(error) from error
 
     def link_document(
         self,
@@ -152,9 +165,9 @@ class Client:
     ) -> None:
         self.close()
 
-    def _most_mentions(self) -> int:
+    def _limits(self) -> Limits:
         self._info = self._info or self.info()
-        return self._info.limits.mentions
+        return self._info.limits
 
     def _ask(self, exchange: Exchange[T]) -> T:
         tried, waited = 0, 0.0
@@ -193,23 +206,35 @@ class AsyncClient:
     ) -> list[Link | LinkError]:
         """Return a link or an error for each mention, in their order; see `Client.link`."""
         every = list(mentions)
-        most = await self._most_mentions() if every else 1
-        asked = [exchanges.link(part, options, deadline, first) for first, part in exchanges.parts(every, most)]
-        return [outcome for exchange in asked for outcome in await self._ask(exchange)]
+        parts = exchanges.parts(every, (await self._limits()).mentions if every else 1)
+        found: list[Link | LinkError] = []
+        errors: list[ServerError] = []
+        for first, part in parts:
+            try:
+                outcomes = await self._ask(exchanges.link(part, options, deadline, first))
+                found.extend(outcomes)
+            except ServerError as error:
+                errors.append(error)
+                found += exchanges.failed(error, part, first)
+        if errors and len(errors) == len(parts):
+            raise errors[0]
+        return found
 
     async def link_stream(
         self, mentions: Iterable[Mention], options: LinkOptions | None = None
     ) -> AsyncIterator[Link | LinkError]:
         """Yield a link or an error for each mention, in their order, as they are done; see `Client.link_stream`."""
-        exchange = exchanges.stream(mentions, options)
-        try:
-            async with self._http.stream(**_request(exchange)) as answer:
-                if answer.status_code != 200:
-                    exchanges.answer(exchange, answer.status_code, await answer.aread())
-                async for line in answer.aiter_lines():
-                    yield exchange.read(line.encode())
-        except httpx.HTTPError as error:
-            raise _unreachable(error) from error
+        for exchange in exchanges.streams(mentions, options, (await self._limits()).bytes):
+            lines = exchanges.Lines()
+            try:
+                async with self._http.stream(**_request(exchange)) as answer:
+                    if answer.status_code != 200:
+                        exchanges.answer(exchange, answer.status_code, await answer.aread())
+                    async for content in answer.aiter_bytes():
+                        for line in lines.feed(content):
+                            yield exchange.read(line)
+            except httpx.HTTPError as error:
+                raise _unreachable(error) from error
 
     async def link_document(
         self,
@@ -253,9 +278,9 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _most_mentions(self) -> int:
+    async def _limits(self) -> Limits:
         self._info = self._info or await self.info()
-        return self._info.limits.mentions
+        return self._info.limits
 
     async def _ask(self, exchange: Exchange[T]) -> T:
         tried, waited = 0, 0.0

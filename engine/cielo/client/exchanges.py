@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Generic, TypeVar
 from urllib.parse import quote
@@ -92,8 +92,10 @@ def link_document(
     return Exchange("POST", "/v1/documents", read, content=msgspec.json.encode(body), headers=_JSON)
 
 
-def stream(mentions: Iterable[Mention], options: LinkOptions | None) -> Exchange[Link | LinkError]:
-    """Return the request for a stream of links; `read` reads one line of the answer.
+def streams(
+    mentions: Iterable[Mention], options: LinkOptions | None, most_bytes: int
+) -> Iterator[Exchange[Link | LinkError]]:
+    """Yield the requests for a stream of links, each as long as a body may be; `read` reads one line of the answer.
 
     Raises:
         ValueError: where the options hold a subset, which a stream does not take.
@@ -106,8 +108,48 @@ def stream(mentions: Iterable[Mention], options: LinkOptions | None) -> Exchange
         for name, value in asdict(options).items()
         if value is not None
     }
-    lines = b"".join(msgspec.json.encode(asdict(mention)) + b"\n" for mention in mentions)
-    return Exchange("POST", "/v1/link/stream", _read_line, query, lines, _NDJSON)
+    first = count = 0
+    lines: list[bytes] = []
+    size = 0
+    for mention in mentions:
+        line = msgspec.json.encode(asdict(mention)) + b"\n"
+        if lines and size + len(line) > most_bytes:
+            yield _stream(first, query, lines)
+            first, lines, size = count, [], 0
+        lines.append(line)
+        size, count = size + len(line), count + 1
+    if lines:
+        yield _stream(first, query, lines)
+
+
+def _stream(first: int, query: Mapping[str, str], lines: list[bytes]) -> Exchange[Link | LinkError]:
+    def read(line: bytes) -> Link | LinkError:
+        try:
+            return _outcome(msgspec.json.decode(line, type=Result), first)
+        except (msgspec.ValidationError, msgspec.DecodeError):
+            raise _error_of(200, b"") from None
+
+    return Exchange("POST", "/v1/link/stream", read, query, b"".join(lines), _NDJSON)
+
+
+class Lines:
+    """Cuts what arrives into lines, at line feeds alone: texts may hold other signs that end a line elsewhere."""
+
+    def __init__(self) -> None:
+        """Begin without anything."""
+        self._rest = b""
+
+    def feed(self, content: bytes) -> list[bytes]:
+        """Return the lines that are whole with what has arrived."""
+        *lines, self._rest = (self._rest + content).split(b"\n")
+        return [line for line in lines if line]
+
+
+def failed(error: ServerError, part: Sequence[Mention], first: int) -> list[Link | LinkError]:
+    """Return the error of a whole request as that of each of its mentions."""
+    return [
+        LinkError(first + place, error.code, str(error), error.field, mention.id) for place, mention in enumerate(part)
+    ]
 
 
 def concept(code: str, kind: str | None) -> Exchange[ConceptDetails]:
@@ -141,7 +183,7 @@ def answer(exchange: Exchange[T], status: int, content: bytes) -> T:
     if status != 200:
         error = _error_of(status, content)
         # Where no mention has a link the answer is an error that has a result for each all the same.
-        if error.code != "invalid" or b'"results"' not in content:
+        if b'"results"' not in content:
             raise error
     try:
         return exchange.read(content)
@@ -161,10 +203,6 @@ def _how(options: LinkOptions | None, deadline: float | None) -> dict[str, objec
 
 def _reader(kind: type[T]) -> Callable[[bytes], T]:
     return lambda content: msgspec.json.decode(content, type=kind)
-
-
-def _read_line(line: bytes) -> Link | LinkError:
-    return _outcome(msgspec.json.decode(line, type=Result), 0)
 
 
 def _outcome(result: Result, first: int) -> Link | LinkError:

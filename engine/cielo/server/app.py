@@ -24,7 +24,7 @@ from cielo.server.service import Service
 from cielo.wire import STATUS
 
 _LOG = logging.getLogger("cielo.server")
-_PARTS = (page, linking, concepts, tabling, fhir, medcat, health)
+PARTS = (page, linking, concepts, tabling, fhir, medcat, health)
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # What everybody may ask: whether it lives, and the page, which holds nothing of anybody.
 _OPEN = frozenset({"/", "/livez", "/readyz", "/static/{name}"})
@@ -51,7 +51,7 @@ def application(service: Service, keys: Keys | None) -> ASGIApp:
         service: opened.
         keys: that are asked for; None: anybody may ask.
     """
-    routes: list[BaseRoute] = [route for part in _PARTS for route in part.routes(service)]
+    routes: list[BaseRoute] = [route for part in PARTS for route in part.routes(service)]
     routes += openapi.routes(service, routes)
     return _Around(routes, service, keys)
 
@@ -102,7 +102,8 @@ class _Around:
     async def _refuse(self, scope: Scope, receive: Receive, visit: _Visit, error: HttpError) -> None:
         visit.problem = error.code
         if visit.status is None:  # else the answer has begun: it ends where it is, and the caller sees that
-            await failure(error, visit.id)(scope, receive, visit.send)
+            answer = fhir.failure(error) if scope["path"].startswith("/fhir") else failure(error, visit.id)
+            await answer(scope, receive, visit.send)
 
     def _let_in(self, scope: Scope, visit: _Visit) -> None:
         headers = Headers(scope=scope)

@@ -5,6 +5,8 @@ They are answered where the knowledge base, or a setting, names the address of i
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,9 +32,12 @@ _LANGUAGE = "es"
 _MOST_EXPANDED = 1000
 _WHOLE = "?fhir_vs"  # the implicit value set of all codes of a system, as SNOMED CT and LOINC name theirs
 _SETTING = "name it by --code-system KIND=URL, or in the recipe of the bundle"
+_NO_ID = re.compile(r"[^A-Za-z0-9.-]")
 _Resource = dict[str, Json]
 _Answer = Callable[[Request, Mapping[str, str]], Awaitable[_Resource]]
-_ISSUES = {"not_found": "not-found", "invalid": "invalid", "too_large": "too-costly", "unsupported_media_type": "value"}
+_ISSUES = {"not_found": "not-found", "invalid": "invalid", "too_large": "too-costly", "unsupported_media_type": "value",
+           "unauthorized": "login", "method_not_allowed": "not-supported", "bad_request": "structure",
+           "timeout": "timeout"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,11 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-def outcome(code: str, message: str) -> _Resource:
-    """Return an OperationOutcome for an error of ours."""
-    issue: _Resource = {"severity": "error", "code": _ISSUES.get(code, "exception"), "diagnostics": message}
-    return {"resourceType": "OperationOutcome", "issue": [issue]}
+def failure(error: HttpError) -> Response:
+    """Return an error as an OperationOutcome."""
+    issue: _Resource = {"severity": "error", "code": _ISSUES.get(error.code, "exception"), "diagnostics": error.message}
+    content = {"resourceType": "OperationOutcome", "issue": [issue]}
+    return Response(msgspec.json.encode(content), STATUS[error.code], error.headers, FHIR)
 
 
 class _Fhir:
@@ -70,14 +76,11 @@ class _Fhir:
         self._systems = [_System(kind, system) for kind, system in service.code_systems.items()]
 
     def read(self, answer: _Answer) -> Callable[[Request], Awaitable[Response]]:
-        """Return a route of an operation: parameters from the query or a Parameters resource, errors as FHIR has."""
+        """Return a route of an operation: parameters come from the query or a Parameters resource."""
 
         async def route(request: Request) -> Response:
-            try:
-                content, status = await answer(request, await self._parameters(request)), 200
-            except HttpError as error:
-                content, status = outcome(error.code, error.message), STATUS[error.code]
-            return Response(msgspec.json.encode(content), status, media_type=FHIR)
+            content = await answer(request, await self._parameters(request))
+            return Response(msgspec.json.encode(content), media_type=FHIR)
 
         return route
 
@@ -124,7 +127,7 @@ class _Fhir:
         """Return the code systems, without their codes."""
         wanted = given.get("url")
         entries: list[Json] = [
-            {"fullUrl": f"urn:cielo:{one.kind}", "resource": self._code_system(one)}
+            {"fullUrl": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, one.known.url)}", "resource": self._code_system(one)}
             for one in self._systems
             if wanted in (None, one.known.url)
         ]
@@ -133,7 +136,8 @@ class _Fhir:
 
     def _code_system(self, system: _System) -> _Resource:
         return {
-            "resourceType": "CodeSystem", "id": f"{system.kind}", "url": system.known.url, **_version(system),
+            "resourceType": "CodeSystem", "id": _NO_ID.sub("-", system.kind),
+            "url": system.known.url, **_version(system),
             "name": system.kind.title().replace("-", "_").replace(" ", "_"), "title": self._base.edition or system.kind,
             "status": "active", "language": _LANGUAGE, "content": "not-present", "hierarchyMeaning": "is-a",
             "count": self._base.concepts[system.kind], "valueSet": f"{system.known.url}{_WHOLE}",
@@ -141,7 +145,7 @@ class _Fhir:
 
     async def look_up(self, request: Request, given: Mapping[str, str]) -> _Resource:
         """Return a code's title, its other descriptions and its place in the hierarchy."""
-        system = self._system(_needed(given, "system"))
+        system = self._system(_needed(given, "system"), given.get("version"))
         details = await self._details(_needed(given, "code"), system)
         version: list[Json] = [{"name": "version", "valueString": system.known.version}] if system.known.version else []
         parameters: list[Json] = [
@@ -157,8 +161,14 @@ class _Fhir:
 
     async def validate_code(self, request: Request, given: Mapping[str, str]) -> _Resource:
         """Tell whether a code exists, and whether a display is one of its descriptions."""
-        address = given.get("system") or given.get("url") or _needed(given, "url")
-        system = self._system(address.removesuffix(_WHOLE))
+        of_set = "ValueSet" in request.url.path
+        if of_set and given.get("url"):
+            system = self._of_set(given["url"])
+            if given.get("system", system.known.url) != system.known.url:
+                raise HttpError("not_found", "the value set holds no code of that system")
+        else:
+            address = given.get("system") or given.get("url") or _needed(given, "url")
+            system = self._system(address, given.get("systemVersion" if of_set else "version"))
         code = _needed(given, "code")
         try:
             details = await self._details(code, system)
@@ -173,9 +183,7 @@ class _Fhir:
     async def expand(self, request: Request, given: Mapping[str, str]) -> _Resource:
         """Return the codes of a system whose descriptions hold the words of a filter."""
         url = _needed(given, "url")
-        if not url.endswith(_WHOLE):
-            raise HttpError("not_found", f"expected the value set of a whole code system: its address and {_WHOLE}")
-        system = self._system(url.removesuffix(_WHOLE))
+        system = self._of_set(url)
         count = whole_number(given, "count", 100, least=0, most=_MOST_EXPANDED)
         offset = whole_number(given, "offset", 0, least=0, most=10_000_000)
         text = given.get("filter", "")
@@ -185,8 +193,9 @@ class _Fhir:
         contains: list[Json] = [
             {"system": system.known.url, **_version(system), "code": code, "display": title} for code, title in rows
         ]
+        identifier = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, self._service.bundle.sha256)}"
         expansion: _Resource = {
-            "identifier": f"urn:cielo:{self._service.bundle.sha256[:32]}", "timestamp": _now(),
+            "identifier": identifier, "timestamp": _now(),
             "total": total, "offset": offset, **({"contains": contains} if contains else {}),
         }  # fmt: skip
         return {"resourceType": "ValueSet", "url": url, "status": "active", "expansion": expansion}
@@ -205,8 +214,14 @@ class _Fhir:
             raise HttpError("not_found", "the code system has no such code")
         return details
 
-    def _system(self, address: str) -> _System:
+    def _of_set(self, url: str) -> _System:
+        if not url.endswith(_WHOLE):
+            raise HttpError("not_found", f"expected the value set of a whole code system: its address and {_WHOLE}")
+        return self._system(url.removesuffix(_WHOLE))
+
+    def _system(self, address: str, asked: str | None = None) -> _System:
         url, _, version = address.partition("|")
+        version = version or asked or ""
         for one in self._systems:
             if one.known.url == url and version in ("", one.known.version):
                 return one
@@ -261,9 +276,17 @@ def _of_resource(document: object) -> dict[str, str]:
     found: dict[str, str] = {}
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict):
-            coding = entry.get("valueCoding")
-            found |= _texts(coding) if isinstance(coding, dict) else _texts({entry.get("name"): _value_of(entry)})
+            coding = _coding_of(entry)
+            found |= _texts({entry.get("name"): _value_of(entry)} if coding is None else coding)
     return found
+
+
+def _coding_of(entry: dict[str, object]) -> dict[object, object] | None:
+    """Return the coding of a parameter, or the first of its codeable concept."""
+    concept = entry.get("valueCodeableConcept")
+    codings = concept.get("coding") if isinstance(concept, dict) else [entry.get("valueCoding")]
+    first = codings[0] if isinstance(codings, list) and codings else None
+    return first if isinstance(first, dict) else None
 
 
 def _value_of(entry: dict[str, object]) -> object:

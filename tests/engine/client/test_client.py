@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -57,6 +58,27 @@ def test_a_link_is_whole(served: Served) -> None:
     )
     assert link.proof is not None
     assert link.timings.mentions == 1
+
+
+def test_one_refused_request_does_not_lose_the_others(served: Served) -> None:
+    long = Mention("x" * 30_000, id="long")
+    with Client(served.url) as client:
+        found = client.link([TC, Mention("tos"), TC, long])
+        (alone,) = client.link([long])
+    assert [code(one) for one in found[:3]] == ["BW20", "R05", "BW20"]
+    for one, index in ((found[3], 3), (alone, 0)):
+        assert isinstance(one, LinkError)
+        assert (one.index, one.code, one.id) == (index, "too_large", "long")
+
+
+def test_a_stream_is_cut_at_line_feeds_alone_and_where_a_body_ends(served: Served, tmp_path: Path) -> None:
+    odd = "a\u2028b\x85c\x1dd"
+    with Client(served.url) as client:
+        (found,) = client.link_stream([Mention("tos", id=odd)])
+    assert found.id == odd
+    with serving(tmp_path, "--max-body", "1KB") as small, Client(small.url) as client:
+        found_all = list(client.link_stream([Mention("tos", id=str(number)) for number in range(100)]))
+    assert [one.id for one in found_all] == [str(number) for number in range(100)]
 
 
 def test_streams_documents_and_codes(served: Served) -> None:

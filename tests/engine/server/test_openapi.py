@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cielo.server import app, openapi
+from cielo.server.settings import ServeSettings
 from served import TC, Served
 
 
@@ -30,6 +33,18 @@ def test_every_route_is_described(served: Served) -> None:
     } <= set(found["paths"])
     fields = set(found["components"]["schemas"]["Link"]["properties"])
     assert fields == set(served.link(TC).json()["results"][0]["link"])
+
+
+def test_paths_and_methods_are_those_of_the_routes() -> None:
+    base = SimpleNamespace(kinds=(), concepts={})
+    service: Any = SimpleNamespace(settings=ServeSettings(), knowledge_base=base, code_systems={})
+    routes = [route for part in app.PARTS for route in part.routes(service)]
+    described = {
+        (path, method) for path, methods in openapi.document(routes, keys=False)["paths"].items() for method in methods
+    }
+    served = {(route.path, method.lower()) for route in routes for method in (route.methods or set()) - {"HEAD"}}
+    assert described == served | {(openapi.PATH, "get")}
+    assert {path for path, _ in described} == set(openapi._operations())
 
 
 @pytest.mark.slow

@@ -99,6 +99,10 @@ def test_fhir_takes_parameters_as_a_resource(served: Served) -> None:
     with served.client as client:
         answer = client.post("/fhir/CodeSystem/$lookup", json={"resourceType": "Parameters", "parameter": [coding]})
         assert values(answer.json())["display"]
+        concept = {"name": "codeableConcept", "valueCodeableConcept": {"coding": [coding["valueCoding"]]}}
+        body = {"resourceType": "Parameters", "parameter": [concept]}
+        assert values(client.post("/fhir/CodeSystem/$validate-code", json=body).json())["result"] is True
+        assert client.delete("/fhir/metadata").json()["resourceType"] == "OperationOutcome"
         for wrong in ("[]", "{", '{"resourceType": "Patient"}', '{"resourceType": "Parameters", "parameter": 3}'):
             bad = client.post("/fhir/CodeSystem/$lookup", content=wrong)
             assert (bad.status_code in (400, 422), bad.json()["resourceType"]) == (True, "OperationOutcome")
@@ -112,6 +116,13 @@ def test_fhir_takes_parameters_as_a_resource(served: Served) -> None:
         ("/fhir/CodeSystem/$lookup", {"system": SYSTEM, "code": "ZZZ"}, 404),
         ("/fhir/CodeSystem/$lookup", {"system": f"{SYSTEM}|1999", "code": "J45"}, 404),
         ("/fhir/CodeSystem/$lookup", {"system": "urn:x:y", "code": "J45"}, 404),
+        ("/fhir/CodeSystem/$lookup", {"system": SYSTEM, "code": "J45", "version": "1999"}, 404),
+        ("/fhir/CodeSystem/$validate-code", {"url": SYSTEM, "code": "J45", "version": "1999"}, 404),
+        ("/fhir/ValueSet/$validate-code", {"system": SYSTEM, "code": "J45", "systemVersion": "1999"}, 404),
+        ("/fhir/ValueSet/$validate-code", {"url": "urn:x:y", "system": SYSTEM, "code": "J45"}, 404),
+        ("/fhir/ValueSet/$validate-code", {"url": SETS, "system": "urn:x:y", "code": "J45"}, 404),
+        ("/fhir/Patient", {}, 404),
+        ("/fhir", {}, 404),
         ("/fhir/ValueSet/$expand", {"url": SYSTEM}, 404),
         ("/fhir/ValueSet/$expand", {"url": SETS, "count": "-1"}, 422),
         ("/fhir/ValueSet/$expand", {"url": SETS, "filter": "x" * 999}, 422),
