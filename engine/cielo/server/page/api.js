@@ -1,12 +1,13 @@
-// The server's addresses. What it asks to be waited for is waited for; nothing else is asked twice.
+// The server's addresses. What it asks to be waited for is waited for, as long as it says; nothing else is asked twice.
 
 const MOST_TRIES = 8;
-const LONGEST_WAIT = 30;
+const LONGEST_WAIT = 30; // seconds, where nobody can cancel
 
 export class Problem extends Error {
-  constructor(message, code) {
+  constructor(message, code, results = null) {
     super(message);
     this.code = code;
+    this.results = results;
   }
 }
 
@@ -30,16 +31,17 @@ async function ask(path, options, tell = () => {}) {
     }
     if (answer.ok) return answer;
     const wait = Number(answer.headers.get("Retry-After"));
-    if (!wait || tries >= MOST_TRIES) throw await problemOf(answer);
+    const patient = options.signal || (tries < MOST_TRIES && wait <= LONGEST_WAIT);
+    if (!wait || !patient) throw await problemOf(answer);
     tell(wait);
-    await pause(Math.min(wait, LONGEST_WAIT), options.signal);
+    await pause(wait, options.signal);
   }
 }
 
 async function problemOf(answer) {
   try {
-    const { error } = await answer.json();
-    return new Problem(error.message, error.code);
+    const { error, results: rows } = await answer.json();
+    return new Problem(error.message, error.code, rows);
   } catch {
     return new Problem(`${answer.status}`, "failed");
   }
@@ -60,14 +62,13 @@ function post(path, body, { type = "application/json", signal, tell } = {}) {
   return ask(path, { method: "POST", headers: { "Content-Type": type }, body: content, signal }, tell);
 }
 
-// Where no mention has a link the server answers with an error that holds the results too: both are results here.
+// Where no mention has a link the server answers with an error that holds the results too: each row gets its own.
 async function results(path, body, options) {
   try {
     return (await (await post(path, body, options)).json()).results;
   } catch (error) {
-    if (!(error instanceof Problem) || error.code !== "invalid") throw error;
-    const list = body.mentions || body.spans;
-    return list.map((_, index) => ({ index, link: null, error: { message: error.message, code: error.code } }));
+    if (!error.results?.length) throw error;
+    return error.results;
   }
 }
 
@@ -78,5 +79,5 @@ export const linkDocument = (text, spans, options) => results("/v1/documents", {
 export const info = async () => (await ask("/v1/info", {})).json();
 export const concept = async (code, kind) => (await ask(`/v1/concepts/${encodeURIComponent(code)}${kind ? `?kind=${encodeURIComponent(kind)}` : ""}`, {})).json();
 export const search = async (query) => (await ask(`/v1/concepts?limit=20&query=${encodeURIComponent(query)}`, {})).json();
-export const readTable = async (content, name) => (await post(`/v1/tables/read?name=table.${name.split(".").pop()}`, content, { type: "application/octet-stream" })).json();
+export const readTable = async (content, name, options) => (await post(`/v1/tables/read?name=table.${name.split(".").pop()}`, content, { type: "application/octet-stream", ...options })).json();
 export const writeTable = async (rows, format) => (await post(`/v1/tables/write?format=${format}`, { rows })).blob();

@@ -1,8 +1,8 @@
 // One row in full: where its code comes from, what else it could be, and the coder's decision.
 
 import * as api from "./api.js";
-import { at, complain, element } from "./dom.js";
-import { final, level, review } from "./rows.js";
+import { at, complain, element, say } from "./dom.js";
+import { final, isProposed, level, review } from "./rows.js";
 import { number, t } from "./texts.js";
 
 const evidence = (one) =>
@@ -25,14 +25,16 @@ function time({ mentions, ...stages }) {
   return t(mentions > 1 ? "seconds" : "alone", { value, mentions });
 }
 
-function facts(link) {
+function facts(row) {
+  const { link } = row;
   const pairs = [
-    [t("confidence"), sureness(link)],
+    !isProposed(row) && link.code && [t("proposed"), `${link.code} ${link.title || link.description}`],
+    [t(isProposed(row) ? "confidence" : "confidenceProposed"), sureness(link)],
     [t("how"), how(link)],
     link.generated && [t("generated"), `${link.generated} (${t("probability", { value: number(link.probability, 3) })})`],
     link.title && link.title !== link.description && [t("title"), link.title],
     link.codes.length > 1 && [t("also"), link.codes.slice(1).join(", ")],
-    link.proof && [t("proof"), t(link.proof.exact ? "proven" : "unproven")],
+    link.method !== "lexicon" && [t("proof"), t(link.proof?.exact ? "proven" : "unproven")],
     link.method === "semantic" && [t("near"), t("distance", { value: number(link.distance, 3) })],
     [t("timings"), time(link.timings)],
     [t("origin"), `${link.provenance.bundle.name}, ${link.provenance.bundle.edition}; ${link.provenance.decoding}, ${link.provenance.backend} ${link.provenance.compute_type}`],
@@ -68,7 +70,12 @@ function choice(row, concept, more) {
 }
 
 function change(row, concept) {
-  review(row, row.link && concept.code === row.link.code ? "accepted" : "changed", concept.code, concept.title || concept.description);
+  decide(row, row.link && concept.code === row.link.code ? "accepted" : "changed", concept.code, concept.title || concept.description);
+}
+
+function decide(row, decision, code, title) {
+  review(row, decision, code, title);
+  say(t("decided", { text: row.text || "–", decision: t(decision), code: code || "" }));
 }
 
 function searchBox(row) {
@@ -96,13 +103,15 @@ export function show(row, back) {
   if (!row) return;
   const { link } = row;
   const chosen = final(row);
+  const held = box.contains(document.activeElement);
   const token = String(Math.random());
   box.dataset.row = token;
   const hierarchy = element("div", { "data-row": token });
   const others = link ? link.candidates.filter((one) => one.code !== link.code) : [];
   box.replaceChildren(
     element("p", { class: "quiet" }, row.sentence && row.sentence !== row.text ? row.sentence : row.text),
-    element("h3", { class: "title", id: "detail-title" }, chosen.code ? element("span", { class: "codeword" }, `${chosen.code} `) : null, chosen.title || (link ? link.description : null) || t(row.error ? "failed" : "noCode")),
+    element("h3", { class: "title", id: "detail-title" }, chosen.code ? element("span", { class: "codeword" }, `${chosen.code} `) : null, chosen.title || (link ? link.description : null) || t(row.error ? "failed" : link ? "noCode" : "notYet")),
+    row.review ? element("p", { class: "decided" }, `${t("decision")}: ${t(row.review.decision)}`) : "",
     row.error ? element("p", { class: "problem" }, row.error) : "",
     link && link.truncated ? element("p", { class: "note" }, t("truncated")) : "",
     element("div", { class: "actions", role: "group", "aria-label": t("your") },
@@ -110,19 +119,23 @@ export function show(row, back) {
       element("button", { type: "button", onclick: () => at("search").focus(), "aria-keyshortcuts": "c" }, t("change")),
       element("button", { type: "button", onclick: () => reject(row), "aria-keyshortcuts": "r" }, t("reject")),
       element("button", { type: "button", onclick: back }, t("back"))),
-    link ? facts(link) : "",
+    link ? facts(row) : "",
     hierarchy,
     others.length ? element("h3", {}, t("others")) : "",
     others.length ? element("ul", { class: "plain" }, ...others.map((one) => choice(row, one, evidence(one)))) : "",
     searchBox(row),
   );
+  if (held) box.focus(); // what held the focus was drawn anew
   if (link) place(row, hierarchy);
 }
 
+// Both say whether there was anything to decide.
 export function accept(row) {
-  if (row.link?.code) review(row, "accepted", row.link.code, row.link.title);
+  if (row.link?.code) decide(row, "accepted", row.link.code, row.link.title);
+  return Boolean(row.link?.code);
 }
 
 export function reject(row) {
-  review(row, "rejected");
+  decide(row, "rejected");
+  return true;
 }

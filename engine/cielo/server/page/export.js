@@ -4,6 +4,7 @@ import { writeTable } from "./api.js";
 import { final } from "./rows.js";
 
 const FORMULA = /^[=+\-@\t\r]/;
+const MANGLED = /^(0\d+|\d+E\d+|\d{16,})$/i; // Excel would drop the zeros of a code 0210093, and take 4E10 for a power
 const NUMBER = /^[+-]?[0-9]+([.,][0-9]+)?$/;
 
 const COLUMNS = [
@@ -33,15 +34,17 @@ export function table(rows, decimal = ".") {
   return [header, ...body];
 }
 
-// RFC 4180; what a spreadsheet would take for a formula gets an apostrophe.
-export function csv(rows, { delimiter = ",", decimal = ".", mark = false } = {}) {
+// RFC 4180; what a spreadsheet would take for a formula gets an apostrophe. For Excel, what it would take for another
+// number is given as the formula ="…", which is the only text that it leaves alone in a CSV.
+export function csv(rows, { delimiter = ",", decimal = ".", excel = false } = {}) {
+  const guarded = (text) => (FORMULA.test(text) && !NUMBER.test(text) ? `'${text}` : text);
   const cell = (value) => {
     const text = String(value);
-    const safe = FORMULA.test(text) && !NUMBER.test(text) ? `'${text}` : text;
+    const safe = excel && MANGLED.test(text) ? `="${text}"` : guarded(text);
     return /["\r\n]/.test(safe) || safe.includes(delimiter) || safe !== safe.trim() ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   const lines = table(rows, decimal).map((line) => line.map(cell).join(delimiter));
-  return `${mark ? "\ufeff" : ""}${lines.join("\r\n")}\r\n`;
+  return `${excel ? "\ufeff" : ""}${lines.join("\r\n")}\r\n`;
 }
 
 export function json(rows) {
@@ -61,7 +64,7 @@ function written(rows) {
 export async function fileOf(rows, format) {
   if (format === "xlsx") return [await writeTable(written(rows), "xlsx"), "xlsx"];
   if (format === "json") return [new Blob([json(rows)], { type: "application/json" }), "json"];
-  const style = format === "excel" ? { delimiter: ";", decimal: ",", mark: true } : {};
+  const style = format === "excel" ? { delimiter: ";", decimal: ",", excel: true } : {};
   return [new Blob([csv(rows, style)], { type: "text/csv;charset=utf-8" }), "csv"];
 }
 

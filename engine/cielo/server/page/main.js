@@ -56,17 +56,21 @@ function submitting(id, act) {
 
 async function readTable(content, name) {
   if (work.busy()) return;
-  try {
-    const table = await api.readTable(content, name);
-    if (table.rows.length) list.choose((await work.linkRows(table.rows))[0], false);
-  } catch (error) {
-    work.failed(error);
-  }
+  const [row] = await work.linkTable(content, name);
+  if (store.rows.includes(row)) list.choose(row, false);
 }
 
 function tables() {
   const drop = at("drop");
-  at("file").addEventListener("change", () => at("file").files[0] && readTable(at("file").files[0], at("file").files[0].name));
+  at("file").addEventListener("change", () => {
+    const [file] = at("file").files;
+    if (file) readTable(file, file.name);
+    at("file").value = ""; // so that the same file can be chosen again
+  });
+  // A file that is let go beside the field would otherwise be opened in place of this page, and of the work on it.
+  for (const name of ["dragover", "drop"]) {
+    window.addEventListener(name, (event) => event.dataTransfer.types.includes("Files") && event.preventDefault());
+  }
   for (const name of ["dragover", "dragleave", "drop"]) {
     drop.addEventListener(name, (event) => {
       event.preventDefault();
@@ -97,18 +101,19 @@ function exporting() {
 function forms() {
   submitting("pane-mention", async () => {
     const entry = { text: at("mention").value, sentence: at("sentence").value, kind: at("kind").value };
-    const [row] = await work.linkRows([entry]);
-    if (store.rows.includes(row)) list.choose(row);
+    const [row] = await work.linkMention(entry);
+    if (store.rows.includes(row)) list.open(row);
   });
   submitting("pane-note", async () => {
     if (!note.texts().length) return;
     const [row] = await work.linkNote(at("note").value, note.spans(), note.texts());
-    if (store.rows.includes(row)) list.choose(row);
+    if (row.link && store.rows.includes(row)) list.open(row);
   });
   submitting("key-form", async () => {
     api.setKey(at("key").value);
     at("key").value = "";
     await begin();
+    if (at("key-form").hidden) document.querySelector("[role=tab][aria-selected=true]").focus();
   });
 }
 
@@ -117,6 +122,7 @@ for (const button of document.querySelectorAll("[data-language]")) {
   button.addEventListener("click", () => {
     setLanguage(button.dataset.language);
     list.redraw();
+    work.refresh();
   });
 }
 apply();

@@ -21,8 +21,12 @@ export function settle(row, result) {
   listener(row);
 }
 
+// Those without an answer that are to get one: their work was cancelled, or broke off.
+export const pending = () => rows.filter((row) => row.ask && !row.link && !row.error);
+
+// Rows that were decided on stay: `undo` comes back to them.
 export function drop(gone) {
-  const set = new Set(gone);
+  const set = new Set(gone.filter((row) => !row.review));
   rows.splice(0, rows.length, ...rows.filter((row) => !set.has(row)));
   listener();
 }
@@ -53,6 +57,9 @@ export function level(link) {
   if (link.confidence >= 0.9) return "high";
   return link.confidence >= 0.5 ? "middle" : "low";
 }
+
+// Whether the code that counts is the model's, so that its confidence says something of it.
+export const isProposed = (row) => !row.review || final(row).code === row.link?.code;
 
 export function final(row) {
   if (row.review) return { code: row.review.code, title: row.review.title };

@@ -118,7 +118,8 @@ def test_a_table_is_coded_and_cancelled(open_page: Open, tmp_path: Path) -> None
     assert codes(page)[0] == "R05"
     assert "no se pudo" in page.inner_text("#rows")
     lines = exported(page, "excel").decode("utf-8-sig").splitlines()
-    assert lines[1].startswith("tos;Refiere tos.;007;R05;")
+    assert lines[1].startswith('tos;Refiere tos.;"=""007""";R05;')  # else Excel makes it 7
+    assert exported(page, "csv").decode().splitlines()[1].startswith("tos,Refiere tos.,007,R05,")
     assert lines[2].startswith("'=1+1;;8;")
     file = tmp_path / "muchas.csv"
     file.write_bytes(
@@ -128,7 +129,98 @@ def test_a_table_is_coded_and_cancelled(open_page: Open, tmp_path: Path) -> None
     expect(page.locator("#progress-text")).not_to_have_text(re.compile("^(0 |$)"))
     page.click("#cancel")
     expect(page.locator("#status")).to_contain_text("Cancelado")
+    assert page.locator("#rows tr").count() == 3003
+    page.click("#leave")
     assert 3 < page.locator("#rows tr").count() < 3003
+    assert page.locator("#stopped").is_hidden()
+
+
+def test_a_broken_connection_loses_no_row(open_page: Open) -> None:
+    page = open_page(allowed="ERR_FAILED")
+    asked = 0
+
+    def answer(route: Any) -> None:
+        nonlocal asked
+        asked += 1
+        route.abort() if asked == 2 else route.continue_()
+
+    page.route("**/v1/link", answer)
+    page.click("#tab-table")
+    page.fill("#paste", "texto\n" + "".join(f"dolor {number}\n" for number in range(70)))
+    page.click("#paste-read")
+    expect(page.locator("#problem")).to_contain_text("no responde")
+    assert page.inner_text("#resume") == "Continuar (38 sin codificar)"
+    page.click("#resume")
+    expect(page.locator("#status")).to_contain_text("Codificadas: 38")
+    assert "sin codificar" not in codes(page)
+    assert len(codes(page)) == 70
+
+
+def test_what_is_wrong_with_a_row_stays_with_it(open_page: Open) -> None:
+    page = open_page(allowed="413")
+    page.click("#tab-table")
+    page.fill("#paste", "texto\n" + "x" * 30_000 + "\n")
+    page.click("#paste-read")
+    expect(page.locator("#status")).to_contain_text("con error: 1")
+    assert "30,000 characters, expected at most" in page.inner_text("#detail .problem")
+    page.focus("#rows .pick")
+    page.keyboard.press("a")
+    expect(page.locator("#problem")).to_contain_text("No hay código")
+    page.fill("#paste", "texto\n")
+    page.click("#paste-read")
+    expect(page.locator("#problem")).to_contain_text("no tiene filas")
+
+
+def test_a_decision_on_a_row_whose_work_is_cancelled_can_be_undone(open_page: Open) -> None:
+    page = open_page()
+    page.route("**/v1/link", lambda route: None)
+    page.click("#tab-table")
+    page.fill("#paste", "texto\nfiebre\ntos\n")
+    page.click("#paste-read")
+    page.click("#rows tr:first-child .pick")
+    page.keyboard.press("r")
+    page.click("#cancel")
+    page.click("#leave")
+    assert page.locator("#rows .pick").all_inner_texts() == ["fiebre"]
+    page.click("#undo")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.click("#clear")
+    assert page.locator("#rows tr").count() == 0
+
+
+def test_a_changed_code_does_not_borrow_the_confidence_of_the_proposal(open_page: Open) -> None:
+    page = open_page()
+    code_one(page, "tos", "")
+    page.keyboard.press("c")
+    page.keyboard.insert_text("asma")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#detail form li")
+    page.focus("#detail form li:first-of-type button")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "detail"
+    row = page.locator("#rows tr")
+    assert row.locator("td").nth(2).inner_text() == ""
+    assert re.fullmatch(r"tos, J4\S+ .*, cambiado", str(row.locator(".pick").get_attribute("aria-label")))
+    detail = page.inner_text("#detail")
+    for part in ("Decisión: cambiado", "Propuesta del modelo\nR05", "Confianza en la propuesta"):
+        assert part in detail
+    assert re.fullmatch(r"tos: cambiado J4\S+", page.inner_text("#status").strip())
+    page.keyboard.press("u")  # the keys hold in the detail too
+    assert page.evaluate("document.activeElement.className") == "pick"
+    assert row.locator("td").nth(2).inner_text().startswith("alta")
+
+
+def test_a_row_that_is_tapped_on_a_phone_comes_into_view(open_page: Open) -> None:
+    page = open_page(viewport={"width": 390, "height": 844})
+    page.click("#tab-table")
+    page.fill("#paste", "texto\n" + "tos\n" * 30)
+    page.click("#paste-read")
+    expect(page.locator("#status")).to_contain_text("Listo")
+    page.locator("#rows tr").nth(25).click()
+    expect(page.locator("#detail-title")).to_be_in_viewport()
+    expect(page.locator("#detail .actions")).to_be_in_viewport()
+    page.click("#detail .actions button:last-child")
+    expect(page.locator("#rows tr").nth(25)).to_be_in_viewport()
 
 
 def test_two_languages_and_a_bad_file(open_page: Open) -> None:
@@ -226,3 +318,16 @@ def test_nothing_keeps_anybody_out(
     expect(page.locator("#rows tr")).to_have_count(2)
     page.click("#tab-table")
     look("table")
+    page.fill("#search", "hipertensión")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#detail form li")
+    page.click("#detail form li:nth-of-type(2) button")
+    page.wait_for_selector(".path li")
+    page.route("**/v1/link", lambda route: None)
+    page.fill("#paste", "texto\ntos\nfiebre\n")
+    page.click("#paste-read")
+    page.wait_for_selector("#rows tr:nth-child(4)")
+    look("working")
+    page.click("#cancel")
+    expect(page.locator("#resume")).to_be_focused()
+    look("stopped")
