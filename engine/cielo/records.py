@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import Literal, TypeAlias
 
 from cielo.errors import MentionError
@@ -255,3 +256,20 @@ class Link(_Record):
         row = asdict(self)
         row["probability"] = self.probability
         return row
+
+    def _repr_html_(self) -> str:
+        """Return the link as Jupyter shows it: the code, how it was found, and the candidates with their figures."""
+        head = f"<b>{escape(self.code or 'no code')}</b> {escape(self.title or '')} ({self.method}"
+        head += ")" if self.confidence is None else f", confidence {self.confidence:.2f})"
+        rows = "".join(
+            f"<tr><td>{escape(candidate.code)}</td><td>{escape(candidate.kind)}</td>"
+            f"<td>{escape(candidate.title or candidate.description)}</td>"
+            f"<td>{_figure(candidate.log_prob)}</td><td>{_figure(candidate.distance)}</td></tr>"
+            for candidate in self.candidates
+        )
+        names = "".join(f"<th>{name}</th>" for name in ("code", "kind", "title", "log-prob.", "distance"))
+        return f"<div>{head}<table><thead><tr>{names}</tr></thead><tbody>{rows}</tbody></table></div>"
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

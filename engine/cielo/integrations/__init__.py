@@ -1,0 +1,1 @@
+"""Links in the forms of other tools: BRAT, BigBio, FHIR, OMOP, data frames, spaCy. One module for each."""
