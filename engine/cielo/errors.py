@@ -105,10 +105,6 @@ class DeviceError(CieloError):
     """The device or the compute type asked for is not to be had on this machine."""
 
 
-class BulkError(CieloError):
-    """A bulk run cannot be begun, or not be gone on with."""
-
-
 class ConnectionFailedError(CieloError):
     """A server could not be reached, or the connection broke."""
 

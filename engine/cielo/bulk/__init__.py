@@ -1,1 +1,0 @@
-"""Archives of any size, linked: cut into parts, each linked, written and recorded by itself; extra `bulk`."""
