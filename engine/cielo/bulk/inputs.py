@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from cielo.bulk.annotated import brat_rows, codiesp_rows
 from cielo.bulk.records import InputFile
 from cielo.errors import CieloError, OptionError, TableError
 from cielo.files import sha256_of
 from cielo.tables import TableFormat, format_of
 from cielo.tables.mentions import InputRow, read_mentions
 from cielo.tables.reading import open_bytes
-from cielo.workbench.evaluation.corpora import detect_format, read_corpus
+from cielo.workbench.evaluation.corpora import detect_format
 
 _ZSTD = ".zst"
 _GLOB = frozenset("*?[")
@@ -119,7 +120,7 @@ def read_rows(source: Source, encoding: str | None, reading: Reading) -> Iterato
         TableError: where it cannot be read as a whole.
     """
     if source.corpus is not None:
-        yield from _corpus_rows(source, reading)
+        yield from (brat_rows if source.corpus == "brat" else codiesp_rows)(source.path)
         return
     name = _plain_name(source.path)
     with open_bytes(source.path) as raw, _decompressed(source.path, raw) as stream:
@@ -155,23 +156,3 @@ def _decompressed(path: Path, raw: BinaryIO) -> Iterator[BinaryIO]:
     opened: Callable[..., object] = zstandard.ZstdDecompressor().stream_reader
     with _damage_named(path):
         yield cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, opened(raw, read_across_frames=True))))
-
-
-def _corpus_rows(source: Source, reading: Reading) -> Iterator[InputRow]:
-    corpus = read_corpus(source.path, source.corpus)  # type: ignore[arg-type]
-    for number, annotated in enumerate(corpus.mentions, start=1):
-        mention = annotated.mention
-        yield InputRow(
-            number,
-            {
-                "text": mention.text,
-                "sentence": mention.sentence,
-                "kind": mention.kind,
-                "id": mention.id,
-                "document": annotated.document,
-                "spans": " ".join(f"{start}-{end}" for start, end in annotated.spans),
-                "annotated": "|".join(annotated.codes),
-            },
-        )
-    reading.warnings += [f"{source.path}: {entry.place}: {entry.reason}" for entry in corpus.skipped]
-    reading.warnings += [f"{source.path}: {note}" for note in corpus.notes]

@@ -13,7 +13,7 @@ from cielo.bulk.fragments import NO_MENTION, LinkStore, read_planned, write_link
 from cielo.bulk.layout import RunFolder
 from cielo.bulk.leases import Leases
 from cielo.bulk.records import BINS, BulkOptions, Done, Fragment, Plan, RowError
-from cielo.errors import CieloError, MentionError
+from cielo.errors import CieloError, MentionError, TableError
 from cielo.files import exclusive_write, sha256_of
 from cielo.link.linker import Linker
 from cielo.options import LinkOptions
@@ -74,7 +74,14 @@ class Worker:
         self._to_write = [entry for entry in self.plan.fragments if not self.folder.done(entry.number).exists()]
         with Leases(self.folder.leases, self.options.takeover) as leases:
             while self._to_write:
-                if not self._step(leases):
+                try:
+                    worked = self._step(leases)
+                except (TableError, OSError):
+                    # One that stood still for long can find the run finished, and what it was at removed.
+                    if not self.folder.manifest.exists():
+                        raise
+                    return
+                if not worked:
                     time.sleep(_WAIT)
 
     def _step(self, leases: Leases) -> bool:
