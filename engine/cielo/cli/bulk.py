@@ -26,13 +26,15 @@ from cielo.cli.options import (
 from cielo.records import Decoding
 
 if TYPE_CHECKING:
-    from cielo.bulk.records import Plan, Summary
+    from cielo.bulk.records import BulkOptions, Plan, Summary
     from cielo.bulk.running import Run
     from cielo.bulk.working import Event
+    from cielo.options import LinkOptions
     from cielo.tables.formats import Format
 
 _EVERY = 10.0  # seconds between two lines of progress where there is no terminal
 _SHOWN = 10
+_KEPT = "what is done stays; the same command goes on"
 
 
 @main.command()
@@ -50,6 +52,10 @@ _SHOWN = 10
 @click.option("--takeover", type=float, metavar="SECONDS", default=60.0, show_default=True,
               help="Without a sign of life after which another process's fragment is taken over.")  # fmt: skip
 @click.option("--events", is_flag=True, help="Print each step as a JSON object on standard output.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+              help="Who works: this process, or actors of Ray.")  # fmt: skip
+@click.option("--address", help="Of a Ray cluster (auto: the one here); default: Ray on this machine alone.")
+@click.option("--actors", type=click.IntRange(1), help="Of Ray, with --threads cores each (1); default: all cores.")
 @click.option("--decoding", type=click.Choice(DECODINGS), help="How outputs are searched for; default: the bundle's.")
 @click.option("--memory", type=Size(), help="Keep the models within this much, such as 3GB.")
 @BUNDLE
@@ -71,6 +77,9 @@ def bulk(
     encoding: str | None,
     takeover: float,
     events: bool,
+    engine: str,
+    address: str | None,
+    actors: int | None,
     decoding: Decoding | None,
     guard_formulas: bool,
     **given: Any,
@@ -87,6 +96,16 @@ def bulk(
         form=form, rows=rows, limit=limit, kind=kind, only_errors=only_errors, guarded=guard_formulas,
         encoding=encoding, takeover=takeover,
     )  # fmt: skip
+    if engine == "ray":
+        if dry_run or events:
+            raise click.UsageError("--dry-run and --events are of --engine local")
+        click.get_current_context().meta[KEPT] = _KEPT
+        _show_summary(
+            _on_ray(inputs, output, linking, options, (address, actors), {**given, "decoding": decoding}), output
+        )
+        return
+    if address is not None or actors is not None:
+        raise click.UsageError("--address and --actors are of --engine ray")
     # A cache would hand on what another batch gave, which can differ in the last digits.
     with open_linker(**given, decoding=decoding, cache=False, use="bulk") as linker:
         require_codes(linker, linking.subset)
@@ -95,13 +114,33 @@ def bulk(
         if dry_run:
             _show_estimate(run)
             return
-        click.get_current_context().meta[KEPT] = "what is done stays; the same command goes on"
+        click.get_current_context().meta[KEPT] = _KEPT
         plan = run.prepare()
         for warning in plan.warnings[:_SHOWN]:
             echo(f"cielo: {warning}", err=True)
         with _Progress(plan, events=events) as progress:
             summary = run.work(plan, progress.report)
     _show_summary(summary, output)
+
+
+def _on_ray(
+    inputs: tuple[str, ...],
+    output: Path,
+    linking: LinkOptions,
+    options: BulkOptions,
+    where: tuple[str | None, int | None],
+    opening: dict[str, Any],
+) -> Summary:
+    """Work at a run by actors of Ray."""
+    import functools
+
+    from cielo.bulk.distributed import RayOptions, run_on_ray
+    from cielo.link.linker import Linker
+
+    cores = opening["threads"] or 1
+    opened = functools.partial(Linker.open, **{**opening, "threads": cores, "cache": False, "use": "bulk"})
+    wanted = RayOptions(address=where[0], actors=where[1], cores=cores)
+    return run_on_ray(inputs, output, opened, linking, options, ray_options=wanted, bundle=opening["bundle"])
 
 
 def _show_estimate(run: Run) -> None:
