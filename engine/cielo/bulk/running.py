@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import tempfile
 import time
@@ -32,7 +33,7 @@ from cielo.bulk.records import (
 from cielo.bulk.working import Event, Worker
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.prompts import Prompts
-from cielo.errors import OptionError, TableError
+from cielo.errors import OptionError, TableError, remedy_for
 from cielo.files import atomic_write, sha256_of, temporary_file
 from cielo.link.linker import Linker
 from cielo.options import LinkOptions
@@ -125,13 +126,29 @@ class Run:
         seconds = plan.distinct / speed if linked else 0.0
         return Estimate(plan.rows, plan.distinct, len(plan.fragments), linked, speed if linked else 0.0, seconds)
 
+    @contextlib.contextmanager
+    def _refusals_named(self) -> Iterator[None]:
+        """Say of what the system refuses that it was in the output directory: its own errors need not name a file."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise  # the reader of standard output has gone
+        except OSError as error:
+            remedy = remedy_for(error, "mend that, and run the same command again")
+            reason = error.strerror or type(error).__name__
+            raise TableError(f"{self.folder.path}: cannot be written ({reason}); {remedy}") from error
+
     def prepare(self) -> Plan:
         """Begin the run or go on with it, and return its plan; another process may be the one that makes it.
 
         Raises:
-            TableError: where the directory cannot be used, or is of a run with another input, bundle or options.
-            OSError: where it cannot be written.
+            TableError: where the directory cannot be used or written, or is of a run with another input, bundle or
+                options.
         """
+        with self._refusals_named():
+            return self._prepare()
+
+    def _prepare(self) -> Plan:
         self.folder.make()
         identity = self._identity(self._inputs)
         self.folder.keep(self.folder.identity, identity)
@@ -158,9 +175,12 @@ class Run:
         """Work until all is written, finish the run, and return what it gave.
 
         Raises:
-            TableError: where what is kept on the way is damaged.
-            OSError: where a file cannot be written; the fragments that are done stay.
+            TableError: where what is kept on the way is damaged, or a file cannot be written; what is done stays.
         """
+        with self._refusals_named():
+            return self._work(plan, report)
+
+    def _work(self, plan: Plan, report: Callable[[Event], None]) -> Summary:
         started = time.perf_counter()
         written = 0
         while self.folder.read(self.folder.manifest, Manifest) is None:
