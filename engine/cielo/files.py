@@ -102,6 +102,33 @@ def atomic_write(path: Path) -> Iterator[Path]:
         _sync(target.parent)
 
 
+@contextlib.contextmanager
+def exclusive_write(path: Path, scratch: Path) -> Iterator[Path]:
+    """Give a temporary file; when the block ends well it becomes `path`, unless something stands there: that stays.
+
+    So of several writers of one file the first one's stands, whole, and no late one changes it.
+
+    Args:
+        path: of the file.
+        scratch: an existing folder of the same file system, for the temporary file.
+
+    Raises:
+        OSError: where the file cannot be written.
+    """
+    with _partial(scratch, _make_file) as temporary:
+        yield temporary
+        _finish(temporary, None)
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
+            temporary.replace(path)  # a file system without hard links
+        _sync(path.parent)
+
+
 def is_replaced(path: str | Path) -> bool:
     """Tell whether writing `path` replaces what stands there; a device, a pipe and an open stream are written into."""
     target = _follow(Path(path))

@@ -31,14 +31,15 @@ if TYPE_CHECKING:
     from cielo.link.linker import Linker
 
 EXIT_FAILED, EXIT_USAGE, EXIT_ROWS, EXIT_PARITY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+KEPT = "cielo.kept"  # where a command that keeps its work says what is there after a signal
 _AGAIN = 0.02  # seconds after which a signal is sent again whose exception was dropped
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 # The module of each command. They are loaded when they are asked for: a command starts without the others' libraries.
 _HOMES = {
-    "bench": "measure", "calibrate": "calibrate", "convert": "bundles", "evaluate": "evaluate", "info": "bundles",
-    "kb": "knowledge", "lexicon": "lexicon", "link": "link", "serve": "serve", "tune": "measure",
+    "bench": "measure", "bulk": "bulk", "calibrate": "calibrate", "convert": "bundles", "evaluate": "evaluate",
+    "info": "bundles", "kb": "knowledge", "lexicon": "lexicon", "link": "link", "serve": "serve", "tune": "measure",
     "verify": "bundles",
 }  # fmt: skip
 
@@ -145,9 +146,10 @@ class _Group(click.Group):
         except CieloError as error:
             fail(str(error), EXIT_FAILED)
         except (KeyboardInterrupt, click.Abort):
-            fail("interrupted; nothing was written", EXIT_INTERRUPTED)
+            fail(f"interrupted; {context.meta.get(KEPT, 'nothing was written')}", EXIT_INTERRUPTED)
         except _EndedError as ended:
-            fail(f"ended by {signal.Signals(ended.number).name}; nothing was written", 128 + ended.number)
+            kept = context.meta.get(KEPT, "nothing was written")
+            fail(f"ended by {signal.Signals(ended.number).name}; {kept}", 128 + ended.number)
 
     def main(self, *arguments: Any, **settings: Any) -> Any:
         """Run the command line, and say in one line what the system refused: a full disk, a limit, memory."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -131,11 +131,14 @@ def output_row(row: InputRow, outcome: Link | str) -> dict[str, Json]:
     An input column that bears the name of a result column is kept as ``input_<name>`` (``input_input_<name>`` where
     the input has that column too); ``kind`` is the linked code's, and the input's where nothing was linked.
     """
+    return joined_row(row, {"error": outcome} if isinstance(outcome, str) else link_columns(outcome))
+
+
+def joined_row(row: InputRow, columns: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the output row of `output_row` from what `link_columns` gave, or from an ``error`` alone."""
     kept = {_kept_name(name, row.values): shown(value) for name, value in row.values.items()}
-    if isinstance(outcome, str):
-        return {**kept, "error": outcome}
-    result = link_columns(outcome)
-    if result["kind"] is None:
+    result = dict(columns)
+    if "kind" in result and result["kind"] is None:
         result["kind"] = shown(row.values.get("kind")) or None
     return {**kept, **result}
 
@@ -156,13 +159,32 @@ def link_columns(link: Link) -> dict[str, Json]:
     return {name: values[name] for name in shown_of if name in values}
 
 
-def write_rows(stream: BinaryIO, form: Format, rows: Iterable[dict[str, Json]], *, guarded: bool = False) -> None:
+def kept_columns(row: InputRow) -> list[str]:
+    """Return the names under which an input row's columns stand in the output."""
+    return [_kept_name(name, row.values) for name in row.values]
+
+
+def write_rows(
+    stream: BinaryIO,
+    form: Format,
+    rows: Iterable[dict[str, Json]],
+    *,
+    guarded: bool = False,
+    columns: Sequence[str] | None = None,
+) -> None:
     """Write output rows; a table of cells gets the columns of all rows, in the order in which they first occur.
+
+    Args:
+        stream: of bytes.
+        form: of the output.
+        rows: see `output_row`.
+        guarded: see `cielo.tables.writing.write_table`.
+        columns: that a table of cells gets whatever these rows have, the result's with them; None: those of the rows.
 
     Raises:
         TableError: see `cielo.tables.writing.write_table`.
     """
-    write_table(stream, form, rows, order=_ordered, cell=_cell, guarded=guarded)
+    write_table(stream, form, rows, order=lambda found: _ordered(columns or found), cell=_cell, guarded=guarded)
 
 
 def _ordered(columns: Iterable[str]) -> list[str]:

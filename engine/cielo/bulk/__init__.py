@@ -1,0 +1,1 @@
+"""Bulk: tables and folders of mentions linked fragment by fragment, by any number of processes; extra `bulk`."""
