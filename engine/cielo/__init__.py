@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from cielo.errors import CheckpointError as CheckpointError
     from cielo.errors import CieloError as CieloError
     from cielo.errors import ClosedError as ClosedError
+    from cielo.errors import ConnectionFailedError as ConnectionFailedError
     from cielo.errors import DeviceError as DeviceError
     from cielo.errors import MentionError as MentionError
     from cielo.errors import OptionError as OptionError
     from cielo.errors import ParityError as ParityError
     from cielo.errors import RecipeError as RecipeError
+    from cielo.errors import ServerError as ServerError
     from cielo.errors import TableError as TableError
     from cielo.errors import TuningError as TuningError
     from cielo.errors import UnverifiedError as UnverifiedError
@@ -43,8 +45,9 @@ if TYPE_CHECKING:
 # The libraries behind these are loaded when a name is first used, so that `import cielo` stays cheap.
 _NAMES = {
     "cielo.errors": (
-        "BundleError", "CacheError", "CalibrationError", "CheckpointError", "CieloError", "ClosedError", "DeviceError",
-        "MentionError", "OptionError", "ParityError", "RecipeError", "TableError", "TuningError", "UnverifiedError",
+        "BundleError", "CacheError", "CalibrationError", "CheckpointError", "CieloError", "ClosedError",
+        "ConnectionFailedError", "DeviceError", "MentionError", "OptionError", "ParityError", "RecipeError",
+        "ServerError", "TableError", "TuningError", "UnverifiedError",
     ),
     "cielo.generation.plan": ("ThreadPlan",),
     "cielo.knowledge.subsets": ("Subset",),
@@ -57,9 +60,9 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "BundleError", "BundleIdentity", "CacheError", "CalibrationError", "Candidate", "CheckpointError", "CieloError",
-    "ClosedError", "DeviceError", "DocumentLink", "Hypothesis", "Link", "LinkOptions", "Linker", "Mention",
-    "MentionError", "OptionError", "ParityError", "Provenance", "RecipeError", "Span", "Subset", "TableError",
-    "ThreadPlan", "Timings", "TuningError", "UnverifiedError", "__version__",
+    "ClosedError", "ConnectionFailedError", "DeviceError", "DocumentLink", "Hypothesis", "Link", "LinkOptions",
+    "Linker", "Mention", "MentionError", "OptionError", "ParityError", "Provenance", "RecipeError", "ServerError",
+    "Span", "Subset", "TableError", "ThreadPlan", "Timings", "TuningError", "UnverifiedError", "__version__",
 ]  # fmt: skip
 
 

@@ -18,10 +18,11 @@ READMES = ("README.md", *(f"{folder}/README.md" for folder in _FOLDERS))
 PAPERS = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md")
 LARGEST_README = 9_000
 # A page names no machine's own folders; commands run anywhere.
-_PLACES = re.compile(r"(?<![\w./])/(?:work|root|home|mnt|opt|tmp)/")
+_PLACES = re.compile(r"(?<![\w./])/(?:work|root|home|mnt|opt(?!/cielo)|tmp)/")
 # The hosts that the repository's texts and code may name.
 HOSTS = {
-    "arxiv.org", "brat.nlplab.org", "download.pytorch.org", "ejemplo.es", "github.com", "hl7.org",
+    "arxiv.org", "brat.nlplab.org", "creativecommons.org", "download.pytorch.org", "ejemplo.es", "example.org",
+    "github.com", "hl7.org", "purl.org",
     "huggingface.co", "keepachangelog.com", "kellerjordan.github.io", "ohdsi.github.io", "semver.org", "temu.bsc.es",
     "terminology.hl7.org", "www.apache.org", "www.omg.org", "www.w3.org",
 }  # fmt: skip
