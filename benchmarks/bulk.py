@@ -99,7 +99,7 @@ def plot(curve: list[list[float]], path: Path) -> None:
     axes.set_ylim(bottom=0)
     axes.legend()
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
 
 
 def scaling(rows: int, distinct: int, results: Path, folder: Path) -> None:

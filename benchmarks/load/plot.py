@@ -16,7 +16,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     """Draw the loads of a result side by side into an SVG file."""
     loads = result["loads"]
     with rc_context(_SETTINGS):
-        _figure(loads).savefig(path, metadata={"Date": None})
+        _figure(loads).savefig(path, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
 
 
 def _figure(loads: list[dict[str, Any]]) -> Figure:

@@ -1,7 +1,6 @@
 // The worklist as a file. CSV and JSON are made here; a workbook by the server, which keeps nothing of it.
 
 import { writeTable } from "./api.js";
-import { final } from "./rows.js";
 
 const FORMULA = /^[=+\-@\t\r]/;
 const MANGLED = /^(0\d+|\d+E\d+|\d{16,})$/i; // Excel would drop the zeros of a code 0210093, and take 4E10 for a power
@@ -17,8 +16,8 @@ const COLUMNS = [
   ["confidence", (row, decimal) => row.link?.confidence?.toFixed(3).replace(".", decimal)],
   ["error", (row) => row.error],
   ["decision", (row) => row.review?.decision],
-  ["final_code", (row) => final(row).code],
-  ["final_title", (row) => final(row).title],
+  ["final_code", (row) => row.review?.code],
+  ["final_title", (row) => row.review?.title],
 ];
 
 // The columns that a row came with first, then ours; one of theirs that bears a name of ours is `input_…`.
@@ -48,7 +47,7 @@ export function csv(rows, { delimiter = ",", decimal = ".", excel = false } = {}
 }
 
 export function json(rows) {
-  const plain = rows.map(({ text, sentence, values, link, error, review }) => ({ text, sentence, values, link, error, review, final: final({ link, review }) }));
+  const plain = rows.map(({ text, sentence, values, link, error, review }) => ({ text, sentence, values, link, error, review }));
   return `${JSON.stringify(plain, null, 1)}\n`;
 }
 
@@ -57,7 +56,7 @@ function written(rows) {
     values: row.values || { text: row.text, sentence: row.sentence || null },
     link: row.link,
     error: row.link ? null : row.error || "-",
-    review: { decision: row.review?.decision || "", ...final(row) },
+    review: { decision: row.review?.decision || "", code: row.review?.code ?? null, title: row.review?.title ?? null },
   }));
 }
 

@@ -103,7 +103,7 @@ def test_a_change_is_searched_for_and_exported(open_page: Open) -> None:
     row = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
     assert (row["mention"], row["code"], row["decision"], row["final_code"]) == ("tos", "R05", "changed", chosen)
     assert exported(page, "excel").decode("utf-8-sig").splitlines()[0].startswith("mention;sentence;code")
-    assert json.loads(exported(page, "json"))[0]["final"]["code"] == chosen
+    assert json.loads(exported(page, "json"))[0]["review"]["code"] == chosen
     sheet = openpyxl.load_workbook(io.BytesIO(exported(page, "xlsx"))).active
     header, cells = list(sheet.iter_rows(values_only=True))
     assert dict(zip(header, cells, strict=True))["final_code"] == chosen
