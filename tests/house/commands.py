@@ -27,5 +27,6 @@ COMMANDS = {
     "bench": "bench --seconds 0.2 --workload {rows} --html {out}/bench.html",
     "tune": "tune --prompts 1 --rounds 1",
     "convert": "convert {recipe} --output {out}/converted",
+    "bulk": "bulk {rows} --output {out}/bulk --format csv",
     "serve": "serve --print-config",
 }

@@ -13,7 +13,10 @@ import tree
 from cielo import Link, LinkOptions
 from graph import MODULES, ROOT
 
-_FOLDERS = ("benchmarks", "convert", "engine", "engine/cielo/integrations", "models", "tests")
+_FOLDERS = (
+    "benchmarks", "convert", "engine", "engine/cielo/bulk", "engine/cielo/integrations", "engine/cielo/server",
+    "models", "packaging", "tests",
+)  # fmt: skip
 READMES = ("README.md", *(f"{folder}/README.md" for folder in _FOLDERS))
 PAPERS = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md")
 LARGEST_README = 9_000
@@ -22,9 +25,9 @@ _PLACES = re.compile(r"(?<![\w./])/(?:work|root|home|mnt|opt(?!/cielo)|tmp)/")
 # The hosts that the repository's texts and code may name.
 HOSTS = {
     "arxiv.org", "brat.nlplab.org", "creativecommons.org", "download.pytorch.org", "ejemplo.es", "example.org",
-    "github.com", "hl7.org", "purl.org",
-    "huggingface.co", "keepachangelog.com", "kellerjordan.github.io", "ohdsi.github.io", "semver.org", "temu.bsc.es",
-    "terminology.hl7.org", "www.apache.org", "www.omg.org", "www.w3.org",
+    "github.com", "hl7.org", "huggingface.co", "keepachangelog.com", "kellerjordan.github.io", "locust.io",
+    "ohdsi.github.io", "purl.org", "semver.org", "temu.bsc.es", "terminology.hl7.org", "www.apache.org", "www.omg.org",
+    "www.w3.org",
 }  # fmt: skip
 
 

@@ -72,10 +72,16 @@ class LinkFrames:
         Raises:
             OptionError: where one has no column ``text``.
         """
+        import pandas
+
         with self.opening() as linker:
             for frame in frames:
                 columns = {str(name): frame[name].tolist() for name in frame.columns}
-                yield frame.assign(**answers(linker, columns, self.options))
+                found = answers(linker, columns, self.options)
+                # As objects: pandas would make other values of those that are None.
+                yield frame.assign(
+                    **{name: pandas.Series(column, frame.index, object) for name, column in found.items()}
+                )
 
 
 def answers(
