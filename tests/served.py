@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,13 +77,17 @@ def wait_until(condition: Any) -> None:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, **popen: Any
+    folder: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
+    **popen: Any,
 ) -> Iterator[Served]:
-    """Serve until the block ends; `folder` gets its log."""
+    """Serve until the block ends; `folder` gets its log, and `before` stands before the command."""
     log = folder / "serve.log"
     variables = {**os.environ, **(environment or {})}
     with log.open("wb") as stream:
-        process = subprocess.Popen([*COMMAND, *arguments], stderr=stream, env=variables, **popen)
+        process = subprocess.Popen([*before, *COMMAND, *arguments], stderr=stream, env=variables, **popen)
     served = Served("", process, log)
     try:
         wait_until(lambda: process.poll() is not None or served.events("serving"))

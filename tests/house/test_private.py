@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 from commands import COMMAND, COMMANDS
+from served import TC, serving
 
 STRACE = shutil.which("strace")
 TRACED = [str(STRACE), "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o"]
@@ -41,6 +43,23 @@ def run(tmp_path: Path, command: list[str]) -> list[str]:
 @pytest.mark.parametrize("arguments", COMMANDS, indirect=True)
 def test_a_command_is_offline_and_leaves_nothing(tmp_path: Path, arguments: list[str]) -> None:
     assert run(tmp_path, [*COMMAND, *arguments]) == []
+
+
+@pytest.mark.skipif(STRACE is None, reason="needs strace")
+def test_a_server_connects_to_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    trace, home = tmp_path / "trace", tmp_path / "home"
+    home.mkdir()
+    traced = {"HOME": str(home), "TMPDIR": str(home), "CIELO_STATE": str(tmp_path / "state")}
+    with serving(tmp_path, environment=traced, before=[*TRACED, str(trace)]) as served:
+        assert served.link(TC).json()["results"][0]["link"]["code"] == "BW20"
+        assert served.get("/").status_code == 200
+        children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGTERM)  # the server, under strace
+        assert served.process.wait(60) == 0
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+    lines = trace.read_text(encoding="utf-8", errors="replace").splitlines()
+    assert lines
+    assert [line for line in lines if any(word in line for word in _NETWORK)] == []
 
 
 @pytest.mark.skipif(STRACE is None, reason="needs strace")
