@@ -133,7 +133,7 @@ def main(
     for load in loads:  # all requests of a minute would be megabytes
         load["rows"] = [(round(row[0], 2), round(row[1], 4), row[2]) for row in thinned(load["rows"])]
     draw(result, output.with_suffix(".svg"))
-    output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    output.with_suffix(".json").write_text(json.dumps(result) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
