@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from cielo.server.metrics import Metrics
@@ -69,6 +70,7 @@ def test_the_compose_file_is_tight() -> None:
     assert (cielo["read_only"], cielo["cap_drop"]) == (True, ["ALL"])
     assert (FOLDER / cielo["build"]["context"] / cielo["build"]["dockerfile"]).is_file()
     for service in compose["services"].values():
+        assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"])
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
         assert set(service.get("secrets", [])) <= set(compose["secrets"])
         for volume in service.get("volumes", []):
@@ -91,6 +93,7 @@ def test_the_unit_of_systemd() -> None:
     assert service["ProtectSystem"] == "strict"
     assert int(service["TimeoutStopSec"]) > ServeSettings().drain_seconds + 5
     assert "HUP" in service["ExecReload"]
+    assert service["RestartPreventExitStatus"] == str(click.UsageError.exit_code)
 
 
 def test_the_container_leaves_out_what_is_not_needed() -> None:
