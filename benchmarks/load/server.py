@@ -70,10 +70,12 @@ def serving(arguments: Sequence[str]) -> Iterator[Served]:
 
 def _address(process: subprocess.Popen[bytes]) -> str:
     assert process.stderr is not None
+    told = b""
     for line in process.stderr:
+        told = line
         if b'"serving"' in line:
             return str(json.loads(line)["address"])
-    raise RuntimeError("the server did not start")
+    raise RuntimeError(f"the server did not start: {told.decode(errors='replace').strip()}")
 
 
 def _drain(process: subprocess.Popen[bytes]) -> None:
