@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from cielo import schema
+from cielo.arrays import load_array
 from cielo.errors import BundleError, DeviceError, remedy_for
 from cielo.files import read_bounded
 from cielo.generation.onnx_files import (
@@ -112,7 +113,7 @@ class OnnxModel:
         """
         self.settings = _read_settings(directory)
         try:
-            self._embeddings = np.load(directory / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
+            self._embeddings = load_array(directory / EMBEDDINGS, mapped=True)
             self.output_ids = _read_output_ids(directory / OUTPUT_IDS, len(self._embeddings))
             self._before = _read_bias(directory / DECODER_BIAS, self.settings.heads)
             self._around = _read_bias(directory / ENCODER_BIAS, self.settings.heads)
@@ -276,14 +277,14 @@ def _read_settings(directory: Path) -> OnnxSettings:
 def _read_output_ids(file: Path, embeddings: int) -> Integers:
     if not file.exists():
         return np.arange(embeddings)
-    ids: Integers = np.load(file, allow_pickle=False).astype(np.int64)
+    ids: Integers = load_array(file).astype(np.int64)
     if ids.ndim != 1 or not len(ids) or ids[0] < 0 or ids[-1] >= embeddings or (np.diff(ids) <= 0).any():
         raise ValueError(f"{file.name} holds other ids than those of the embeddings")
     return ids
 
 
 def _read_bias(file: Path, heads: int) -> Floats:
-    table: Floats = np.load(file, allow_pickle=False)
+    table: Floats = load_array(file)
     if table.ndim != 2 or table.dtype != np.float32 or table.shape[1] != heads or not np.isfinite(table).all():
         raise ValueError(f"{file.name} is no table of {heads} biases for each distance")
     return table

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cielo.arrays import load_array, parse_header
 from cielo.errors import BundleError
 from cielo.files import read_bounded
 from cielo.retrieval.vectors import Vectors
@@ -100,7 +101,7 @@ class VectorFile:
 
     def mapped(self) -> Vectors:
         """Return all rows as a view of the file, resident as long as it is held."""
-        vectors: Vectors = np.load(self._path, mmap_mode="r")
+        vectors: Vectors = load_array(self._path, mapped=True)
         return vectors
 
 
@@ -175,7 +176,7 @@ def read_projection(path: Path) -> Vectors | None:
         raise ValueError(f"{path.name} is longer than {_MOST_BYTES / 1e6:g} MB")
     with path.open("rb") as stream:
         _shape_of_rows(path, stream)
-    projection: Vectors = np.load(path)
+    projection: Vectors = load_array(path)
     if not np.isfinite(projection).all():
         raise ValueError(f"{path.name} holds numbers that are not finite")
     return projection
@@ -208,7 +209,7 @@ def read_header(
     if np.lib.format.read_magic(stream) != (1, 0):  # others are for longer headers
         raise ValueError(f"{path.name} is in a form that is not read")
     try:
-        shape, by_column, found = np.lib.format.read_array_header_1_0(stream)
+        shape, by_column, found = parse_header(stream)
     except Exception as error:  # of Python's own tokenizer and parser, and of numpy's types
         raise ValueError(f"{path.name} has a header that cannot be read") from error
     begin = stream.tell()
