@@ -22,6 +22,7 @@ import pytest
 from cielo.bundle.layout import default_bundle
 from served import COMMAND, TC, Served, serving, wait_until
 
+pytestmark = pytest.mark.slow  # a minute; CI runs them
 SLOW = [{"text": f"dolor número {number} del costado izquierdo"} for number in range(200)]
 KEY, OTHER = "k" * 20, "o" * 20
 
