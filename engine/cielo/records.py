@@ -6,7 +6,6 @@ import math
 import re
 import unicodedata
 from dataclasses import asdict, dataclass, field
-from html import escape
 from typing import Literal, TypeAlias
 
 from cielo.errors import MentionError
@@ -259,6 +258,8 @@ class Link(_Record):
 
     def _repr_html_(self) -> str:
         """Return the link as Jupyter shows it: the code, how it was found, and the candidates with their figures."""
+        from html import escape  # few need it, and every command loads this module
+
         head = f"<b>{escape(self.code or 'no code')}</b> {escape(self.title or '')} ({self.method}"
         head += ")" if self.confidence is None else f", confidence {self.confidence:.2f})"
         rows = "".join(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -37,7 +37,6 @@ STATUS: Final = MappingProxyType[Problem, HTTPStatus](
         "deadline": HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
-PROBLEMS: Final[tuple[Problem, ...]] = get_args(Problem)
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Fragment = tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
 

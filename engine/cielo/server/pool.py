@@ -108,11 +108,6 @@ class Worker:
             self._writer.close()
         return self._process.returncode
 
-    @property
-    def process_id(self) -> int | None:
-        """The number of the process."""
-        return None if self._process is None else self._process.pid
-
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
@@ -153,11 +148,6 @@ class Supervisor:
     def bundle(self) -> BundleIdentity:
         """The bundle that every worker has to have opened."""
         return self.ready.bundle
-
-    @property
-    def process_id(self) -> int | None:
-        """The number of the worker's process."""
-        return self._worker.process_id
 
     async def start(self) -> None:
         """Start the first worker.

@@ -128,11 +128,6 @@ class Service:
         """Whether a request would be answered now."""
         return self._dispatcher.supervisor.up and not self.draining
 
-    @property
-    def worker_process(self) -> int | None:
-        """The number of the worker's process."""
-        return self._dispatcher.supervisor.process_id
-
     def info(self) -> Info:
         """Return what the server is."""
         ready, settings = self._dispatcher.supervisor.ready, self.settings

@@ -7,7 +7,6 @@ batch after batch. A thread beside answers pings: a process that was stopped, or
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import logging
 import queue
 import signal
@@ -227,7 +226,6 @@ def main(arguments: Sequence[str]) -> int:
     """
     sys.excepthook = _report_unhandled
     threading.excepthook = lambda args: _report_unhandled(args.exc_type, args.exc_value or args.exc_type(), None)
-    faulthandler.disable()
     set_up("error")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's interrupt is the server's business
     line = _Line(socket.socket(fileno=int(arguments[0])))
