@@ -14,11 +14,15 @@ import csv
 import json
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
+
+from cielo.workbench.bench.system import describe_system
 
 ROOT = Path(__file__).parents[1]
 DEV = ROOT / "models" / "mini" / "dev.tsv"
@@ -102,54 +106,65 @@ def plot(curve: list[list[float]], path: Path) -> None:
     figure.savefig(path, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
 
 
-def scaling(rows: int, distinct: int, results: Path, folder: Path) -> None:
-    """Measure one process with two threads, one with one, two with one each, and `Linker.link` alone."""
+ARRANGEMENTS = {"one process, two threads": (1, 2), "one process": (1, 1), "two processes": (2, 1)}
+
+
+def scaling(rows: int, distinct: int, results: Path, folder: Path, rounds: int) -> None:
+    """Measure one process with two threads, one with one, two with one each, in turns; and `Linker.link` alone."""
     source = folder / "rows.csv"
     write_input(source, rows, distinct)
-    figures = {}
-    for name, processes, threads in (
-        ("one process, two threads", 1, 2),
-        ("one process", 1, 1),
-        ("two processes", 2, 1),
-    ):
-        seconds, _ = run(
-            source, folder / name.replace(" ", "-"), processes, "--threads", str(threads), "--rows", "1024"
-        )
-        figures[name] = {"seconds": round(seconds, 2), "rows_per_second": round(rows / seconds, 1)}
-    figures["overhead"] = overhead(source, folder)
-    record = {"rows": rows, "distinct": distinct, "load_average": os.getloadavg(), "runs": figures}
+    seconds: dict[str, list[float]] = {name: [] for name in ARRANGEMENTS}
+    for turn in range(rounds):
+        for place, (name, (processes, threads)) in enumerate(ARRANGEMENTS.items()):
+            output = folder / f"out-{turn}-{place}"
+            taken, _ = run(source, output, processes, "--threads", str(threads), "--rows", "1024")
+            seconds[name].append(taken)
+    record = {
+        "rows": rows, "distinct": distinct, "system": asdict(describe_system()), "load_average": os.getloadavg(),
+        "runs": {name: figures(taken, rows) for name, taken in seconds.items()}, "overhead": overhead(source, folder),
+    }  # fmt: skip
     (results / "bulk-scaling.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def overhead(source: Path, folder: Path) -> dict[str, float]:
-    """Compare a run in this process with `Linker.link_iter` over the same distinct mentions, models open in both."""
+def figures(seconds: list[float], rows: int) -> dict[str, float | list[float]]:
+    """Return the median and the spread of some runs."""
+    median = statistics.median(seconds)
+    return {
+        "seconds": round(median, 2), "spread": [round(min(seconds), 2), round(max(seconds), 2)],
+        "rows_per_second": round(rows / median, 1),
+    }  # fmt: skip
+
+
+def overhead(source: Path, folder: Path, rounds: int = 7) -> dict[str, float | list[float]]:
+    """Compare a run in this process with `Linker.link_iter` over the same distinct mentions, in turns, models open."""
     from cielo import Linker, LinkOptions, Mention
     from cielo.bulk.records import BulkOptions
     from cielo.bulk.running import Run
 
     with source.open(encoding="utf-8", newline="") as file:
-        rows = [Mention(row["text"], row["sentence"]) for row in csv.DictReader(file)]
-    mentions = list(dict.fromkeys(rows))
+        mentions = list(dict.fromkeys(Mention(row["text"], row["sentence"]) for row in csv.DictReader(file)))
+    distinct_only = folder / "distinct.csv"
+    with distinct_only.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "sentence"])
+        writer.writerows([mention.text, mention.sentence] for mention in mentions)
+    ratios, alone, in_bulk = [], [], []
     with Linker.open(cache=False) as linker:
         list(linker.link_iter(mentions[:512], LinkOptions()))
-        started = time.perf_counter()
-        list(linker.link_iter(mentions, LinkOptions()))
-        alone = time.perf_counter() - started
-        distinct_only = folder / "distinct.csv"
-        with distinct_only.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["text", "sentence"])
-            writer.writerows([mention.text, mention.sentence] for mention in mentions)
-        started = time.perf_counter()
-        bulk = Run([str(distinct_only)], folder / "overhead", linker, LinkOptions(), BulkOptions())
-        bulk.work(bulk.prepare())
-        seconds = time.perf_counter() - started
+        for turn in range(rounds):
+            started = time.perf_counter()
+            list(linker.link_iter(mentions, LinkOptions()))
+            alone.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            bulk = Run([str(distinct_only)], folder / f"overhead-{turn}", linker, LinkOptions(), BulkOptions())
+            bulk.work(bulk.prepare())
+            in_bulk.append(time.perf_counter() - started)
+            ratios.append(100 * (in_bulk[-1] / alone[-1] - 1))
     return {
-        "mentions": len(mentions),
-        "link_seconds": round(alone, 2),
-        "bulk_seconds": round(seconds, 2),
-        "overhead_percent": round(100 * (seconds / alone - 1), 1),
-    }
+        "mentions": len(mentions), "rounds": rounds, "link_seconds": round(statistics.median(alone), 2),
+        "bulk_seconds": round(statistics.median(in_bulk), 2), "overhead_percent": round(statistics.median(ratios), 1),
+        "overhead_spread": [round(min(ratios), 1), round(max(ratios), 1)],
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -158,10 +173,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--distinct", type=int, default=20_000)
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--rounds", type=int, default=3, help="Of scaling.")
     given = parser.parse_args()
-    measured = million if given.what == "million" else scaling
+    given.results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        measured(given.rows, given.distinct, given.results, Path(folder))
+        if given.what == "million":
+            million(given.rows, given.distinct, given.results, Path(folder))
+        else:
+            scaling(given.rows, given.distinct, given.results, Path(folder), given.rounds)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -14,7 +14,7 @@ from cielo.bulk.records import InputFile
 from cielo.errors import CieloError, OptionError, TableError
 from cielo.files import sha256_of
 from cielo.tables import TableFormat, format_of
-from cielo.tables.mentions import InputRow, read_mentions
+from cielo.tables.mentions import InputRow, MentionColumns, read_mentions
 from cielo.tables.reading import open_bytes
 from cielo.workbench.evaluation.corpora import detect_format
 
@@ -108,12 +108,13 @@ def input_files(sources: Sequence[Source]) -> tuple[InputFile, ...]:
         raise TableError(f"{error.filename}: cannot be read ({error.strerror}); name a file that can be") from error
 
 
-def read_rows(source: Source, encoding: str | None, reading: Reading) -> Iterator[InputRow]:
+def read_rows(source: Source, form: TableFormat, columns: MentionColumns, reading: Reading) -> Iterator[InputRow]:
     """Yield the rows of a source, one after the other.
 
     Args:
         source: as `find_sources` gave it.
-        encoding: of a text file; None: detected.
+        form: how a table is read; its format is known by its name.
+        columns: what a table's columns are called.
         reading: gets what is odd about it, at the end.
 
     Raises:
@@ -124,7 +125,7 @@ def read_rows(source: Source, encoding: str | None, reading: Reading) -> Iterato
         return
     name = _plain_name(source.path)
     with open_bytes(source.path) as raw, _decompressed(source.path, raw) as stream:
-        table = read_mentions(stream, TableFormat(format=format_of(name), encoding=encoding), name=name)
+        table = read_mentions(stream, replace(form, format=format_of(name)), columns=columns, name=name)
         with _damage_named(source.path):
             yield from table
         reading.warnings += [f"{source.path}: {warning}" for warning in table.table.warnings()]

@@ -63,12 +63,10 @@ class Leases:
             OSError: where the directory cannot be written to.
         """
         path = self._folder / f"{name}.lease"
-        if not self._take(path):
-            yield False
-            return
-        self._held = path
-        try:
-            yield True
+        try:  # a signal can come as soon as the file is there
+            taken = self._take(path)
+            self._held = path if taken else None
+            yield taken
         finally:
             self._held = None
             if self._is_mine(path):

@@ -22,7 +22,8 @@ from cielo.bundle.prompts import Prompts
 from cielo.errors import MentionError
 from cielo.files import atomic_write, temporary_file
 from cielo.records import Mention
-from cielo.tables.mentions import InputRow, kept_columns
+from cielo.tables.links import kept_columns
+from cielo.tables.mentions import InputRow
 
 _PAGES = -32_000  # of SQLite: 32 MB at most
 _DIGEST = 16  # bytes
@@ -92,12 +93,12 @@ class _Cutting:
         return self.options.rows if limit is None else min(self.options.rows, limit - self.rows)
 
     def _planned(self, row: InputRow) -> PlannedRow:
-        self.columns.update(dict.fromkeys(kept_columns(row)))
+        self.columns.update(dict.fromkeys(kept_columns(list(row.values))))
         try:
-            mention = row.mention()
+            mention = row.mention(self.options.kind)
         except MentionError as error:
             return PlannedRow(replace(row, error=str(error)), NO_MENTION, None)
-        mention = replace(mention, id=None, kind=mention.kind or self.options.kind)
+        mention = replace(mention, id=None)
         ordinal, new = self.distinct.ordinal(mention)
         return PlannedRow(row, ordinal, mention if new else None)
 
@@ -120,6 +121,6 @@ def make_plan(folder: RunFolder, sources: Sequence[Source], options: BulkOptions
         cutting = _Cutting(folder, options, distinct)
         place = 0
         for source in sources:
-            cutting.cut(place, read_rows(source, options.encoding, reading))
+            cutting.cut(place, read_rows(source, options.table, options.columns, reading))
             place += len(source.files)
         return Plan(tuple(cutting.columns), tuple(cutting.fragments), tuple(reading.warnings))

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from cielo import schema
+from cielo.decisions import Thresholds
 from cielo.errors import OptionError
 from cielo.options import LinkOptions
-from cielo.tables.formats import Format
+from cielo.tables.formats import Format, OutputStyle, TableFormat
+from cielo.tables.mentions import MentionColumns
 
 OUTPUT_FORMATS: tuple[Format, ...] = ("parquet", "jsonl", "csv")
 BINS = 10  # of the histogram of confidences
@@ -24,10 +26,12 @@ class BulkOptions:
         form: of the output.
         rows: of the input in each fragment, at least 1.
         limit: the first rows of the whole input alone, at least 1; None: all.
-        kind: of the mentions that name none.
+        kind: of all mentions; None: each row's own.
         only_errors: link nothing, and write the rows that cannot be linked.
-        guarded: whether formulas are guarded in CSV; see `cielo.tables.writing`.
-        encoding: of the input's text files; None: detected.
+        table: how tables of the input are read; their formats are known by their names.
+        columns: what the input's columns are called.
+        style: of CSV.
+        thresholds: of the decisions.
         takeover: seconds without a sign of life after which another process's fragment is taken over.
 
     Raises:
@@ -39,8 +43,10 @@ class BulkOptions:
     limit: int | None = None
     kind: str | None = None
     only_errors: bool = False
-    guarded: bool = False
-    encoding: str | None = None
+    table: TableFormat = field(default_factory=TableFormat)
+    columns: MentionColumns = field(default_factory=MentionColumns)
+    style: OutputStyle = field(default_factory=OutputStyle)
+    thresholds: Thresholds = field(default_factory=Thresholds)
     takeover: float = 60.0
 
     def __post_init__(self) -> None:
@@ -193,6 +199,7 @@ class Done:
         sha256: of that file.
         linked: rows with a link, those without a code among them.
         methods: how many rows were answered by each method.
+        decisions: how many rows have each decision.
         confidences: how many rows have a confidence in each tenth of [0, 1].
         errors: the rows that have none.
     """
@@ -202,6 +209,7 @@ class Done:
     sha256: str
     linked: int
     methods: dict[str, int]
+    decisions: dict[str, int]
     confidences: tuple[int, ...]
     errors: tuple[RowError, ...] = ()
 
@@ -232,6 +240,7 @@ class Summary:
         rows, linked, errors: rows of the input, those linked, and those with an error.
         distinct: different mentions.
         methods: rows by the method of their link.
+        decisions: rows by their decision.
         confidences: rows in each tenth of [0, 1].
         seconds: that this process took; rows that it or others had done before are in none of its figures.
         rows_written: by this process.
@@ -244,6 +253,7 @@ class Summary:
     errors: int
     distinct: int
     methods: dict[str, int]
+    decisions: dict[str, int]
     confidences: tuple[int, ...]
     seconds: float
     rows_written: int

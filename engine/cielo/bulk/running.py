@@ -38,6 +38,7 @@ from cielo.files import atomic_write, sha256_of, temporary_file
 from cielo.link.linker import Linker
 from cielo.options import LinkOptions
 from cielo.tables.formats import require_library
+from cielo.text.kinds import kind_of
 
 _WAIT = 0.2  # seconds, while another process plans or finishes
 _SAMPLE = 256  # mentions that are linked to measure the speed
@@ -94,7 +95,7 @@ class Run:
         self.options = options or BulkOptions()
         self.linking = linking or LinkOptions()
         self._linker = linker
-        if self.options.kind is not None and self.options.kind not in linker.kinds:
+        if self.options.kind is not None and kind_of(self.options.kind, linker.kinds) is None:
             raise OptionError(f"got kind {self.options.kind!r}, expected one of {', '.join(linker.kinds)}")
         require_library("the output", self.options.form)
         self._sources: list[Source] = find_sources(inputs)
@@ -267,15 +268,18 @@ class Run:
 
     def _summary(self, plan: Plan, seconds: float, written: int) -> Summary:
         methods: Counter[str] = Counter()
+        decisions: Counter[str] = Counter()
         bins = [0] * BINS
         linked = errors = 0
         for done in self._done(plan):
             methods.update(done.methods)
+            decisions.update(done.decisions)
             bins = [sum(pair) for pair in zip(bins, done.confidences, strict=True)]
             linked, errors = linked + done.linked, errors + len(done.errors)
         return Summary(
             rows=plan.rows, linked=linked, errors=errors, distinct=plan.distinct,
-            methods=dict(sorted(methods.items())), confidences=tuple(bins), seconds=round(seconds, 3),
+            methods=dict(sorted(methods.items())), decisions=dict(sorted(decisions.items())),
+            confidences=tuple(bins), seconds=round(seconds, 3),
             rows_written=written, rows_per_second=round(written / max(seconds, 1e-9), 1),
             identity=self._identity(self._inputs),
         )  # fmt: skip

@@ -18,7 +18,7 @@ from cielo.files import exclusive_write, sha256_of
 from cielo.link.linker import Linker
 from cielo.options import LinkOptions
 from cielo.records import Json, Link, Mention
-from cielo.tables.mentions import joined_row, link_columns, write_rows
+from cielo.tables.links import OutputColumns, joined_row, link_columns, write_rows
 
 _WAIT = 0.1  # seconds, where all that is left is at work elsewhere
 Step = Literal["link", "write"]
@@ -126,7 +126,10 @@ class Worker:
 
     def _answers(self, mentions: list[Mention]) -> list[dict[str, Json]]:
         outcomes = self.linker.link_each(mentions, self.linking)
-        return [link_columns(entry) if isinstance(entry, Link) else {"error": str(entry)} for entry in outcomes]
+        return [
+            link_columns(entry, self.options.thresholds) if isinstance(entry, Link) else {"error": str(entry)}
+            for entry in outcomes
+        ]
 
     def _checked(self, mentions: list[Mention]) -> list[dict[str, Json]]:
         return [self._fault(mention) for mention in mentions]
@@ -141,15 +144,18 @@ class Worker:
     def _write(self, fragment: Fragment, leases: Leases) -> int:
         tally = _Tally()
         part = self.folder.part(fragment.number, self.options.form)
-        columns = [*self.plan.columns, "error"]
-        if self.linker.provenance(self.linking).decoding == "constrained":
-            columns.append("proof")
+        columns = OutputColumns(
+            self.plan.columns,
+            self.linking.top_k,
+            decision=not self.options.only_errors,
+            proof=self.linker.provenance(self.linking).decoding == "constrained",
+        )
         store = LinkStore(self.folder, self.plan.fragments)
         try:
             with exclusive_write(part, self.folder.scratch) as temporary:
                 with temporary.open("wb") as stream:
                     rows = self._rows(fragment, store, tally)
-                    write_rows(stream, self.options.form, rows, guarded=self.options.guarded, columns=columns)
+                    write_rows(stream, self.options.form, rows, style=self.options.style, columns=columns)
                 if not leases.holds():  # this process stood still for so long that another one has the fragment
                     raise _LostError
         except _LostError:
@@ -179,6 +185,7 @@ class _LostError(CieloError):
 class _Tally:
     linked: int = 0
     methods: Counter[str] = field(default_factory=Counter)
+    decisions: Counter[str] = field(default_factory=Counter)
     bins: list[int] = field(default_factory=lambda: [0] * BINS)
     errors: list[RowError] = field(default_factory=list)
 
@@ -189,10 +196,13 @@ class _Tally:
         self.linked += 1
         if columns:
             self.methods[str(columns["method"])] += 1
+            self.decisions[str(columns["decision"])] += 1
             confidence = columns.get("confidence")
             if isinstance(confidence, int | float):
                 self.bins[min(BINS - 1, int(confidence * BINS))] += 1
 
     def done(self, number: int, part: Path) -> Done:
-        methods = dict(sorted(self.methods.items()))
-        return Done(number, part.name, sha256_of(part), self.linked, methods, tuple(self.bins), tuple(self.errors))
+        methods, decisions = (dict(sorted(counts.items())) for counts in (self.methods, self.decisions))
+        return Done(
+            number, part.name, sha256_of(part), self.linked, methods, decisions, tuple(self.bins), tuple(self.errors)
+        )

@@ -15,13 +15,21 @@ from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
     DECODINGS,
-    GUARD,
     LEXICON,
     VERIFY,
     Size,
     link_options,
     linking_options,
     model_options,
+)
+from cielo.cli.tabular import (
+    decision_options,
+    mention_columns,
+    reading_options,
+    style_of,
+    style_options,
+    table_format,
+    thresholds_of,
 )
 from cielo.records import Decoding
 
@@ -47,8 +55,8 @@ _KEPT = "what is done stays; the same command goes on"
 @click.option("--limit", type=click.IntRange(1), metavar="ROWS", help="The first rows of the input alone.")
 @click.option("--dry-run", is_flag=True, help="Say how many mentions differ and how long they take; write nothing.")
 @click.option("--only-errors", is_flag=True, help="Link nothing; write the rows that cannot be linked.")
-@click.option("--kind", help="Of the mentions that name none (in the mini: diagnosis, procedure).")
-@click.option("--encoding", help="Of the input; default: detected (UTF-8, UTF-16 by its mark, else Windows-1252).")
+@click.option("--kind", help="Of all mentions, whatever a column says (in the mini: diagnosis, procedure).")
+@reading_options
 @click.option("--takeover", type=float, metavar="SECONDS", default=60.0, show_default=True,
               help="Without a sign of life after which another process's fragment is taken over.")  # fmt: skip
 @click.option("--events", is_flag=True, help="Print each step as a JSON object on standard output.")
@@ -62,7 +70,8 @@ _KEPT = "what is done stays; the same command goes on"
 @ALLOW_UNVERIFIED
 @VERIFY
 @LEXICON
-@GUARD
+@decision_options
+@style_options
 @linking_options
 @model_options
 def bulk(
@@ -74,14 +83,12 @@ def bulk(
     dry_run: bool,
     only_errors: bool,
     kind: str | None,
-    encoding: str | None,
     takeover: float,
     events: bool,
     engine: str,
     address: str | None,
     actors: int | None,
     decoding: Decoding | None,
-    guard_formulas: bool,
     **given: Any,
 ) -> None:
     """Link the rows of INPUTs (files, folders, patterns) into the directory --output.
@@ -93,8 +100,9 @@ def bulk(
 
     linking = link_options(given, decoding=decoding)
     options = BulkOptions(
-        form=form, rows=rows, limit=limit, kind=kind, only_errors=only_errors, guarded=guard_formulas,
-        encoding=encoding, takeover=takeover,
+        form=form, rows=rows, limit=limit, kind=kind, only_errors=only_errors, takeover=takeover,
+        thresholds=thresholds_of(given), columns=mention_columns(given), table=table_format(given),
+        style=style_of(given),
     )  # fmt: skip
     if engine == "ray":
         if dry_run or events:
@@ -153,7 +161,7 @@ def _show_estimate(run: Run) -> None:
 
 
 def _show_summary(summary: Summary, output: Path) -> None:
-    methods = ", ".join(f"{count:,} {name}" for name, count in summary.methods.items())
+    methods = ", ".join(f"{count:,} {name}" for name, count in [*summary.methods.items(), *summary.decisions.items()])
     echo(
         f"cielo: {summary.rows:,} rows, {summary.distinct:,} distinct mentions, {summary.linked:,} linked ({methods}); "
         f"{summary.rows_written:,} rows here in {summary.seconds:,.1f} s",

@@ -97,7 +97,7 @@ def _check(file: Path | None, bundle: Path | None, made_of: Sequence[Corpus] = (
         corpora.report_unknown(made_of, base)
         if file is None:
             return 0
-        read = module.read_lexicon(file, lambda code, kind: base.find(code, kind) is not None)
+        read = module.read_lexicon(file, lambda code, kind: base.find(code, kind) is not None, kinds=base.kinds)
         problems = read.problems
     finally:
         base.close()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 UNVERIFIED = "Use a compute type although its parity was not shown."
 DECODINGS = ("published", "probable", "greedy", "constrained")
 FORMATS = ("csv", "tsv", "jsonl", "json", "xlsx", "parquet")
+INPUT_FORMATS = (*FORMATS, "xls")
 BUNDLE = click.option("--bundle", type=click.Path(path_type=Path), envvar="CIELO_BUNDLE",
                       help="Default: CIELO_BUNDLE, else the mini.")  # fmt: skip
 LEXICON = click.option("--lexicon", type=click.Path(dir_okay=False, path_type=Path),

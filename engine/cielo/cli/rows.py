@@ -6,113 +6,144 @@ import contextlib
 import itertools
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from cielo.cli.base import EXIT_ROWS, console, echo, open_linker, report_problems, report_withheld, require_codes
+from cielo.decisions import DECISIONS, Thresholds
 from cielo.errors import MentionError
-from cielo.records import Link, Mention
+from cielo.records import Json, Link, Mention
 from cielo.tables import Format, Table, TableFormat, format_of
-from cielo.tables import mentions as tables
-from cielo.tables.formats import require_library
+from cielo.tables.formats import OutputStyle, require_library
+from cielo.tables.links import OutputColumns, kept_columns, output_row, write_rows
+from cielo.tables.mentions import InputRow, MentionColumns, open_input, read_mentions
 from cielo.tables.writing import open_output
+from cielo.text.wording import WORDS
 
 if TYPE_CHECKING:
     from cielo.link.linker import Linker
     from cielo.options import LinkOptions
 
+_LIVE = 64  # mentions at a time where somebody waits for the rows
 
-def reading_of(
-    source: str,
-    named: Format | None,
-    target: str,
-    other: Format | None,
-    *,
-    encoding: str | None = None,
-    sheet: str | None = None,
-) -> TableFormat:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The rows that are linked, and how they are written.
+
+    Attributes:
+        source: the input, ``-``: standard input.
+        reading: how it is read, its format included (see `reading_of`).
+        columns: what its columns are called.
+        target: the output, ``-``: standard output.
+        form: of the output (see `written_form`).
+        style: of tables for people.
+        thresholds: of the decisions.
+        kind: of all mentions; None: each row's own.
+    """
+
+    source: str
+    reading: TableFormat
+    columns: MentionColumns
+    target: str
+    form: Format
+    style: OutputStyle
+    thresholds: Thresholds
+    kind: str | None = None
+
+
+@dataclass(slots=True)
+class _Counts:
+    failed: int = 0
+    linked: int = 0
+    without: int = 0
+    decisions: Counter[str] = field(default_factory=Counter)
+
+
+def reading_of(source: str, named: TableFormat, target: str, other: Format | None) -> TableFormat:
     """Return how the input is read: its format is the one named, else its name tells, else it is the output's.
 
     Raises:
         TableError: where none of these tells it, or its library is missing.
     """
-    return TableFormat(format=_format(source, named, target, other), encoding=encoding, sheet=sheet)
+    if named.format is None and other is None and target != "-":
+        other = format_of(target, default="jsonl")
+    form = format_of(source, named.format, default=other)
+    require_library(source, form)
+    return TableFormat(format=form, encoding=named.encoding, delimiter=named.delimiter, sheet=named.sheet)
 
 
-def link_rows(
-    source: str,
-    target: str,
-    reading: TableFormat,
-    form: Format | None,
-    kind: str | None,
-    options: LinkOptions,
-    *,
-    guarded: bool,
-    **opening: Any,
-) -> None:
+def written_form(target: str, named: Format | None, reading: TableFormat) -> Format:
+    """Return the format of the output: as it is named or its name tells, else that of the input.
+
+    Raises:
+        TableError: where none of these tells it, or its library is missing.
+    """
+    like_input: Format | None = "xlsx" if reading.format == "xls" else reading.format
+    form = format_of(target, named, default=like_input)
+    if target == "-" and named is None and form in ("xlsx", "parquet"):
+        return "jsonl"  # for a terminal or a pipe
+    require_library(target, form)
+    return form
+
+
+def link_rows(rows: Rows, options: LinkOptions, **opening: Any) -> None:
     """Link the rows of a file, and end with the code for it where some hold an error.
 
     Args:
-        source: the input, ``-``: standard input.
-        target: the output, ``-``: standard output.
-        reading: how the input is read.
-        form: of the output; None: by its name, else that of the input.
-        kind: of the mentions that name none.
-        options: how they are linked.
-        guarded: whether formulas are guarded; see `cielo.tables.writing`.
+        rows: what is linked, and how it is written.
+        options: how it is linked.
         opening: of the linker; see `open_linker`.
 
     Raises:
         CieloError: where a file cannot be read or written, or no linker opens.
     """
-    written = _output_format(target, form, reading)
-    failed = linked = without = 0
-
-    def outcomes(linker: Linker, rows: Iterable[tables.InputRow]) -> Iterator[dict[str, Any]]:
-        nonlocal failed, linked, without
-        # Rows and mentions go in step: `link_each` reads ahead by a chunk, whose rows wait here.
-        waiting, handed = itertools.tee(rows)
-        mentions = (_mention_or_error(row, kind) for row in handed)
-        for row, outcome in zip(waiting, linker.link_each(mentions, options), strict=True):
-            if isinstance(outcome, Link):
-                linked, without = linked + 1, without + (outcome.code is None)
-                yield tables.output_row(row, outcome)
-            else:
-                failed += 1
-                yield tables.output_row(row, str(outcome))
-
-    with tables.open_input(source) as stream:
-        rows = tables.read_mentions(stream, reading, name="standard input" if source == "-" else source)
-        with open_linker(**opening) as linker, open_output(target) as output:
+    counts = _Counts()
+    with open_input(rows.source) as stream:
+        name = "standard input" if rows.source == "-" else rows.source
+        read = read_mentions(stream, rows.reading, columns=rows.columns, name=name)
+        with open_linker(**opening) as linker, open_output(rows.target, rows.form) as output:
             require_codes(linker, options.subset)
             report_problems(linker.lexicon_problems())
-            shown = _with_progress(rows, source, stream)
-            tables.write_rows(output, written, outcomes(linker, shown), guarded=guarded)
-            report_withheld(linker, options.subset, without, linked)
-    _report_table(rows.table)
-    if failed:
-        echo(f"cielo: {failed} row(s) hold an error; see their column `error`", err=True)
+            outcomes = _outcomes(rows, _with_progress(read, rows.source, stream), linker, options, counts)
+            columns = _known_columns(rows, read.table, options, linker)
+            write_rows(output, rows.form, outcomes, style=rows.style, columns=columns)
+            report_withheld(linker, options.subset, counts.without, counts.linked)
+    _report_table(read.table)
+    _report_decisions(counts, rows.style)
+    if counts.failed:
+        echo(f"cielo: {counts.failed} row(s) hold an error; see their column `error`", err=True)
         sys.exit(EXIT_ROWS)
 
 
-def _format(source: str, named: Format | None, target: str, other: Format | None) -> Format:
-    """Return the format of the input: as it is named or its name tells, else that of the output."""
-    if named is None and other is None and target != "-":
-        other = format_of(target, default="jsonl")
-    form = format_of(source, named, default=other)
-    require_library(source, form)
-    return form
+def _outcomes(
+    rows: Rows, read: Iterable[InputRow], linker: Linker, options: LinkOptions, counts: _Counts
+) -> Iterator[dict[str, Json]]:
+    # Rows and mentions go in step: `link_each` reads ahead by a chunk, whose rows wait here.
+    waiting, handed = itertools.tee(read)
+    mentions = (_mention_or_error(row, rows.kind) for row in handed)
+    chunk = {"chunk": _LIVE} if rows.target == "-" else {}
+    for row, outcome in zip(waiting, linker.link_each(mentions, options, **chunk), strict=True):
+        if isinstance(outcome, Link):
+            written = output_row(row, outcome, rows.thresholds)
+            counts.linked, counts.without = counts.linked + 1, counts.without + (outcome.code is None)
+            counts.decisions[str(written["decision"])] += 1
+            yield written
+        else:
+            counts.failed += 1
+            yield output_row(row, str(outcome))
 
 
-def _output_format(target: str, named: Format | None, reading: TableFormat) -> Format:
-    """Return the format of the output: as it is named or its name tells, else that of the input."""
-    form = format_of(target, named, default=reading.format)
-    if target == "-" and named is None and form in ("xlsx", "parquet"):
-        return "jsonl"  # for a terminal or a pipe
-    require_library(target, form)
-    return form
+def _known_columns(rows: Rows, table: Table, options: LinkOptions, linker: Linker) -> OutputColumns | None:
+    """Return the output's columns where rows are printed as they are done, and the input has a header."""
+    if rows.target != "-" or not table.columns:
+        return None
+    constrained = linker.provenance(options).decoding == "constrained"
+    return OutputColumns(kept_columns(table.columns), options.top_k, decision=True, proof=constrained)
 
 
 def _report_table(table: Table) -> None:
@@ -123,14 +154,21 @@ def _report_table(table: Table) -> None:
         echo(f"cielo: {table.lines:,} lines were read, {table.rows:,} rows given", err=True)
 
 
-def _mention_or_error(row: tables.InputRow, kind: str | None) -> Mention | MentionError:
+def _report_decisions(counts: _Counts, style: OutputStyle) -> None:
+    words = WORDS[style.language]
+    names = {name: words["byHand" if name == "none" else name] for name in DECISIONS}
+    told = ", ".join(f"{names[name]}: {counts.decisions[name]:,}" for name in DECISIONS)
+    echo(f"cielo: {counts.linked:,} rows linked; {told}", err=True)
+
+
+def _mention_or_error(row: InputRow, kind: str | None) -> Mention | MentionError:
     try:
         return row.mention(kind)
     except MentionError as error:
         return error
 
 
-def _with_progress(rows: Iterable[tables.InputRow], source: str, stream: BinaryIO) -> Iterator[tables.InputRow]:
+def _with_progress(rows: Iterable[InputRow], source: str, stream: BinaryIO) -> Iterator[InputRow]:
     """Show on a terminal how far the file has been read."""
     terminal = console(stderr=True)
     if not terminal.is_terminal or source == "-":

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from cielo.errors import TableError
 from cielo.tables import Cell, RejectedRow, Role, Table, TableRow
-from cielo.tables.columns import fold_name, show_names
+from cielo.tables.columns import show_names
 from cielo.tables.rows import NotText
+from cielo.text.normal import fold_name
 
 CODE = Role("code", ("code", "codigo", "cod", "cie10", "cie10es", "icd10", "codigocie10", "codigocie10es"))
 DESCRIPTION = Role(
@@ -161,7 +162,7 @@ def choose_columns(
     """
     columns = _Columns(table, rows)
     if not columns.keys or (not columns.rows and not table.columns):
-        if table.format == "xlsx":
+        if table.format in ("xlsx", "xls"):
             raise _no_columns(columns, roles)
         return Chosen()
     warnings: list[str] = []

@@ -14,17 +14,17 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cielo.errors import TableError
 from cielo.knowledge.codes import code_key, comparison_key
 from cielo.tables import Cell, ColumnFinder, RejectedRow, Role, Table, TableFormat, TableRow, format_of, read_table
-from cielo.tables.columns import fold_name
 from cielo.tables.rows import UnfitError, is_decoded, text_of
 from cielo.tables.writing import open_output, write_table
-from cielo.text.normal import fold_spaces, normal_form
+from cielo.text.kinds import kind_of
+from cielo.text.normal import fold_name, fold_spaces, normal_form
 
 Annotation = tuple[str, str | None, str]  # a mention's text and kind, and the right code
 COLUMNS = ("text", "code", "kind", "count", "purity")
@@ -203,7 +203,9 @@ def _cells(entry: LexiconEntry) -> list[str]:
     return [f" {text}" if text.startswith(_COMMENT) else text, code, kind, *numbers]
 
 
-def read_lexicon(path: Path, knows: Callable[[str, str | None], bool] | None = None) -> Lexicon:
+def read_lexicon(
+    path: Path, knows: Callable[[str, str | None], bool] | None = None, *, kinds: Sequence[str] = ()
+) -> Lexicon:
     """Read a lexicon. A line that is of no use is passed over and reported in `Lexicon.problems`.
 
     Where two usable lines give one text and kind different codes, the first stands and the second is reported.
@@ -212,6 +214,7 @@ def read_lexicon(path: Path, knows: Callable[[str, str | None], bool] | None = N
         path: of a table in any format; a TSV where its name does not tell.
         knows: tells whether the knowledge base has a code in a kind (None: in any); a line whose code it does not
             have is of no use. None: every code is taken.
+        kinds: of the knowledge base: other words for one of them mean it (see `cielo.text.kinds`).
 
     Raises:
         TableError: where the file cannot be read, its header has not the columns ``text`` and ``code`` once each, or
@@ -225,7 +228,7 @@ def read_lexicon(path: Path, knows: Callable[[str, str | None], bool] | None = N
     found: dict[tuple[str, str | None], LexiconEntry] = {}
     problems: list[LexiconProblem] = []
     for row in table:
-        entry = _entry(row, finder)
+        entry = _entry(row, finder, kinds)
         if isinstance(entry, LexiconProblem):
             problems.append(entry)
             continue
@@ -253,7 +256,7 @@ def _check_header(table: Table) -> None:
         )
 
 
-def _entry(row: TableRow | RejectedRow, finder: ColumnFinder) -> LexiconEntry | LexiconProblem:
+def _entry(row: TableRow | RejectedRow, finder: ColumnFinder, kinds: Sequence[str]) -> LexiconEntry | LexiconProblem:
     if isinstance(row, RejectedRow):
         return LexiconProblem(row.line, row.reason)
     names = finder.names(row.values)
@@ -267,7 +270,7 @@ def _entry(row: TableRow | RejectedRow, finder: ColumnFinder) -> LexiconEntry | 
     if not normal_form(text) or not code_key(code):
         return LexiconProblem(row.number, "no text or no code with a letter or a digit; give both, or remove the line")
     known = int(count) if _COUNT.fullmatch(count) else None, float(purity) if _PURITY.fullmatch(purity) else None
-    return LexiconEntry(text, code, kind or None, *known, row.number)
+    return LexiconEntry(text, code, kind_of(kind, kinds) or kind or None, *known, row.number)
 
 
 def _folded(cell: Cell, role: Role) -> str:

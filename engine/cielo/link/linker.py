@@ -28,6 +28,7 @@ from cielo.link.steps import Steps, open_lexicon, problems_of
 from cielo.link.streams import chunks, many
 from cielo.options import LinkOptions
 from cielo.records import BundleIdentity, Decoding, Link, Mention, Provenance
+from cielo.text.kinds import named_kind
 
 if TYPE_CHECKING:
     from cielo.link.lexicon import Lexicon, LexiconProblem
@@ -214,13 +215,17 @@ class Linker:
         Raises:
             MentionError: where it is no `Mention`, or its kind is none of the knowledge base's.
         """
+        self.named(mention)
+
+    def named(self, mention: Mention) -> Mention:
+        """Return a mention with its kind as the knowledge base calls it: ``Diagnóstico`` means ``diagnosis``.
+
+        Raises:
+            MentionError: as `check`.
+        """
         if not isinstance(mention, Mention):
             raise MentionError(f"got a mention of type {type(mention).__name__}, expected a Mention")
-        if mention.kind is not None and mention.kind not in self.kinds:
-            # The value is not shown: in a table with shifted columns it is clinical text.
-            raise MentionError(
-                f"the mention's kind is none of the knowledge base's: expected {', '.join(self.kinds)}, or none"
-            )
+        return named_kind(mention, self.kinds)
 
     def link(self, mentions: Iterable[Mention], options: LinkOptions | None = None) -> list[Link]:
         """Link mentions, in one batch; the results are in their order.
@@ -235,9 +240,7 @@ class Linker:
             CalibrationError: where a least confidence is asked for that cannot be known.
             ClosedError: where the linker is closed, or was opened in another process.
         """
-        batch = list(many(mentions))
-        for mention in batch:
-            self.check(mention)
+        batch = [self.named(mention) for mention in many(mentions)]
         with self._guard.working():
             return self._steps.run(batch, self._request(options))
 

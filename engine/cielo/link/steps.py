@@ -163,7 +163,7 @@ def open_lexicon(path: Path, base: KnowledgeBase) -> Lexicon:
     """
     from cielo.link.lexicon import read_lexicon
 
-    return read_lexicon(path, lambda *code: base.find(*code) is not None)
+    return read_lexicon(path, lambda *code: base.find(*code) is not None, kinds=base.kinds)
 
 
 def problems_of(lexicon: Lexicon, base: KnowledgeBase) -> list[LexiconProblem]:

@@ -12,7 +12,7 @@ import msgspec
 
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.prompts import Prompts
-from cielo.errors import CieloError
+from cielo.errors import CieloError, MentionError
 from cielo.knowledge.code_systems import address_of, parse_code_systems
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.records import CodeSystem
@@ -24,6 +24,7 @@ from cielo.server.dispatch import Dispatcher
 from cielo.server.frames import Linked, Refused
 from cielo.server.metrics import Metrics
 from cielo.server.settings import ServeSettings
+from cielo.text.kinds import named_kind
 from cielo.wire import Info, Limits
 
 _LOG = logging.getLogger("cielo.server")
@@ -226,14 +227,10 @@ class Service:
                 f"the mention and its sentence have {characters:,} characters, expected at most {most:,}",
                 "sentence" if mention.sentence else "text",
             )
-        kinds = self.knowledge_base.kinds
-        if mention.kind is not None and mention.kind not in kinds:
-            return Refused(
-                "invalid",
-                f"the mention's kind is none of the knowledge base's: expected {', '.join(kinds)}, or none",
-                "kind",
-            )
-        return mention
+        try:
+            return named_kind(mention, self.knowledge_base.kinds)
+        except MentionError as error:
+            return Refused("invalid", str(error), "kind")
 
     async def _fill(self, call: Call, mentions: Mapping[int, Mention], options: LinkOptions) -> None:
         texts = list(mentions.values())

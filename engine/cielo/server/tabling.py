@@ -20,8 +20,9 @@ from cielo.errors import CieloError, MentionError, TableError
 from cielo.records import Json, Link
 from cielo.server.http import JSON, HttpError, document_of, json_response, read_body, record_of, require_type
 from cielo.server.service import Service
-from cielo.tables.formats import TableFormat, format_of
-from cielo.tables.mentions import InputRow, output_row, read_mentions, write_rows
+from cielo.tables.formats import OutputStyle, TableFormat, format_of
+from cielo.tables.links import output_row, write_rows
+from cielo.tables.mentions import InputRow, read_mentions
 from cielo.tables.rows import Cell, shown
 
 BYTES = "application/octet-stream"
@@ -157,7 +158,7 @@ def _write(body: bytes, form: Literal["csv", "json", "xlsx"]) -> bytes:
     asked = record_of(WrittenTable, document_of(body))
     stream = io.BytesIO()
     try:
-        write_rows(stream, form, _written(asked.rows), guarded=True)
+        write_rows(stream, form, _written(asked.rows), style=OutputStyle(guarded=True))
     except CieloError as error:
         raise HttpError("invalid", str(error), field="rows") from None
     return stream.getvalue()

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from cielo.errors import TableError
 from cielo.tables.rows import Cell
+from cielo.text.normal import fold_name
 
 _SHOWN_NAMES = 24
 _SHOWN_CHARACTERS = 40
+# How names of columns begin, as `fold_name` leaves them: none of these is a mention's word.
+_STEMS = (
+    "anamnes", "centro", "cod", "column", "coment", "descrip", "diag", "doc", "edad", "entidad", "entity", "episod",
+    "fecha", "date", "file", "fich", "frase", "histor", "hosp", "id", "inform", "kind", "label", "mencion", "mention",
+    "motivo", "name", "nhc", "nombre", "nota", "num", "observ", "oracion", "pacient", "patient", "proced", "sentence",
+    "servic", "sexo", "span", "term", "text", "tipo", "type", "valor",
+)  # fmt: skip
+_MOST_WORDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +72,6 @@ class ColumnFinder:
         return tuple([None if name is None else values[name] for name in self.names(values)])
 
 
-def fold_name(name: str) -> str:
-    """Return a column's name without case, accents, spaces and punctuation (``Código CIE-10`` as ``codigocie10``)."""
-    return "".join(char for char in unicodedata.normalize("NFKD", name.casefold()) if char.isalnum())
-
-
 def has_all(names: Sequence[str], roles: Iterable[Role]) -> bool:
     """Tell whether `names` is a header: whether each role's column is among them."""
     return all(role.find(names) is not None for role in roles)
@@ -103,3 +106,16 @@ def show_names(names: Iterable[str]) -> str:
     shown = [repr(name[:_SHOWN_CHARACTERS]) for name in names if name.strip()]
     more = len(shown) - _SHOWN_NAMES
     return (", ".join(shown[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")) or "none"
+
+
+def looks_like_header(names: Sequence[str]) -> bool:
+    """Tell whether a row is one of names, which may be shown, and none of a patient's words.
+
+    That is so where there are several, none like a sentence, and most of them begin as names of columns usually do.
+    """
+    filled = [name.strip() for name in names if name.strip()]
+    if len(filled) < 2 or any(not name.isprintable() for name in filled):
+        return False
+    if any(len(name.split()) > _MOST_WORDS or any(sign in name for sign in '.,;:?!"') for name in filled):
+        return False
+    return 2 * sum(fold_name(name).startswith(_STEMS) for name in filled) > len(filled)

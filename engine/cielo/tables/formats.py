@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cielo.errors import TableError
+from cielo.errors import OptionError, TableError
+from cielo.text.wording import LANGUAGES, Language
 
-Format = Literal["csv", "tsv", "jsonl", "json", "xlsx", "parquet"]
+Format = Literal["csv", "tsv", "jsonl", "json", "xlsx", "parquet", "xls"]
 Quoting = Literal["strict", "none", "lenient"]
 FORMATS: tuple[Format, ...] = ("csv", "tsv", "jsonl", "json", "xlsx", "parquet")
+INPUT_FORMATS: tuple[Format, ...] = (*FORMATS, "xls")  # which are read
 _SUFFIXES: dict[str, Format] = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".txt": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
-    ".xlsx": "xlsx", ".xlsm": "xlsx", ".parquet": "parquet", ".pq": "parquet",
+    ".xlsx": "xlsx", ".xlsm": "xlsx", ".xls": "xls", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
-_LIBRARIES = {"xlsx": ("openpyxl", "workbooks (XLSX)"), "parquet": ("pyarrow", "Parquet files")}
+_LIBRARIES = {
+    "xlsx": ("openpyxl", "workbooks (XLSX)"), "xls": ("xlrd", "workbooks of Excel 97 to 2003 (XLS)"),
+    "parquet": ("pyarrow", "Parquet files"),
+}  # fmt: skip
 GZIP = ".gz"
 
 
@@ -42,6 +47,36 @@ class TableFormat:
     comment: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputStyle:
+    """How tables for people (CSV, TSV, workbooks) are written.
+
+    Attributes:
+        delimiter: between the cells of a CSV: one character, neither a quote nor a line end.
+        bom: whether a CSV or TSV begins with a byte order mark, by which Excel knows UTF-8.
+        decimal: the sign in figures of a CSV or TSV, ``.`` or ``,``; a workbook's program has its own.
+        guarded: whether cells of CSV and TSV that a spreadsheet takes for a formula get an apostrophe.
+        language: of the words and of the names of columns.
+
+    Raises:
+        OptionError: where a value is not among those allowed.
+    """
+
+    delimiter: str = ","
+    bom: bool = False
+    decimal: str = "."
+    guarded: bool = False
+    language: Language = "en"
+
+    def __post_init__(self) -> None:
+        if len(self.delimiter) != 1 or self.delimiter in '"\r\n\0':
+            raise OptionError(f"got the delimiter {self.delimiter!r}, expected one character: , or ; or | or a tab")
+        if self.decimal not in (".", ","):
+            raise OptionError(f"got the decimal sign {self.decimal!r}, expected . or ,")
+        if self.language not in LANGUAGES:
+            raise OptionError(f"got the language {self.language!r}, expected one of {', '.join(LANGUAGES)}")
+
+
 def format_of(path: str | Path, named: Format | None = None, *, default: Format | None = None) -> Format:
     """Return the format of a file: the one `named`, else by its name's ending, else `default`.
 
@@ -51,9 +86,9 @@ def format_of(path: str | Path, named: Format | None = None, *, default: Format 
     name = Path(path).name.lower().removesuffix(GZIP)
     found = named or _SUFFIXES.get(Path(name).suffix) or default
     if found is None:
-        raise TableError(f"{path}: its format is not known by its name; name it: {', '.join(FORMATS)}")
-    if found not in FORMATS:
-        raise TableError(f"{path}: the format {found!r} is not known; name one of {', '.join(FORMATS)}")
+        raise TableError(f"{path}: its format is not known by its name; name it: {', '.join(INPUT_FORMATS)}")
+    if found not in INPUT_FORMATS:
+        raise TableError(f"{path}: the format {found!r} is not known; name one of {', '.join(INPUT_FORMATS)}")
     return found
 
 

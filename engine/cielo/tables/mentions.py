@@ -1,4 +1,4 @@
-"""Rows of mentions in and rows of links out, in every format of tables. Everything is text; codes are never numbers.
+"""Rows of mentions in, in every format of tables. Everything is text; codes are never numbers.
 
 A row that cannot be read is handed on with its error, so that it is answered in its place and its neighbours are
 not lost.
@@ -8,55 +8,86 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from cielo.errors import MentionError, TableError
-from cielo.records import Json, Link, Mention
-from cielo.tables.columns import ColumnFinder, Role, refuse_twice
-from cielo.tables.formats import Format, TableFormat
+from cielo.records import Mention
+from cielo.tables.columns import ColumnFinder, Role, looks_like_header, refuse_twice, show_names
+from cielo.tables.formats import TableFormat
 from cielo.tables.reading import open_bytes, read_table
 from cielo.tables.rows import Cell, NotText, RejectedRow, UnfitError, shown, text_of
 from cielo.tables.table import Table
-from cielo.tables.writing import cell_text, write_table
 
-TEXT = Role("text", ("text", "texto", "mention", "mencion"))
-SENTENCE = Role("sentence", ("sentence", "oracion", "frase"))
-KIND = Role("kind", ("kind",))
+TEXT = Role("text", ("text", "texto", "mention", "mencion", "entity", "entidad"))
+SENTENCE = Role("sentence", ("sentence", "oracion", "frase", "contexto"))
+KIND = Role("kind", ("kind", "tipo"))
 ID = Role("id", ("id",))
-_RESULT_COLUMNS = (
-    "code", "codes", "description", "title", "kind", "method", "match", "confidence", "generated", "log_prob",
-    "probability", "distance", "candidates", "proof", "truncated", "provenance", "error",
-)  # fmt: skip
-_ALWAYS = tuple(name for name in _RESULT_COLUMNS if name != "proof")  # which only constrained searches give
-_finder = ColumnFinder(TEXT, SENTENCE, KIND, ID)
+_OPTIONS = "the columns (--text-column, --sentence-column, --kind-column, --id-column)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MentionColumns:
+    """The columns that mentions are read from, by name (case and accents do not matter); None: one of the usual names.
+
+    In a table without a header a column is named by its place: ``1``.
+
+    Attributes:
+        text: of the mention.
+        sentence: that it stands in.
+        kind: of its code.
+        id: the caller's own name of the row.
+    """
+
+    text: str | None = None
+    sentence: str | None = None
+    kind: str | None = None
+    id: str | None = None
+
+    def roles(self) -> tuple[Role, ...]:
+        """Return the columns that are looked for: text, sentence, kind, id."""
+        names = (self.text, self.sentence, self.kind, self.id)
+        return tuple(role.called(name) for role, name in zip((TEXT, SENTENCE, KIND, ID), names, strict=True))
+
+    def required(self) -> tuple[Role, ...]:
+        """Return the columns that a header must have: the text, and what was named."""
+        return tuple(role for role in self.roles() if role.name == TEXT.name or role.named is not None)
+
+
+_USUAL = ColumnFinder(*MentionColumns().roles())
 
 
 @dataclass(frozen=True, slots=True)
 class InputRow:
-    """One row of the input: its line, its values by the names of its columns, and its fault, if it has one."""
+    """One row of the input: its line, its values by the names of its columns, and its fault, if it has one.
+
+    Attributes:
+        finder: of its text, sentence, kind and id.
+    """
 
     number: int
     values: dict[str, Cell]
     error: str | None = None
+    finder: ColumnFinder = field(default=_USUAL, repr=False, compare=False)
 
     def mention(self, kind: str | None = None) -> Mention:
-        """Return the row's mention, of the kind that is given where the row names none.
+        """Return the row's mention, of the kind that is given, else of the row's own.
 
         Raises:
             MentionError: where the row holds none.
         """
         if self.error is not None:
             raise MentionError(self.error)
-        text, sentence, own, name = _finder.cells(self.values)
+        text, sentence, own, name = self.finder.cells(self.values)
         if text is None:
-            raise MentionError("the row has no text; give a column `text`")
+            raise MentionError("the row has no text; give a column `text`, or name the column that holds it")
         try:
             named = None if name is None else str(shown(name))
             # What is no text Mention refuses itself.
-            values: list[Any] = [_text(text, TEXT), _text(sentence or None, SENTENCE), _text(own or kind, KIND), named]
+            roles = ((text, TEXT), (sentence or None, SENTENCE), (kind or own or None, KIND))
+            values: list[Any] = [*(_text(cell, role) for cell, role in roles), named]
             return Mention(*values)
         except UnfitError as error:
             raise MentionError(str(error)) from error
@@ -73,42 +104,63 @@ class MentionTable:
         table: that they are read from: it counts lines and rows, and has warnings.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, columns: MentionColumns) -> None:
         self.table = table
+        self._finder = ColumnFinder(*columns.roles())
 
     def __iter__(self) -> Iterator[InputRow]:
         width = len(self.table.columns)
         for row in self.table:
             if isinstance(row, RejectedRow):
-                yield InputRow(row.line, {name: shown(cell) for name, cell in row.values.items()}, row.reason)
-            elif width and len(row.values) != width:
-                reason = f"the row has {len(row.values)} columns; the header has {width}"
-                yield InputRow(row.number, row.values, reason)
-            else:
-                yield InputRow(row.number, row.values)
+                values: dict[str, Cell] = {name: shown(cell) for name, cell in row.values.items()}
+                yield InputRow(row.line, values, row.reason, self._finder)
+                continue
+            fault = None
+            if width and len(row.values) != width:
+                fault = f"the row has {len(row.values)} columns; the header has {width}"
+            yield InputRow(row.number, row.values, fault, self._finder)
 
 
-def read_mentions(source: Path | BinaryIO, form: TableFormat | None = None, *, name: str | None = None) -> MentionTable:
+def read_mentions(
+    source: Path | BinaryIO,
+    form: TableFormat | None = None,
+    *,
+    columns: MentionColumns | None = None,
+    name: str | None = None,
+) -> MentionTable:
     """Open a table of mentions: a column ``text`` and, if wanted, ``sentence``, ``kind`` and ``id``; others are kept.
 
     Args:
         source: a file, or a stream of bytes, which stays open.
         form: what is known of its format.
+        columns: what its columns are called; None: as is usual.
         name: of the source in errors; default: the file's.
 
     Raises:
-        TableError: where the file as a whole cannot be read, has no header with a column ``text``, or has one name
-            twice in it.
+        TableError: where the file as a whole cannot be read, has no header with these columns, or has one name twice
+            in it.
     """
-    table = read_table(source, form or TableFormat(), (TEXT,), name=name)
+    columns = columns or MentionColumns()
+    required = columns.required()
+    table = read_table(source, form or TableFormat(), required, name=name)
     if table.format not in ("jsonl", "json"):
-        if table.header is None:
+        if table.header is None and not all((role.named or "").isdecimal() for role in required):
             table.close()
-            raise TableError(
-                f"{table.name}: the header has no column `text`; expected text, sentence and, if wanted, kind and id"
-            )
+            raise TableError(f"{table.name}: {_missing(table, required)}")
         refuse_twice(table.name, table.raw_columns)
-    return MentionTable(table)
+    return MentionTable(table, columns)
+
+
+def _missing(table: Table, required: Sequence[Role]) -> str:
+    wanted = " and ".join(f"`{role.named or role.name}`" for role in required)
+    first = table.nearest
+    if looks_like_header(first):
+        return f"the header has no column {wanted}{table.where}; found {show_names(first)}: name {_OPTIONS}"
+    # They are not shown: where there is no header, they are a patient's words.
+    return (
+        f"the header has no column {wanted}{table.where}; the first row has {len(first)} column(s): name {_OPTIONS}, "
+        "by place (1, 2, ...) where there is no header"
+    )
 
 
 @contextlib.contextmanager
@@ -123,83 +175,3 @@ def open_input(path: str) -> Iterator[BinaryIO]:
         return
     with open_bytes(Path(path)) as stream:
         yield stream
-
-
-def output_row(row: InputRow, outcome: Link | str) -> dict[str, Json]:
-    """Return the output row: the input's columns, then the link's, or the error.
-
-    An input column that bears the name of a result column is kept as ``input_<name>`` (``input_input_<name>`` where
-    the input has that column too); ``kind`` is the linked code's, and the input's where nothing was linked.
-    """
-    return joined_row(row, {"error": outcome} if isinstance(outcome, str) else link_columns(outcome))
-
-
-def joined_row(row: InputRow, columns: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the output row of `output_row` from what `link_columns` gave, or from an ``error`` alone."""
-    kept = {_kept_name(name, row.values): shown(value) for name, value in row.values.items()}
-    result = dict(columns)
-    if "kind" in result and result["kind"] is None:
-        result["kind"] = shown(row.values.get("kind")) or None
-    return {**kept, **result}
-
-
-def _kept_name(name: str, others: Iterable[str]) -> str:
-    if name not in _RESULT_COLUMNS or name == "kind":
-        return name
-    kept = f"input_{name}"
-    while kept in others:
-        kept = f"input_{kept}"
-    return kept
-
-
-def link_columns(link: Link) -> dict[str, Json]:
-    """Return what the output shows of a link, in the order of its columns; a proof where there is one."""
-    values = link.to_dict()
-    shown_of = _RESULT_COLUMNS if link.proof else _ALWAYS
-    return {name: values[name] for name in shown_of if name in values}
-
-
-def kept_columns(row: InputRow) -> list[str]:
-    """Return the names under which an input row's columns stand in the output."""
-    return [_kept_name(name, row.values) for name in row.values]
-
-
-def write_rows(
-    stream: BinaryIO,
-    form: Format,
-    rows: Iterable[dict[str, Json]],
-    *,
-    guarded: bool = False,
-    columns: Sequence[str] | None = None,
-) -> None:
-    """Write output rows; a table of cells gets the columns of all rows, in the order in which they first occur.
-
-    Args:
-        stream: of bytes.
-        form: of the output.
-        rows: see `output_row`.
-        guarded: see `cielo.tables.writing.write_table`.
-        columns: that a table of cells gets whatever these rows have, the result's with them; None: those of the rows.
-
-    Raises:
-        TableError: see `cielo.tables.writing.write_table`.
-    """
-    write_table(stream, form, rows, order=lambda found: _ordered(columns or found), cell=_cell, guarded=guarded)
-
-
-def _ordered(columns: Iterable[str]) -> list[str]:
-    names = list(columns)
-    given = [name for name in names if name not in _RESULT_COLUMNS]
-    return given + list(_RESULT_COLUMNS if "proof" in names else _ALWAYS)
-
-
-def _cell(name: str, value: Any) -> str | None:
-    """Write a value as a cell's text: codes with ``|`` between them, the provenance as its bundle and options."""
-    if name == "codes" and isinstance(value, (list, tuple)):
-        return "|".join(value)
-    if name == "provenance" and isinstance(value, dict):
-        bundle, how = value["bundle"], [value["decoding"], value["pipeline"]]
-        if value["matching"] == "published":
-            how.append("published matching")
-        return " ".join([f"{bundle['name']}@{bundle['sha256'][:12]}", *how])
-    return cell_text(value)

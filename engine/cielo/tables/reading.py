@@ -55,7 +55,7 @@ def read_table(
                 rows = open_flat(stream, table, form, roles)
             elif table.format in ("jsonl", "json"):
                 rows = open_json(stream, table, form)
-            elif table.format == "xlsx":
+            elif table.format in ("xlsx", "xls"):
                 rows = open_workbook(_seekable(stream), table, form, roles)
             else:
                 rows = open_parquet(_seekable(stream), table, roles)

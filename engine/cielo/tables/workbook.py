@@ -1,4 +1,4 @@
-"""Workbooks (XLSX): the header is looked for in each sheet, and a number is text only where nothing was lost."""
+"""Workbooks (XLSX, XLS): the header is looked for in each sheet, and a number is text only where nothing was lost."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cielo.tables.columns import Role, has_all, unique_names
 from cielo.tables.formats import TableFormat
 from cielo.tables.rows import Cell, NotText, RejectedRow, TableRow, is_blank
 from cielo.tables.table import Table
+from cielo.tables.xls import open_xls
 
 _HEADER_ROWS = 50
 # The format's own limit; a damaged row number must not ask for more rows than that.
@@ -36,12 +37,9 @@ def open_workbook(
     Raises:
         TableError: where it is no workbook, or has no such sheet.
     """
-    import openpyxl
-
     try:
-        with warnings.catch_warnings():  # of styles and of checks that no table needs
-            warnings.simplefilter("ignore")
-            book = openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
+        old = table.format == "xls" and not _is_archive(stream)  # many a file that is called .xls is an XLSX
+        book = open_xls(stream) if old else _open_xlsx(stream)
         sheet = _find_header(book, table, form.sheet, roles)
     except TableError:
         raise
@@ -50,9 +48,24 @@ def open_workbook(
     return _rows(sheet, table)
 
 
+def _is_archive(stream: BinaryIO) -> bool:
+    beginning = stream.read(2)
+    stream.seek(0)
+    return beginning == b"PK"
+
+
+def _open_xlsx(stream: BinaryIO) -> Any:
+    import openpyxl
+
+    with warnings.catch_warnings():  # of styles and of checks that no table needs
+        warnings.simplefilter("ignore")
+        return openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
+
+
 def _damaged(table: Table, error: Exception) -> TableError:
+    form = table.format.upper()
     return TableError(
-        f"{table.name}: is no XLSX workbook, or is damaged or encrypted ({type(error).__name__}); save it again"
+        f"{table.name}: is no {form} workbook, or is damaged or encrypted ({type(error).__name__}); save it again"
     )
 
 

@@ -6,9 +6,9 @@ character (half of a surrogate pair, which JSON can hold) is written as an escap
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
-import io
 import itertools
 import json
 import re
@@ -16,33 +16,38 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TextIO, cast
 
 from cielo.errors import TableError
 from cielo.files import atomic_write
 from cielo.records import Json
-from cielo.tables.formats import Format, require_library
+from cielo.tables.formats import Format, OutputStyle, require_library
 from cielo.tables.workbook import MAX_ROWS
+from cielo.tables.workbook_writing import OutCell, Tone, write_workbook
 
-Row: TypeAlias = "Mapping[str, Json]"
 _ONE_LINE = str.maketrans(dict.fromkeys("\t\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", " "))
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _MAX_CELL = 32_767  # characters, of a workbook
 _BATCH = 4096
 _CHUNK = 1 << 20
+_LIVE = ("csv", "tsv", "jsonl", "json")
 
 
 @contextlib.contextmanager
-def open_output(path: str) -> Iterator[BinaryIO]:
-    """Open a file, or standard output for ``-``, so that what is written appears whole or, on an error, not at all.
+def open_output(path: str, form: Format | None = None) -> Iterator[BinaryIO]:
+    """Open a file, so that what is written appears whole or, on an error, not at all; or standard output for ``-``.
+
+    On standard output the rows of text formats come as they are written; other formats, and where none is named, wait
+    until they are whole.
 
     Raises:
         TableError: where it cannot be written.
     """
     try:
-        if path == "-":
+        if path == "-" and form in _LIVE:
+            yield cast(BinaryIO, _Live(sys.stdout.buffer))
+        elif path == "-":
             with _spool() as spool:
                 yield spool
                 _copy(spool, sys.stdout.buffer)
@@ -53,6 +58,18 @@ def open_output(path: str) -> Iterator[BinaryIO]:
         raise  # the reader of standard output has gone: no error of the table
     except OSError as error:
         raise TableError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+class _Live:
+    """A stream whose reader sees what is written at once."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, content: bytes) -> int:
+        written = self._stream.write(content)
+        self._stream.flush()
+        return written
 
 
 def _spool() -> Any:
@@ -69,45 +86,69 @@ def _copy(spool: BinaryIO, output: BinaryIO) -> None:
 def write_table(
     stream: BinaryIO,
     form: Format,
-    rows: Iterable[Row],
+    rows: Iterable[Mapping[str, Json]],
     *,
+    columns: Sequence[str] | None = None,
     order: Callable[[Iterable[str]], Sequence[str]] = tuple,
-    cell: Callable[[str, Any], str | None] = lambda _, value: cell_text(value),
-    guarded: bool = False,
+    cell: Callable[[str, Any], OutCell] | None = None,
+    style: OutputStyle | None = None,
+    label: Callable[[str], str] = str,
+    tones: Callable[[Mapping[str, OutCell]], Mapping[str, Tone]] | None = None,
 ) -> None:
     """Write rows.
 
     Args:
         stream: of bytes; it stays open.
         form: of the output.
-        rows: their values by the names of the columns. JSON keeps the values, the other formats write texts.
-        order: of the columns; is given those of all rows, in the order in which they first occur. Not for JSON.
-        cell: the text of a value of a column; None: an empty cell. Not for JSON.
-        guarded: whether CSV and TSV get each cell and name by `guard_formula`.
+        rows: their values by the names of the columns. JSON keeps the values; the other formats write text, and
+            figures as their style says.
+        columns: the names of all, where they are known before the rows; these are then written as they come. None:
+            those of the rows. Not for JSON, and neither are the following.
+        order: of the columns where they are not known before; is given them in the order in which they first occur.
+        cell: what is written of a value of a column; None: see `out_cell`.
+        style: how tables for people look.
+        label: what stands above a column.
+        tones: which cells of a row a workbook colours, by the names of their columns.
 
     Raises:
         TableError: where a workbook would have too many rows or too long a cell, or its library is not installed.
     """
     require_library("the output", form)
+    if form == "xls":
+        raise TableError("the output: XLS is read and not written; write XLSX")
     if form in ("jsonl", "json"):
         _write_json(stream, rows, array=form == "json")
         return
-    # The columns are known only when every row is: the rows wait on disk, not in memory.
-    columns: dict[str, None] = {}
-    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as spool:
-        for number, row in enumerate(rows, start=1):
-            columns.update(dict.fromkeys(row))
-            cells = {name: cell(name, value) for name, value in row.items()}
-            if form == "xlsx":
-                _check_workbook(number, cells)
-            spool.write(json.dumps(cells) + "\n")
-        spool.seek(0)
-        names = list(order(columns))
-        written = ([cells.get(name) for name in names] for cells in map(json.loads, spool))
-        if guarded and form in ("csv", "tsv"):
-            names = [guard_formula(name) for name in names]
-            written = ([cell and guard_formula(cell) for cell in cells] for cells in written)
-        _WRITERS[form](stream, names, written)
+    style, shown = style or OutputStyle(), cell or out_cell
+    cells: Iterator[dict[str, OutCell]] = ({name: shown(name, value) for name, value in row.items()} for row in rows)
+    if form == "xlsx":
+        cells = _fitting_workbook(cells)
+    with contextlib.ExitStack() as stack:
+        if columns is None:
+            # The columns are known only when every row is: the rows wait on disk, not in memory.
+            spool = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", newline=""))
+            columns, cells = order(_spooled(cells, spool)), map(json.loads, spool)
+        if form == "xlsx":
+            write_workbook(stream, columns, cells, label=label, tones=tones)
+        elif form == "parquet":
+            _write_parquet(stream, columns, cells)
+        else:
+            _write_flat(stream, form, columns, cells, style=style, label=label)
+
+
+def out_cell(name: str, value: Any) -> OutCell:
+    """Return what is written of a value: its text, or of what is neither text nor None its JSON."""
+    return cell_text(value)
+
+
+def _spooled(rows: Iterable[Mapping[str, OutCell]], spool: TextIO) -> list[str]:
+    """Write rows into a spool, wind it back, and return the names of their columns."""
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+        spool.write(json.dumps(row) + "\n")
+    spool.seek(0)
+    return list(names)
 
 
 def guard_formula(text: str) -> str:
@@ -124,7 +165,7 @@ def cell_text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _write_json(stream: BinaryIO, rows: Iterable[Row], *, array: bool) -> None:
+def _write_json(stream: BinaryIO, rows: Iterable[Mapping[str, Json]], *, array: bool) -> None:
     before, between, after = (b"[", b",\n", b"]\n") if array else (b"", b"\n", b"")
     stream.write(before)
     for number, row in enumerate(rows):
@@ -140,78 +181,67 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _text(stream: BinaryIO) -> io.TextIOWrapper:
-    return io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", newline="")
+def _write_flat(
+    stream: BinaryIO,
+    form: Format,
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, OutCell]],
+    *,
+    style: OutputStyle,
+    label: Callable[[str], str],
+) -> None:
+    if style.bom:
+        stream.write(codecs.BOM_UTF8)
+    text = _Encoder(stream)
+    writer = csv.writer(text, delimiter=style.delimiter)
+    guard = guard_formula if style.guarded else str
+
+    def written(value: OutCell) -> str:
+        if isinstance(value, float):
+            return f"{value:.3f}".replace(".", style.decimal)
+        return guard(value) if value else ""
+
+    header = [guard(label(name)) for name in columns]
+    for line in itertools.chain([header], ([written(row.get(name)) for name in columns] for row in rows)):
+        if form == "csv":
+            writer.writerow(line)
+        else:
+            text.write("\t".join(cell.translate(_ONE_LINE) for cell in line) + "\n")
 
 
-Rows: TypeAlias = Iterator[list[str | None]]
+class _Encoder:
+    """Text to a stream of bytes."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(_encoded(text))
 
 
-def _write_csv(stream: BinaryIO, names: list[str], rows: Rows) -> None:
-    text = _text(stream)
-    writer = csv.writer(text)
-    writer.writerow(names)
-    writer.writerows([cell or "" for cell in cells] for cells in rows)
-    text.detach()
+def _fitting_workbook(rows: Iterable[dict[str, OutCell]]) -> Iterator[dict[str, OutCell]]:
+    for number, row in enumerate(rows, start=1):
+        if number >= MAX_ROWS:
+            raise TableError(f"the output has more rows than a workbook holds ({MAX_ROWS:,}); write CSV or JSON Lines")
+        if any(isinstance(value, str) and len(value) > _MAX_CELL for value in row.values()):
+            raise TableError(
+                f"row {number} of the output has a cell of more than {_MAX_CELL:,} characters, which no workbook "
+                "holds; write CSV or JSON Lines"
+            )
+        yield row
 
 
-def _write_tsv(stream: BinaryIO, names: list[str], rows: Rows) -> None:
-    header: list[str | None] = [*names]
-    for cells in itertools.chain([header], rows):
-        stream.write(_encoded("\t".join((cell or "").translate(_ONE_LINE) for cell in cells) + "\n"))
-
-
-def _check_workbook(number: int, cells: Mapping[str, str | None]) -> None:
-    if number >= MAX_ROWS:
-        raise TableError(f"the output has more rows than a workbook holds ({MAX_ROWS:,}); write CSV or JSON Lines")
-    if any(cell is not None and len(cell) > _MAX_CELL for cell in cells.values()):
-        raise TableError(
-            f"row {number} of the output has a cell of more than {_MAX_CELL:,} characters, which no workbook holds; "
-            "write CSV or JSON Lines"
-        )
-
-
-def _write_workbook(stream: BinaryIO, names: list[str], rows: Rows) -> None:
-    import openpyxl
-    from openpyxl.cell import WriteOnlyCell
-
-    book = openpyxl.Workbook(write_only=True)
-    sheet = book.create_sheet("links")
-
-    def text(value: str | None) -> Any:
-        """Return a cell that is text whatever it looks like: never a number, a date or a formula."""
-        if not value:
-            return None
-        cell = WriteOnlyCell(sheet)
-        cell.value = _escaped(value)
-        cell.data_type, cell.number_format = "s", "@"
-        return cell
-
-    header: list[str | None] = [*names]
-    for cells in itertools.chain([header], rows):
-        sheet.append([text(cell) for cell in cells])
-    book.save(stream)
-
-
-def _escaped(value: str) -> str:
-    whole = _encoded(value).decode("utf-8")
-    return _NOT_XML.sub(lambda found: f"_x{ord(found[0]):04X}_", whole)
-
-
-def _write_parquet(stream: BinaryIO, names: list[str], rows: Rows) -> None:
+def _write_parquet(stream: BinaryIO, columns: Sequence[str], rows: Iterable[Mapping[str, OutCell]]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    schema = pa.schema([(_encoded(name).decode("utf-8"), pa.string()) for name in names])
+    schema = pa.schema([(_encoded(name).decode("utf-8"), pa.string()) for name in columns])
+    cells = iter(rows)
     with parquet.ParquetWriter(stream, schema) as writer:
-        while batch := list(itertools.islice(rows, _BATCH)):
-            columns = [
-                pa.array([None if cell is None else _encoded(cell).decode("utf-8") for cell in column], pa.string())
-                for column in zip(*batch, strict=True)
-            ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+        while batch := list(itertools.islice(cells, _BATCH)):
+            arrays = [pa.array([_whole(row.get(name)) for row in batch], pa.string()) for name in columns]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
-_WRITERS: dict[str, Callable[[BinaryIO, list[str], Rows], None]] = {
-    "csv": _write_csv, "tsv": _write_tsv, "xlsx": _write_workbook, "parquet": _write_parquet,
-}  # fmt: skip
+def _whole(value: OutCell) -> str | None:
+    return None if value is None else _encoded(str(value)).decode("utf-8")

@@ -49,3 +49,8 @@ def published_form(text: str) -> str:
     """
     kept = unicodedata.normalize("NFC", text).lower().translate(_PUBLISHED)
     return fold_spaces(kept.replace(_PUBLISHED_PAIR, ""))
+
+
+def fold_name(name: str) -> str:
+    """Return a name (of a column, of a kind) without case, accents, spaces and punctuation: ``codigocie10``."""
+    return "".join(char for char in unicodedata.normalize("NFKD", name.casefold()) if char.isalnum())

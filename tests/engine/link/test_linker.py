@@ -430,7 +430,7 @@ class TestRefusals:
         for kind in (None, "diagnosis", "procedure"):
             bench.linker.check(Mention("Tos", kind=kind))
 
-    @pytest.mark.parametrize("kind", [MARKER, "", "Diagnosis", "diagnosis "])
+    @pytest.mark.parametrize("kind", [MARKER, "", "Diagnosys", "fármaco"])
     def test_an_unknown_kind_is_refused_before_anything_is_decoded(self, bench: Bench, kind: str) -> None:
         mentions = [Mention("Tos"), Mention(f"{MARKER} alta", f"{MARKER} alta", kind)]
         with pytest.raises(MentionError, match="expected diagnosis, procedure, or none") as caught:

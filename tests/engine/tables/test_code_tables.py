@@ -134,7 +134,7 @@ class TestFormat:
         assert isinstance(row, CodeRow)
         assert row.code == "0016"
 
-    @pytest.mark.parametrize("name", ["t", "t.xls", "t.dat", "t.gz"])
+    @pytest.mark.parametrize("name", ["t", "t.ods", "t.dat", "t.gz"])
     def test_an_unknown_ending_is_an_error(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(TableError, match="name it: csv, tsv, jsonl, json, xlsx, parquet"):
             list(read_code_table(CodeTable(tmp_path / name, "x")).rows)

@@ -9,15 +9,16 @@ import zipfile
 from typing import Any
 
 import pytest
+from cielo.tables.formats import OutputStyle
 from cielo.tables.writing import guard_formula, write_table
 
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x")']
 PLAIN = ["tos", "-1", "+2.5", "-1e-05", "1-2", "a=b", "'=1"]
 
 
-def written(form: Any, rows: list[dict[str, Any]], **options: Any) -> bytes:
+def written(form: Any, rows: list[dict[str, Any]], *, guarded: bool) -> bytes:
     stream = io.BytesIO()
-    write_table(stream, form, rows, **options)
+    write_table(stream, form, rows, style=OutputStyle(guarded=guarded))
     return stream.getvalue()
 
 

@@ -17,6 +17,7 @@ from cielo.link.resolver import Resolver
 from cielo.link.timing import StageTimer
 from cielo.options import LinkOptions
 from cielo.records import BundleIdentity, Hypothesis, Link, Provenance
+from cielo.text.kinds import named_kind
 from cielo.text.normal import fold_spaces
 from cielo.text.tokenizer import Encoded
 from cielo.workbench.evaluation.gold import is_known
@@ -55,11 +56,9 @@ def linkable(corpus: Corpus, linker: Linker) -> Corpus:
     kept, skipped = [], list(corpus.skipped)
     for number, entry in enumerate(corpus.mentions, start=1):
         try:
-            linker.check(entry.mention)
+            kept.append(replace(entry, mention=linker.named(entry.mention)))
         except MentionError as error:
             skipped.append(Skipped(f"mention {number}", str(error)))
-        else:
-            kept.append(entry)
     return replace(corpus, mentions=tuple(kept), skipped=tuple(skipped))
 
 
@@ -205,10 +204,11 @@ def stored_only(corpus: Corpus, kinds: Sequence[str]) -> Corpus:
     for number, entry in enumerate(corpus.mentions, start=1):
         if entry.generated is None:
             skipped.append(Skipped(f"mention {number}", "no stored output; expected a column `pred`"))
-        elif entry.mention.kind is not None and entry.mention.kind not in kinds:
-            skipped.append(Skipped(f"mention {number}", f"of no kind of the knowledge base's: {', '.join(kinds)}"))
         else:
-            kept.append(entry)
+            try:
+                kept.append(replace(entry, mention=named_kind(entry.mention, kinds)))
+            except MentionError as error:
+                skipped.append(Skipped(f"mention {number}", str(error)))
     return replace(corpus, mentions=tuple(kept), skipped=tuple(skipped))
 
 

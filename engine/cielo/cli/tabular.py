@@ -1,0 +1,112 @@
+"""Options of commands that read rows of mentions and write rows of links, and the records that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cielo.cli.options import GUARD
+from cielo.text.wording import LANGUAGES
+
+if TYPE_CHECKING:
+    from cielo.decisions import Thresholds
+    from cielo.tables.formats import Format, OutputStyle, TableFormat
+    from cielo.tables.mentions import MentionColumns
+
+_COLUMNS = ("text", "sentence", "kind", "id")
+_READING = ("encoding", "delimiter", "sheet")
+_USUAL_DELIMITERS = ",;\t|"
+_DELIMITER = "Of a CSV: written, and tried first where one is read; default: , written, and any read."
+_TABULATOR = {"\\t": "\t", "tab": "\t"}
+
+
+def _delimiter(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    value = _TABULATOR.get(value or "", value)
+    if value is not None and (len(value) != 1 or value in '"\r\n\0'):
+        raise click.BadParameter(f"got {value!r}, expected one character: , or ; or | or tab")
+    return value
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a table that is read; `table_format` and `mention_columns` make the records of them."""
+    named = [
+        click.option(f"--{role}-column", metavar="NAME", help=f"Of the input: the column of the {what}.")
+        for role, what in reversed((
+            ("text", "mention; default: text, texto, mention, mención, entity or entidad. By place (1, 2, ...) "
+                     "where there is no header"),
+            ("sentence", "sentence around it; default: sentence, oración, frase or contexto"),
+            ("kind", "kind of code; default: kind or tipo"),
+            ("id", "row's own name; default: id"),
+        ))
+    ]  # fmt: skip
+    for option in (
+        click.option("--sheet", help="Of a workbook; default: the first with the columns."),
+        click.option("--delimiter", callback=_delimiter, metavar="SIGN", help=_DELIMITER),
+        click.option("--encoding", help="Of the input; default: detected (UTF-8, UTF-16, else Windows-1252)."),
+        *named,
+    ):
+        command = option(command)
+    return command
+
+
+def mention_columns(given: dict[str, Any]) -> MentionColumns:
+    """Take the names of columns out of a command's options."""
+    from cielo.tables.mentions import MentionColumns
+
+    return MentionColumns(**{role: given.pop(f"{role}_column") for role in _COLUMNS})
+
+
+def table_format(given: dict[str, Any], form: Format | None = None) -> TableFormat:
+    """Take the other options of `reading_options` out of a command's; ``delimiter`` stays for what is written."""
+    from cielo.tables.formats import TableFormat
+
+    delimiter = given["delimiter"]
+    tried = delimiter and delimiter + "".join(sign for sign in _USUAL_DELIMITERS if sign != delimiter)
+    return TableFormat(format=form, encoding=given.pop("encoding"), delimiter=tried, sheet=given.pop("sheet"))
+
+
+def decision_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the thresholds of the column ``decision``; `thresholds_of` makes the record of them."""
+    for option in (
+        click.option("--review", type=float, default=0.5, show_default=True, metavar="SHARE",
+                     help="Decide `review` from this confidence on, and `none` below."),
+        click.option("--accept", type=float, default=0.9, show_default=True, metavar="SHARE",
+                     help="Decide `accept` from this confidence on."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def thresholds_of(given: dict[str, Any]) -> Thresholds:
+    """Take the thresholds out of a command's options.
+
+    Raises:
+        OptionError: where they are not in their ranges.
+    """
+    from cielo.decisions import Thresholds
+
+    return Thresholds(given.pop("accept"), given.pop("review"))
+
+
+def style_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of tables for people; `style_of` makes the record of them."""
+    for option in (
+        click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True,
+                     help="Of the words for people: on the terminal, in CSV, TSV and XLSX."),
+        GUARD,
+        click.option("--decimal", type=click.Choice([".", ","]), default=".", show_default=True,
+                     help="The decimal sign in CSV and TSV."),
+        click.option("--bom", is_flag=True, help="Begin a CSV or TSV with the mark by which Excel knows UTF-8."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def style_of(given: dict[str, Any]) -> OutputStyle:
+    """Take the style of what is written out of a command's options, ``delimiter`` among them."""
+    from cielo.tables.formats import OutputStyle
+
+    named = {name: given.pop(name) for name in ("bom", "decimal", "language")}
+    return OutputStyle(delimiter=given.pop("delimiter") or ",", guarded=given.pop("guard_formulas"), **named)

@@ -1,0 +1,50 @@
+"""The words for kinds of codes that people and corpora use, and which kind of a knowledge base each means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cielo.errors import MentionError
+from cielo.records import Mention
+from cielo.text.normal import fold_name
+
+# Each line: words for one kind, as `fold_name` leaves them. The labels of the shared tasks are among them.
+_WORDS = (
+    frozenset(
+        "diagnosis diagnoses diagnostic diagnostico diagnosticos diag dx d enfermedad enfermedades sintoma".split()
+    ),
+    frozenset("procedure procedures procedimiento procedimientos proc px p".split()),
+)
+USUAL = ("diagnosis", "procedure")
+
+
+def kind_of(word: str, kinds: Sequence[str] = USUAL) -> str | None:
+    """Return the kind that a word means: the word itself, one written alike, or the only one with the same meaning.
+
+    Args:
+        word: as it stands in a cell.
+        kinds: of the knowledge base.
+    """
+    if word in kinds:
+        return word
+    folded = fold_name(word)
+    alike = [kind for kind in kinds if fold_name(kind) == folded]
+    if not alike:
+        alike = [kind for kind in kinds for words in _WORDS if folded in words and fold_name(kind) in words]
+    return alike[0] if len(alike) == 1 else None
+
+
+def named_kind(mention: Mention, kinds: Sequence[str]) -> Mention:
+    """Return a mention with its kind as a knowledge base calls it (see `kind_of`).
+
+    Raises:
+        MentionError: where it is none of `kinds`.
+    """
+    if mention.kind is None or mention.kind in kinds:
+        return mention
+    kind = kind_of(mention.kind, kinds)
+    if kind is None:
+        # The value is not shown: in a table with shifted columns it is clinical text.
+        raise MentionError(f"the mention's kind is none of the knowledge base's: expected {', '.join(kinds)}, or none")
+    return replace(mention, kind=kind)
