@@ -11,6 +11,7 @@ from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli.base import console, echo, main, open_linker
 from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, Size, model_options
 from cielo.cli.outputs import Output, writes
+from cielo.cli.progress import waiting
 from cielo.machine import processor_name
 
 if TYPE_CHECKING:
@@ -48,14 +49,14 @@ def tune(
     opened = Bundle.open(bundle or default_bundle())
     executions = executions_on(opened, backend=backend, device=device, compute_type=compute_type)
     require_state(opened, *executions)
-    with console(stderr=True).status("tuning") as status:
+    with waiting("tuning") as show:
         found = measure(
             opened,
             executions,
             prompts=prompts,
             rounds=rounds,
             workload=workload,
-            progress=lambda text: status.update(f"tuning: {text}"),
+            progress=lambda text: show(f"tuning: {text}"),
         )
     _show_plans(found, opened)
     for execution, measured in found.items():

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
-import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.base import EXIT_ROWS, console, echo, open_linker, report_problems, report_withheld, require_codes
-from cielo.errors import MentionError
+from cielo.cli.base import EXIT_ROWS, echo, open_linker, report_problems, report_withheld, require_codes
+from cielo.cli.progress import Progress, Summary
+from cielo.errors import CieloError, MentionError
 from cielo.records import Link, Mention
 from cielo.tables import Format, Table, TableFormat, format_of
 from cielo.tables import mentions as tables
@@ -68,19 +70,22 @@ def link_rows(
         CieloError: where a file cannot be read or written, or no linker opens.
     """
     written = _output_format(target, form, reading)
-    failed = linked = without = 0
+    linked = without = 0
 
-    def outcomes(linker: Linker, rows: Iterable[tables.InputRow]) -> Iterator[dict[str, Any]]:
-        nonlocal failed, linked, without
+    def outcomes(
+        linker: Linker, rows: Iterable[tables.InputRow], summary: Summary, progress: Progress
+    ) -> Iterator[dict[str, Any]]:
+        nonlocal linked, without
         # Rows and mentions go in step: `link_each` reads ahead by a chunk, whose rows wait here.
         waiting, handed = itertools.tee(rows)
-        mentions = (_mention_or_error(row, kind) for row in handed)
-        for row, outcome in zip(waiting, linker.link_each(mentions, options), strict=True):
+        mentions = (_mention_or_error(row, kind, summary) for row in handed)
+        each = linker.link_each(mentions, options, progress=progress.advance)
+        for row, outcome in zip(waiting, each, strict=True):
+            summary.add(outcome)
             if isinstance(outcome, Link):
                 linked, without = linked + 1, without + (outcome.code is None)
                 yield tables.output_row(row, outcome)
             else:
-                failed += 1
                 yield tables.output_row(row, str(outcome))
 
     with tables.open_input(source) as stream:
@@ -88,12 +93,15 @@ def link_rows(
         with open_linker(**opening) as linker, open_output(target) as output:
             require_codes(linker, options.subset)
             report_problems(linker.lexicon_problems())
-            shown = _with_progress(rows, source, stream)
-            tables.write_rows(output, written, outcomes(linker, shown), guarded=guarded)
+            summary = Summary()
+            drawn = target != "-" or not sys.stdout.isatty()  # rows on the terminal are progress enough
+            with Progress("linking", functools.partial(_count, source, reading), drawn=drawn) as progress:
+                tables.write_rows(output, written, outcomes(linker, rows, summary, progress), guarded=guarded)
             report_withheld(linker, options.subset, without, linked)
     _report_table(rows.table)
-    if failed:
-        echo(f"cielo: {failed} row(s) hold an error; see their column `error`", err=True)
+    summary.show()
+    if summary.errors:
+        echo(f"cielo: {summary.errors} row(s) hold an error; see their column `error`", err=True)
         sys.exit(EXIT_ROWS)
 
 
@@ -123,24 +131,19 @@ def _report_table(table: Table) -> None:
         echo(f"cielo: {table.lines:,} lines were read, {table.rows:,} rows given", err=True)
 
 
-def _mention_or_error(row: tables.InputRow, kind: str | None) -> Mention | MentionError:
+def _mention_or_error(row: tables.InputRow, kind: str | None, summary: Summary) -> Mention | MentionError:
     try:
-        return row.mention(kind)
+        mention = row.mention(kind)
     except MentionError as error:
         return error
+    summary.read(mention)
+    return mention
 
 
-def _with_progress(rows: Iterable[tables.InputRow], source: str, stream: BinaryIO) -> Iterator[tables.InputRow]:
-    """Show on a terminal how far the file has been read."""
-    terminal = console(stderr=True)
-    if not terminal.is_terminal or source == "-":
-        yield from rows
-        return
-    from rich.progress import Progress
-
-    with Progress(console=terminal, transient=True) as progress:
-        task = progress.add_task("linking", total=os.fstat(stream.fileno()).st_size)
-        for row in rows:
-            yield row
-            with contextlib.suppress(ValueError, OSError):
-                progress.update(task, completed=stream.tell(), description=f"linking: row {row.number}")
+def _count(source: str, reading: TableFormat) -> int | None:
+    """Return how many rows a file has, by reading it once more; None where it can be read but once."""
+    with contextlib.suppress(OSError, CieloError):
+        if Path(source).is_file():
+            with tables.open_input(source) as stream:
+                return sum(1 for _ in tables.read_mentions(stream, reading, name=source))
+    return None

@@ -51,7 +51,7 @@ def test_each_distinct_mention_is_linked_once_in_the_run(
     monkeypatch.setattr(
         linker,
         "link",
-        lambda mentions, options: (linked.extend(m.text for m in mentions), before(mentions, options))[1],
+        lambda mentions, options, **given: (linked.extend(m.text for m in mentions), before(mentions, options))[1],
     )
     run(linker, [table(tmp_path / "in.csv", 90, 15)], tmp_path / "out", rows=8)
     assert sorted(linked) == sorted(texts(15))
