@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.base import console, echo_json, main, open_linker, report_problems, report_withheld, require_codes
+from cielo.cli.base import console, echo, echo_json, main, open_linker, report_problems, report_withheld, require_codes
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
@@ -24,6 +24,8 @@ from cielo.cli.options import (
     model_options,
 )
 from cielo.cli.outputs import Output, writes
+from cielo.cli.progress import Summary
+from cielo.cli.verbosity import is_verbose
 from cielo.records import Candidate, Decoding, Link, Mention, Proof
 
 if TYPE_CHECKING:
@@ -110,6 +112,10 @@ def link(
         report_problems(linker.lexicon_problems())
         linked = linker.link([mention], options)[0]
         report_withheld(linker, options.subset, linked.code is None, 1)
+    if is_verbose():
+        summary = Summary()
+        summary.add(linked)
+        echo(summary.stages(), err=True)
     if as_json:
         from cielo.tables.mentions import link_columns
 

@@ -12,6 +12,7 @@ from cielo.cli.base import console, echo, main, open_linker
 from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, Size, model_options
 from cielo.cli.outputs import Output, writes
 from cielo.cli.progress import waiting
+from cielo.cli.verbosity import is_quiet
 from cielo.machine import processor_name
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def bench(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     use = "single" if settings.scenarios == ("single-stream",) else "bulk"
+    status = console(stderr=True)
+    status.quiet = is_quiet()
     with open_linker(bundle=bundle, cache=False, use=use, **opening) as linker:
         run_with_reports(
             linker,
@@ -136,5 +139,5 @@ def bench(
             json_path=json_path,
             html_path=html_path,
             console=console(),
-            status=console(stderr=True),
+            status=status,
         )

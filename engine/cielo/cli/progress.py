@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SILENT = 2.0  # seconds
 _EVERY = 30.0  # seconds between two lines where there is no terminal
+_TICK = 0.5  # seconds after which it is looked whether something is to be shown, should nothing be counted
 # Seconds that the rate is taken over. Within a chunk long prompts come first: a shorter stretch would see that alone.
 _WINDOW = 300.0
 _APART = 1.0  # seconds between two of the counts that the rate is taken from
@@ -65,6 +66,7 @@ class Progress:
         self._mute = is_quiet() or (self._terminal and not drawn)
         self._verbose = is_verbose()
         self._live: Live | None = None
+        self._ended, self._ticking = threading.Event(), threading.Thread(target=self._tick, daemon=True)
         self._created = self._said = clock()
         self._all = 0
         self._begin(task, total, unit)
@@ -79,9 +81,7 @@ class Progress:
         with self._lock:
             self._tell_task()
             self._begin(task, total, unit)
-            if not self._mute and not self._terminal and self._began - self._said >= _EVERY:
-                self._said = self._began
-                echo(f"cielo: {task}", err=True)
+            self._show(self._began)
 
     def advance(self, count: int = 1) -> None:
         """Count so many more as done."""
@@ -90,15 +90,9 @@ class Progress:
             self._all += count
             now = self._clock()
             self._count(now)
-            if self._mute or now - self._created < _SILENT:
-                return
-            if callable(self._total):
+            if callable(self._total) and self._is_shown(now):
                 self._total = self._total()
-            if self._terminal:
-                self._draw()
-            elif now - self._said >= _EVERY:
-                self._said = now
-                echo(f"cielo: {self.line()}", err=True)
+            self._show(now)
 
     def skip(self, count: int) -> None:
         """Count so many as done before this work began: they say nothing of its rate."""
@@ -151,6 +145,23 @@ class Progress:
         (first, before), (last, done) = self._counts[0], self._counts[-1]
         return (done - before) / (last - first) if last > first else 0.0
 
+    def _is_shown(self, now: float) -> bool:
+        return not self._mute and now - self._created >= _SILENT
+
+    def _show(self, now: float) -> None:
+        if not self._is_shown(now):
+            return
+        if self._terminal:
+            self._draw()
+        elif now - self._said >= _EVERY:
+            self._said = now
+            echo(f"cielo: {self.line()}", err=True)
+
+    def _tick(self) -> None:
+        while not self._ended.wait(_TICK):
+            with self._lock:
+                self._show(self._clock())
+
     def _draw(self) -> None:
         if self._live is not None:
             return
@@ -168,10 +179,15 @@ class Progress:
             echo(f"cielo: {self._task}: {self._clock() - self._began:,.1f} s", err=True)
 
     def __enter__(self) -> Self:
+        if not self._mute:
+            self._ticking.start()
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        # Not under the lock: the thread that draws may be waiting for it.
+        # Not under the lock: threads that draw may be waiting for it.
+        self._ended.set()
+        if self._ticking.ident is not None:
+            self._ticking.join()
         live, self._live = self._live, None
         if live is not None:
             live.stop()
@@ -227,9 +243,13 @@ class Summary:
             if counted:
                 lines.append(f"  by {name}: {', '.join(f'{count:,} {word}' for word, count in counted.items())}")
         if is_verbose():
-            spent = ", ".join(f"{stage} {self._stages[stage]:,.1f}" for stage in _STAGES if self._stages[stage])
-            lines.append(f"  seconds of each stage: {spent or 'none'}")
+            lines.append(self.stages())
         return lines
+
+    def stages(self) -> str:
+        """Return the line that tells how long each stage took."""
+        spent = ", ".join(f"{stage} {seconds:,.2f}" for stage, seconds in self._stages.items() if seconds)
+        return f"  seconds of each stage: {spent or 'none'}"
 
     def show(self) -> None:
         """Write the lines on standard error, unless nothing but what is wrong is to be said."""

@@ -42,7 +42,9 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def clock() -> FakeClock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """A clock of the test's own; nothing is looked at but when something is counted."""
+    monkeypatch.setattr(module, "_TICK", 3600.0)
     return FakeClock()
 
 
@@ -143,7 +145,21 @@ class TestWithoutATerminal:
             for done in (100, 200, 300):
                 clock.now += 20
                 progress.step("vectors", done, 1000)
-        assert told(capsys) == ["cielo: vectors", "cielo: vectors: 200 of 1,000, 5.0 a second, 3 min left"]
+        assert told(capsys) == [
+            "cielo: vectors: 0 of 1,000, 0 s so far",
+            "cielo: vectors: 200 of 1,000, 5.0 a second, 3 min left",
+        ]
+
+    def test_a_line_comes_though_nothing_is_counted(
+        self, clock: FakeClock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_TICK", 0.001)
+        said = ""
+        with Progress("generator", 1, unit="", clock=clock):
+            clock.now += 40
+            while not said:
+                said = capsys.readouterr().err
+        assert said == "cielo: generator: 40 s so far\n"
 
 
 class TestRate:
@@ -278,7 +294,7 @@ class TestSummary:
     def test_verbose_says_what_the_stages_took(self, clock: FakeClock) -> None:
         with click.Context(main) as context:
             context.meta.update(VERBOSE)
-            assert self.filled(clock).lines()[-1] == "  seconds of each stage: generate 6.0, search 1.0"
+            assert self.filled(clock).lines()[-1] == "  seconds of each stage: generate 6.00, search 1.00"
 
 
 def run(*arguments: str | Path) -> Result:
@@ -349,7 +365,8 @@ class TestCommands:
         assert "cielo: bundle mini@" in done.stderr
         for words in ("backend onnx", "decoding constrained", "thread(s) each", "seconds of each stage: "):
             assert words in done.stderr
-        assert run("-v", "link", "tos", "--json").stderr.startswith("cielo: bundle mini@")
+        alone = run("-v", "link", "tos", "--json").stderr
+        assert alone.startswith("cielo: bundle mini@") and "seconds of each stage: tokenize " in alone
         assert run("link", "tos", "--json").stderr == ""
 
     def test_both_are_wrong_usage(self) -> None:
