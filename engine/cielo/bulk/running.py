@@ -30,7 +30,7 @@ from cielo.bulk.records import (
     Summary,
     options_of,
 )
-from cielo.bulk.working import Event, Worker
+from cielo.bulk.working import Event, Watcher, Worker
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.prompts import Prompts
 from cielo.errors import OptionError, TableError, remedy_for
@@ -172,20 +172,27 @@ class Run:
                 if not claimed:
                     time.sleep(_WAIT)
 
-    def work(self, plan: Plan, report: Callable[[Event], None] = lambda _: None) -> Summary:
+    def work(
+        self, plan: Plan, report: Callable[[Event], None] = lambda _: None, watcher: Watcher | None = None
+    ) -> Summary:
         """Work until all is written, finish the run, and return what it gave.
+
+        Args:
+            plan: that `prepare` returned.
+            report: is told of each step that was done here.
+            watcher: is told of mentions, of `Plan.distinct` in all.
 
         Raises:
             TableError: where what is kept on the way is damaged, or a file cannot be written; what is done stays.
         """
         with self._refusals_named():
-            return self._work(plan, report)
+            return self._work(plan, report, watcher)
 
-    def _work(self, plan: Plan, report: Callable[[Event], None]) -> Summary:
+    def _work(self, plan: Plan, report: Callable[[Event], None], watcher: Watcher | None) -> Summary:
         started = time.perf_counter()
         written = 0
         while self.folder.read(self.folder.manifest, Manifest) is None:
-            worker = Worker(self.folder, plan, self.options, self.linking, self._linker, report)
+            worker = Worker(self.folder, plan, self.options, self.linking, self._linker, report, watcher)
             worker.run()
             written += worker.written
             with Leases(self.folder.leases, self.options.takeover) as leases, leases.claim("finish") as claimed:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from cielo.bulk.fragments import NO_MENTION, LinkStore, read_planned, write_links
 from cielo.bulk.layout import RunFolder
@@ -16,6 +16,7 @@ from cielo.bulk.records import BINS, BulkOptions, Done, Fragment, Plan, RowError
 from cielo.errors import CieloError, MentionError, TableError
 from cielo.files import exclusive_write, sha256_of
 from cielo.link.linker import Linker
+from cielo.link.progress import Told
 from cielo.options import LinkOptions
 from cielo.records import Json, Link, Mention
 from cielo.tables.links import OutputColumns, joined_row, link_columns, write_rows
@@ -41,6 +42,16 @@ class Event:
     seconds: float
 
 
+class Watcher(Protocol):
+    """Is told of mentions that are linked, while fragments are at work."""
+
+    def advance(self, count: int = 1) -> None:
+        """Count mentions that were linked just now, here or by another process."""
+
+    def skip(self, count: int) -> None:
+        """Count mentions that were linked before this process began."""
+
+
 @dataclass(slots=True)
 class Worker:
     """One process's part of a run.
@@ -51,6 +62,7 @@ class Worker:
         linking: how mentions are linked.
         linker: opened for them, without a cache.
         report: is told of each step that was done.
+        watcher: is told of mentions while a step is at work; None: nobody is.
         written: rows that this process has written.
     """
 
@@ -60,9 +72,11 @@ class Worker:
     linking: LinkOptions
     linker: Linker
     report: Callable[[Event], None]
+    watcher: Watcher | None = None
     written: int = 0
     _linked: int = 0  # fragments from the first on whose links are there
     _to_write: list[Fragment] = field(default_factory=list)
+    _mine: set[int] = field(default_factory=set)  # fragments whose mentions the watcher was told of while they went
 
     def run(self) -> None:
         """Work until every fragment is written, by this process or others.
@@ -72,6 +86,7 @@ class Worker:
             OSError: where a file cannot be written; the fragments that are done stay.
         """
         self._to_write = [entry for entry in self.plan.fragments if not self.folder.done(entry.number).exists()]
+        self._advance(None if self.watcher is None else self.watcher.skip)
         with Leases(self.folder.leases, self.options.takeover) as leases:
             while self._to_write:
                 try:
@@ -85,7 +100,7 @@ class Worker:
                     time.sleep(_WAIT)
 
     def _step(self, leases: Leases) -> bool:
-        self._advance()
+        self._advance(None if self.watcher is None else self.watcher.advance)
         # What can be written is written first: so links are read while they are still in the system's memory.
         for fragment in self._to_write:
             if fragment.number >= self._linked:
@@ -99,8 +114,10 @@ class Worker:
             if not self.folder.links(fragment.number).exists()
         )
 
-    def _advance(self) -> None:
+    def _advance(self, told: Told | None) -> None:
         while self._linked < len(self.plan.fragments) and self.folder.links(self._linked).exists():
+            if told is not None and self._linked not in self._mine:
+                told(self.plan.fragments[self._linked].distinct)
             self._linked += 1
 
     def _claimed(self, leases: Leases, step: Step, fragment: Fragment) -> bool:
@@ -118,6 +135,7 @@ class Worker:
 
     def _link(self, fragment: Fragment, _: Leases) -> int:
         mentions = [entry.mention for entry in read_planned(self.folder, fragment) if entry.mention is not None]
+        self._mine.add(fragment.number)
         links = self._checked(mentions) if self.options.only_errors else self._answers(mentions)
         target = self.folder.links(fragment.number)
         with exclusive_write(target, self.folder.scratch) as temporary, temporary.open("wb") as stream:
@@ -125,7 +143,8 @@ class Worker:
         return len(mentions)
 
     def _answers(self, mentions: list[Mention]) -> list[dict[str, Json]]:
-        outcomes = self.linker.link_each(mentions, self.linking)
+        told = None if self.watcher is None else self.watcher.advance
+        outcomes = self.linker.link_each(mentions, self.linking, progress=told)
         return [
             link_columns(entry, self.options.thresholds) if isinstance(entry, Link) else {"error": str(entry)}
             for entry in outcomes

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cielo.cli.options import LISTED
+from cielo.cli.verbosity import accept_verbosity, is_verbose
 from cielo.errors import MORE_MEMORY, CieloError, OptionError, ParityError, remedy_for
 from cielo.text.visible import visible_json, visible_lines
 
@@ -127,7 +129,10 @@ class _Group(click.Group):
         """Return a command, which its module adds to the group."""
         if name in _HOMES:
             importlib.import_module(f"cielo.cli.{_HOMES[name]}")
-        return super().get_command(context, name)
+        command = super().get_command(context, name)
+        if command is not None:
+            accept_verbosity(command)
+        return command
 
     def invoke(self, context: click.Context) -> Any:
         for stream in (sys.stdout, sys.stderr):  # a file's name need not be text
@@ -213,11 +218,30 @@ def main() -> None:
     """
 
 
+accept_verbosity(main)
+
+
 def open_linker(**opening: Any) -> Linker:
-    """Open a linker: see `cielo.link.linker.Linker.open`."""
+    """Open a linker: see `cielo.link.linker.Linker.open`; where more is to be said, say what was opened."""
+    started = time.monotonic()
     from cielo.link.linker import Linker  # loads the libraries of the models: only where they are needed
 
-    return Linker.open(**opening)
+    linker = Linker.open(**opening)
+    if is_verbose():
+        _report_opened(linker, time.monotonic() - started)
+    return linker
+
+
+def _report_opened(linker: Linker, seconds: float) -> None:
+    origin, plan = linker.provenance(), linker.plan
+    bundle = origin.bundle
+    echo(f"cielo: bundle {bundle.name}@{bundle.sha256[:12]}, {bundle.edition}, opened in {seconds:,.1f} s", err=True)
+    echo(
+        f"  backend {origin.backend}, {origin.compute_type} on {origin.device}; decoding {origin.decoding}; "
+        f"{plan.replicas} batch(es) at a time, {plan.threads} thread(s) each, {plan.batch_tokens:,} tokens a batch "
+        f"(plan: {plan.source})",
+        err=True,
+    )
 
 
 def require_codes(linker: Linker, subset: Subset | None) -> None:
@@ -280,4 +304,5 @@ def console(*, stderr: bool = False) -> Console:
             for segment in super().render(renderable, options):
                 yield segment if segment.control else Segment(visible_lines(segment.text), segment.style)
 
-    return Showing(stderr=stderr, highlight=False, width=None if sys.stdout.isatty() else 200)
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Showing(stderr=stderr, highlight=False, width=None if terminal else 200)

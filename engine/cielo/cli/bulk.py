@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.base import EXIT_ROWS, KEPT, console, echo, echo_json, main, open_linker, report_problems, require_codes
+from cielo.cli.base import EXIT_ROWS, KEPT, echo, echo_json, main, open_linker, report_problems, require_codes
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
@@ -22,6 +21,7 @@ from cielo.cli.options import (
     linking_options,
     model_options,
 )
+from cielo.cli.progress import Progress
 from cielo.cli.tabular import (
     decision_options,
     mention_columns,
@@ -31,16 +31,16 @@ from cielo.cli.tabular import (
     table_format,
     thresholds_of,
 )
+from cielo.cli.verbosity import is_quiet
 from cielo.records import Decoding
 
 if TYPE_CHECKING:
-    from cielo.bulk.records import BulkOptions, Plan, Summary
+    from cielo.bulk.records import BulkOptions, Summary
     from cielo.bulk.running import Run
     from cielo.bulk.working import Event
     from cielo.options import LinkOptions
     from cielo.tables.formats import Format
 
-_EVERY = 10.0  # seconds between two lines of progress where there is no terminal
 _SHOWN = 10
 _KEPT = "what is done stays; the same command goes on"
 
@@ -126,8 +126,8 @@ def bulk(
         plan = run.prepare()
         for warning in plan.warnings[:_SHOWN]:
             echo(f"cielo: {warning}", err=True)
-        with _Progress(plan, events=events) as progress:
-            summary = run.work(plan, progress.report)
+        with Progress("linking", plan.distinct) as progress:
+            summary = run.work(plan, _print_event if events else lambda _: None, progress)
     _show_summary(summary, output)
 
 
@@ -160,53 +160,20 @@ def _show_estimate(run: Run) -> None:
     )
 
 
+def _print_event(event: Event) -> None:
+    echo_json(
+        json.dumps({"step": event.step, "fragment": event.fragment, "rows": event.rows, "seconds": event.seconds})
+    )
+
+
 def _show_summary(summary: Summary, output: Path) -> None:
     methods = ", ".join(f"{count:,} {name}" for name, count in [*summary.methods.items(), *summary.decisions.items()])
-    echo(
-        f"cielo: {summary.rows:,} rows, {summary.distinct:,} distinct mentions, {summary.linked:,} linked ({methods}); "
-        f"{summary.rows_written:,} rows here in {summary.seconds:,.1f} s",
-        err=True,
-    )
+    if not is_quiet():
+        echo(
+            f"cielo: {summary.rows:,} rows, {summary.distinct:,} distinct mentions, {summary.linked:,} linked "
+            f"({methods}); {summary.rows_written:,} rows here in {summary.seconds:,.1f} s",
+            err=True,
+        )
     if summary.errors:
         echo(f"cielo: {summary.errors:,} row(s) hold an error; see {output / 'errors.csv'}", err=True)
         sys.exit(EXIT_ROWS)
-
-
-class _Progress:
-    """One line of progress: on a terminal drawn again and again, else written now and then; and events."""
-
-    def __init__(self, plan: Plan, *, events: bool) -> None:
-        self._rows, self._events = plan.rows, events
-        self._done = 0
-        self._started = self._said = time.monotonic()
-        self._console = console(stderr=True)
-        self._status = self._console.status("linking") if self._console.is_terminal else None
-
-    def __enter__(self) -> _Progress:
-        if self._status is not None:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def report(self, event: Event) -> None:
-        """Show a step that was done."""
-        if self._events:
-            echo_json(
-                json.dumps(
-                    {"step": event.step, "fragment": event.fragment, "rows": event.rows, "seconds": event.seconds}
-                )
-            )
-        if event.step == "write":
-            self._done += event.rows
-        now = time.monotonic()
-        rate = self._done / max(1e-9, now - self._started)
-        left = f"{(self._rows - self._done) / rate:,.0f} s left" if rate else "..."
-        line = f"{self._done:,} of {self._rows:,} rows, {rate:,.0f} rows per second, {left}"
-        if self._status is not None:
-            self._status.update(line)
-        elif now - self._said >= _EVERY:
-            self._said = now
-            echo(f"cielo: {line}", err=True)

@@ -14,6 +14,7 @@ from cielo.bundle.layout import GENERATOR, Bundle, default_bundle
 from cielo.cli.base import EXIT_FAILED, console, echo, echo_json, fail, main
 from cielo.cli.options import model_options
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
+from cielo.cli.progress import Progress
 from cielo.errors import ParityError
 from cielo.machine import processor_name
 
@@ -33,7 +34,10 @@ def convert(recipe: Path, output: Path, overwrite: bool) -> None:
     except ImportError as error:
         fail(f"conversion needs {error.name}; install it with: pip install 'cielo[convert]'", EXIT_FAILED)
         return
-    bundle = run_with_progress(recipe, output, overwrite=overwrite, console=console(stderr=True))
+    with Progress() as progress:
+        bundle = run_with_progress(
+            recipe, output, overwrite=overwrite, console=console(stderr=True), progress=progress.step
+        )
     echo(f"{bundle.path}: bundle {bundle.name}@{bundle.sha256[:12]}")
 
 

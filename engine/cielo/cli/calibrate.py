@@ -13,6 +13,7 @@ from cielo.cli import corpora
 from cielo.cli.base import console, echo, main, open_linker
 from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, model_options, searched
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
+from cielo.cli.progress import Progress
 
 
 @main.command()
@@ -69,7 +70,7 @@ def calibrate(
     annotated = corpora.read(corpus, form, split, mapped)
     others = None if outside is None else read_outside(outside)
     opening["decoding"] = searched(decodings)
-    with open_linker(bundle=bundle, cache=False, **opening) as linker, console(stderr=True).status("calibrating"):
+    with open_linker(bundle=bundle, cache=False, **opening) as linker:
         annotated = linkable(annotated, linker)
         corpora.require_mentions(annotated, corpora.NONE_LINKABLE)
         corpora.report_unknown([annotated], linker.knowledge_base)
@@ -77,7 +78,10 @@ def calibrate(
             others = linkable(others, linker)
             corpora.require_mentions(others, corpora.NONE_LINKABLE)
         chosen = decodings or (linker.provenance().decoding,)
-        found = fit(linker, annotated, chosen, outside=others)
+        mentions = len(annotated.mentions) + (0 if others is None else len(others.mentions))
+        with Progress("linking", len(chosen) * mentions) as progress:
+            found = fit(linker, annotated, chosen, outside=others, progress=progress.advance)
+        progress.show_summary()
     for decoding, entry in found.items():
         _show_reliability(decoding, entry.reliability)
     written = write_calibrated(Bundle.open(bundle), output, found, overwrite=overwrite)

@@ -27,6 +27,7 @@ from cielo.cli.options import (
     searched,
 )
 from cielo.cli.outputs import Output, writes
+from cielo.cli.progress import Progress, waiting
 from cielo.errors import TableError
 from cielo.files import atomic_write, temporary_folder
 from cielo.options import LinkOptions
@@ -176,10 +177,11 @@ def _evaluate_links(corpus: Corpus, seen: frozenset[str] | None, given: dict[str
         corpus = linkable(corpus, linker)
         corpora.require_mentions(corpus, corpora.NONE_LINKABLE)
         runs = []
-        with console(stderr=True).status("linking") as status:
+        with Progress() as progress:
             for name, changed in _ways(linker, options, names, beside):
-                status.update(f"linking: {name}")
-                runs.append(link_corpus(linker, corpus, name, seen, changed))
+                progress.begin(f"linking, {name}", len(corpus.mentions))
+                runs.append(link_corpus(linker, corpus, name, seen, changed, progress.advance))
+        progress.show_summary()
         bundle = linker.bundle
         about = About(bundle=f"{bundle.name}@{bundle.sha256[:12]}", knowledge_base=linker.knowledge_base.edition)
         worth = {str(name): entry.reliability for name, entry in opened.calibrations().items()}
@@ -251,7 +253,7 @@ def _replay(given: dict[str, Any], pipeline: str) -> Iterator[Replay]:
         echo(f"  encoder: of the bundle {bundle.name}@{bundle.sha256[:12]}", err=True)
     with (
         temporary_folder(Path(tempfile.gettempdir())) as folder,
-        console(stderr=True).status("reading the tables"),
+        waiting("reading the tables"),
         open_replay(folder, tables, bundle, threads=given["threads"], verify_files=given["verify_files"]) as replay,
     ):
         yield replay

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.base import echo_json, main, open_linker, report_problems, report_withheld, require_codes
+from cielo.cli.base import echo, echo_json, main, open_linker, report_problems, report_withheld, require_codes
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
@@ -23,6 +23,7 @@ from cielo.cli.options import (
     model_options,
 )
 from cielo.cli.outputs import Output, writes
+from cielo.cli.progress import Summary
 from cielo.cli.showing import show_link
 from cielo.cli.tabular import (
     decision_options,
@@ -33,6 +34,7 @@ from cielo.cli.tabular import (
     table_format,
     thresholds_of,
 )
+from cielo.cli.verbosity import is_verbose
 from cielo.decisions import decision_of
 from cielo.records import Decoding, Mention
 
@@ -125,6 +127,10 @@ def link(
         report_problems(linker.lexicon_problems())
         linked = linker.link([mention], options)[0]
         report_withheld(linker, options.subset, linked.code is None, 1)
+    if is_verbose():
+        summary = Summary()
+        summary.add(linked)
+        echo(summary.stages(), err=True)
     if as_json:
         from cielo.tables.links import link_columns
 

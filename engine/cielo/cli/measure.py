@@ -11,6 +11,8 @@ from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli.base import console, echo, main, open_linker
 from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, Size, model_options
 from cielo.cli.outputs import Output, writes
+from cielo.cli.progress import waiting
+from cielo.cli.verbosity import is_quiet
 from cielo.machine import processor_name
 
 if TYPE_CHECKING:
@@ -48,14 +50,14 @@ def tune(
     opened = Bundle.open(bundle or default_bundle())
     executions = executions_on(opened, backend=backend, device=device, compute_type=compute_type)
     require_state(opened, *executions)
-    with console(stderr=True).status("tuning") as status:
+    with waiting("tuning") as show:
         found = measure(
             opened,
             executions,
             prompts=prompts,
             rounds=rounds,
             workload=workload,
-            progress=lambda text: status.update(f"tuning: {text}"),
+            progress=lambda text: show(f"tuning: {text}"),
         )
     _show_plans(found, opened)
     for execution, measured in found.items():
@@ -127,6 +129,8 @@ def bench(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     use = "single" if settings.scenarios == ("single-stream",) else "bulk"
+    status = console(stderr=True)
+    status.quiet = is_quiet()
     with open_linker(bundle=bundle, cache=False, use=use, **opening) as linker:
         run_with_reports(
             linker,
@@ -135,5 +139,5 @@ def bench(
             json_path=json_path,
             html_path=html_path,
             console=console(),
-            status=console(stderr=True),
+            status=status,
         )

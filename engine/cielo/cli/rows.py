@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
-import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.base import EXIT_ROWS, console, echo, open_linker, report_problems, report_withheld, require_codes
-from cielo.decisions import DECISIONS, Thresholds
-from cielo.errors import MentionError
+from cielo.cli.base import EXIT_ROWS, echo, open_linker, report_problems, report_withheld, require_codes
+from cielo.cli.progress import Progress, Summary
+from cielo.decisions import Thresholds, decision_of
+from cielo.errors import CieloError, MentionError
 from cielo.records import Json, Link, Mention
 from cielo.tables import Format, Table, TableFormat, format_of
 from cielo.tables.formats import OutputStyle, require_library
@@ -56,14 +57,6 @@ class Rows:
     kind: str | None = None
 
 
-@dataclass(slots=True)
-class _Counts:
-    failed: int = 0
-    linked: int = 0
-    without: int = 0
-    decisions: Counter[str] = field(default_factory=Counter)
-
-
 def reading_of(source: str, named: TableFormat, target: str, other: Format | None) -> TableFormat:
     """Return how the input is read: its format is the one named, else its name tells, else it is the output's.
 
@@ -102,39 +95,43 @@ def link_rows(rows: Rows, options: LinkOptions, **opening: Any) -> None:
     Raises:
         CieloError: where a file cannot be read or written, or no linker opens.
     """
-    counts = _Counts()
     with open_input(rows.source) as stream:
         name = "standard input" if rows.source == "-" else rows.source
         read = read_mentions(stream, rows.reading, columns=rows.columns, name=name)
         with open_linker(**opening) as linker, open_output(rows.target, rows.form) as output:
             require_codes(linker, options.subset)
             report_problems(linker.lexicon_problems())
-            outcomes = _outcomes(rows, _with_progress(read, rows.source, stream), linker, options, counts)
-            columns = _known_columns(rows, read.table, options, linker)
-            write_rows(output, rows.form, outcomes, style=rows.style, columns=columns)
-            report_withheld(linker, options.subset, counts.without, counts.linked)
+            summary = Summary()
+            drawn = rows.target != "-" or not sys.stdout.isatty()  # rows on the terminal are progress enough
+            with Progress("linking", functools.partial(_count, rows), drawn=drawn) as progress:
+                each = functools.partial(linker.link_each, options=options, progress=progress.advance)
+                columns = _known_columns(rows, read.table, options, linker)
+                outcomes = _outcomes(rows, read, each, summary)
+                write_rows(output, rows.form, outcomes, style=rows.style, columns=columns)
+            linked = summary.rows - summary.errors
+            report_withheld(linker, options.subset, summary.without, linked)
     _report_table(read.table)
-    _report_decisions(counts, rows.style)
-    if counts.failed:
-        echo(f"cielo: {counts.failed} row(s) hold an error; see their column `error`", err=True)
+    summary.show()
+    if summary.errors:
+        echo(f"cielo: {summary.errors} row(s) hold an error; see their column `error`", err=True)
         sys.exit(EXIT_ROWS)
 
 
 def _outcomes(
-    rows: Rows, read: Iterable[InputRow], linker: Linker, options: LinkOptions, counts: _Counts
+    rows: Rows, read: Iterable[InputRow], each: Callable[..., Iterator[Link | CieloError]], summary: Summary
 ) -> Iterator[dict[str, Json]]:
     # Rows and mentions go in step: `link_each` reads ahead by a chunk, whose rows wait here.
     waiting, handed = itertools.tee(read)
-    mentions = (_mention_or_error(row, rows.kind) for row in handed)
+    mentions = (_mention_or_error(row, rows.kind, summary) for row in handed)
     chunk = {"chunk": _LIVE} if rows.target == "-" else {}
-    for row, outcome in zip(waiting, linker.link_each(mentions, options, **chunk), strict=True):
+    words = WORDS[rows.style.language]
+    for row, outcome in zip(waiting, each(mentions, **chunk), strict=True):
+        summary.add(outcome)
         if isinstance(outcome, Link):
-            written = output_row(row, outcome, rows.thresholds)
-            counts.linked, counts.without = counts.linked + 1, counts.without + (outcome.code is None)
-            counts.decisions[str(written["decision"])] += 1
-            yield written
+            decision = decision_of(outcome, rows.thresholds)
+            summary.decisions[words["byHand" if decision == "none" else decision]] += 1
+            yield output_row(row, outcome, rows.thresholds)
         else:
-            counts.failed += 1
             yield output_row(row, str(outcome))
 
 
@@ -154,31 +151,19 @@ def _report_table(table: Table) -> None:
         echo(f"cielo: {table.lines:,} lines were read, {table.rows:,} rows given", err=True)
 
 
-def _report_decisions(counts: _Counts, style: OutputStyle) -> None:
-    words = WORDS[style.language]
-    names = {name: words["byHand" if name == "none" else name] for name in DECISIONS}
-    told = ", ".join(f"{names[name]}: {counts.decisions[name]:,}" for name in DECISIONS)
-    echo(f"cielo: {counts.linked:,} rows linked; {told}", err=True)
-
-
-def _mention_or_error(row: InputRow, kind: str | None) -> Mention | MentionError:
+def _mention_or_error(row: InputRow, kind: str | None, summary: Summary) -> Mention | MentionError:
     try:
-        return row.mention(kind)
+        mention = row.mention(kind)
     except MentionError as error:
         return error
+    summary.read(mention)
+    return mention
 
 
-def _with_progress(rows: Iterable[InputRow], source: str, stream: BinaryIO) -> Iterator[InputRow]:
-    """Show on a terminal how far the file has been read."""
-    terminal = console(stderr=True)
-    if not terminal.is_terminal or source == "-":
-        yield from rows
-        return
-    from rich.progress import Progress
-
-    with Progress(console=terminal, transient=True) as progress:
-        task = progress.add_task("linking", total=os.fstat(stream.fileno()).st_size)
-        for row in rows:
-            yield row
-            with contextlib.suppress(ValueError, OSError):
-                progress.update(task, completed=stream.tell(), description=f"linking: row {row.number}")
+def _count(rows: Rows) -> int | None:
+    """Return how many rows a file has, by reading it once more; None where it can be read but once."""
+    with contextlib.suppress(OSError, CieloError):
+        if Path(rows.source).is_file():
+            with open_input(rows.source) as stream:
+                return sum(1 for _ in read_mentions(stream, rows.reading, columns=rows.columns, name=rows.source))
+    return None

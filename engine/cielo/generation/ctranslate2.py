@@ -22,6 +22,7 @@ from cielo.generation.capabilities import require_runnable
 from cielo.generation.constrained import ConstrainedSearch, Found
 from cielo.generation.memory import MemoryLimit, Scoring, Shape
 from cielo.generation.plan import ThreadPlan, Use, batch_on_each_core
+from cielo.generation.progress import report
 from cielo.generation.searches import SEARCHES, BeamSearch
 from cielo.generation.trie import Trie
 from cielo.records import Decoding, Hypothesis
@@ -208,9 +209,9 @@ class CTranslate2Generator:
             waiting.append((batch, started))
             # Two for each replica: one at work, one next. With a limit of memory, only those at work.
             if len(waiting) >= (2 * together if limit is None else together):
-                yield from _results(*waiting.popleft())
+                yield from _results(*waiting.popleft(), len(lengths))
         while waiting:
-            yield from _results(*waiting.popleft())
+            yield from _results(*waiting.popleft(), len(lengths))
 
     def _hypothesis(self, tokens: list[str], score: float, search: BeamSearch) -> Hypothesis:
         length = max(1, len(tokens))
@@ -241,11 +242,12 @@ def _output_tokens(directory: Path) -> list[str]:
     raise BundleError("the generator's model has no list of its output tokens; build the bundle again")
 
 
-def _results(batch: list[int], started: list[Any]) -> Iterator[tuple[int, Any]]:
+def _results(batch: list[int], started: list[Any], of: int) -> Iterator[tuple[int, Any]]:
     for row, result in zip(batch, started, strict=True):
         with _faults_named():
             found = result.result()
         yield row, found
+    report(len(batch) / of)
 
 
 @contextlib.contextmanager

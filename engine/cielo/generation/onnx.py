@@ -21,6 +21,7 @@ from cielo.generation.memory import MemoryLimit, Scoring, Shape
 from cielo.generation.onnx_model import OnnxModel
 from cielo.generation.onnx_tries import MOST_PLACES, search_tries
 from cielo.generation.plan import ThreadPlan, Use, batch_on_all_cores
+from cielo.generation.progress import report
 from cielo.generation.searches import SEARCHES, BeamSearch
 from cielo.generation.trie import Trie
 from cielo.machine import keep_no_freed_memory
@@ -170,23 +171,27 @@ class OnnxGenerator:
         with _faults_named():
             for batch, found in zip(batches, self._each(batches, together, lambda rows: run(model, rows)), strict=True):
                 results.update(zip(batch, found, strict=True))
+                report(len(batch) / len(prompts))
         return [results[row] for row in range(len(prompts))]
 
-    def _each(self, batches: list[list[int]], together: int, run: Callable[[list[int]], _Result]) -> list[_Result]:
-        """Run batches, so many at a time, and return what each gives, in order."""
+    def _each(self, batches: list[list[int]], together: int, run: Callable[[list[int]], _Result]) -> Iterator[_Result]:
+        """Run batches, so many at a time, and yield what each gives, in order."""
 
         def run_one(batch: list[int]) -> _Result:
             with self._places:
                 return run(batch)
 
         if min(together, len(batches)) <= 1:
-            return [run_one(batch) for batch in batches]
+            yield from map(run_one, batches)
+            return
         with ThreadPoolExecutor(together) as pool:
             try:
                 started = [pool.submit(run_one, batch) for batch in batches]
             except RuntimeError:  # the interpreter ends, and takes no more work for other threads
-                return [run_one(batch) for batch in batches]
-            return [batch.result() for batch in started]
+                yield from map(run_one, batches)
+                return
+            for one in started:
+                yield one.result()
 
     def _hypothesis(self, output: Output, search: BeamSearch, model: OnnxModel) -> Hypothesis:
         text = self._tokenizer.decode(self._tokenizer.tokens(output.tokens))

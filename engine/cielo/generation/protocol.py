@@ -24,7 +24,10 @@ from cielo.text.tokenizer import Encoded, Tokenizer
 
 
 class Generator(Searcher, Protocol):
-    """An opened model: prompts to hypotheses. Its methods may be called from several threads."""
+    """An opened model: prompts to hypotheses. Its methods may be called from several threads.
+
+    What works in batches reports each that is done (`cielo.generation.progress.report`), in the thread that called it.
+    """
 
     def log_probs(self, prompts: Sequence[Encoded], targets: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
         """Return the log-probability of each token of each target given its prompt, float32 [len(target) + 1].

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from cielo.generation.progress import part_of_call
 from cielo.records import Decoding, Hypothesis
 from cielo.text.tokenizer import Encoded
 
@@ -64,9 +65,12 @@ def certain_first(generator: Searcher, prompts: Sequence[Encoded], search: BeamS
     """
     if search.length_penalty != 0.0:
         raise ValueError(f"got length_penalty {search.length_penalty}; only with 0 is a probable output the best one")
-    found = [hypotheses[:1] for hypotheses in generator.generate(prompts, replace(search, beams=1))]
+    with part_of_call(0.5):
+        found = [hypotheses[:1] for hypotheses in generator.generate(prompts, replace(search, beams=1))]
     unsure = [row for row, (best, *_) in enumerate(found) if not is_certain(best)]
-    for row, hypotheses in zip(unsure, generator.generate([prompts[row] for row in unsure], search), strict=True):
+    with part_of_call(0.5):
+        beams = generator.generate([prompts[row] for row in unsure], search)
+    for row, hypotheses in zip(unsure, beams, strict=True):
         found[row] = hypotheses[:1]
     return found
 

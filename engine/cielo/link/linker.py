@@ -23,9 +23,10 @@ from cielo.link.candidates import LinkRequest, decoding_of
 from cielo.link.document_links import DocumentLink, document_link
 from cielo.link.documents import DocumentMention, Span, mentions_of
 from cielo.link.guard import Guard, close_at_exit
+from cielo.link.progress import Told
 from cielo.link.resolver import Resolver, read_calibrations
 from cielo.link.steps import Steps, open_lexicon, problems_of
-from cielo.link.streams import chunks, many
+from cielo.link.streams import chunks, each_of, many
 from cielo.options import LinkOptions
 from cielo.records import BundleIdentity, Decoding, Link, Mention, Provenance
 from cielo.text.kinds import named_kind
@@ -227,12 +228,15 @@ class Linker:
             raise MentionError(f"got a mention of type {type(mention).__name__}, expected a Mention")
         return named_kind(mention, self.kinds)
 
-    def link(self, mentions: Iterable[Mention], options: LinkOptions | None = None) -> list[Link]:
+    def link(
+        self, mentions: Iterable[Mention], options: LinkOptions | None = None, *, progress: Told | None = None
+    ) -> list[Link]:
         """Link mentions, in one batch; the results are in their order.
 
         Args:
             mentions: to be linked; where one cannot be, none is: see `link_each`.
             options: how; default: `LinkOptions()`.
+            progress: is told how many more mentions are done, batch by batch of the model; see `cielo.link.progress`.
 
         Raises:
             MentionError: where a mention cannot be linked.
@@ -242,17 +246,27 @@ class Linker:
         """
         batch = [self.named(mention) for mention in many(mentions)]
         with self._guard.working():
-            return self._steps.run(batch, self._request(options))
+            return self._steps.run(batch, self._request(options), progress)
 
     def link_iter(
-        self, mentions: Iterable[Mention], options: LinkOptions | None = None, *, chunk: int = _CHUNK
+        self,
+        mentions: Iterable[Mention],
+        options: LinkOptions | None = None,
+        *,
+        chunk: int = _CHUNK,
+        progress: Told | None = None,
     ) -> Iterator[Link]:
         """Link a stream of mentions, `chunk` at a time, and yield the results in order. See `link`."""
         for batch in chunks(mentions, chunk):
-            yield from self.link(batch, options)
+            yield from self.link(batch, options, progress=progress)
 
     def link_each(
-        self, mentions: Iterable[Mention | CieloError], options: LinkOptions | None = None, *, chunk: int = _CHUNK
+        self,
+        mentions: Iterable[Mention | CieloError],
+        options: LinkOptions | None = None,
+        *,
+        chunk: int = _CHUNK,
+        progress: Told | None = None,
     ) -> Iterator[Link | CieloError]:
         """Link what can be linked of a stream, `chunk` at a time, and yield a link or an error for each, in order.
 
@@ -260,23 +274,13 @@ class Linker:
             mentions: to be linked; an error instead of one (a row that could not be read, say) is handed through.
             options: how; default: `LinkOptions()`.
             chunk: how many are linked at a time, at least 1.
+            progress: as `link`; an error is done too.
 
         Raises:
             OptionError, CalibrationError, ClosedError: as `link`.
         """
         for batch in chunks(mentions, chunk):
-            checked = [self._checked(entry) for entry in batch]
-            links = iter(self.link([entry for entry in checked if isinstance(entry, Mention)], options))
-            yield from (next(links) if isinstance(entry, Mention) else entry for entry in checked)
-
-    def _checked(self, entry: Mention | CieloError) -> Mention | CieloError:
-        if isinstance(entry, CieloError):
-            return entry
-        try:
-            self.check(entry)
-        except MentionError as error:
-            return error
-        return entry
+            yield from each_of(batch, self.check, lambda rest: self.link(rest, options, progress=progress), progress)
 
     def link_document(
         self,

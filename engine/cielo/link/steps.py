@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,12 @@ from cielo.bundle.stages import Stages
 from cielo.cache.key import key
 from cielo.cache.protocol import ResultCache
 from cielo.generation.plan import ThreadPlan
+from cielo.generation.progress import listening
 from cielo.generation.searches import SEARCHES, certain_first
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work, candidate_of
 from cielo.link.constrained import ConstrainedDecoder
+from cielo.link.progress import BatchProgress, Told
 from cielo.link.resolver import Resolver, judge
 from cielo.link.timing import StageTimer
 from cielo.records import Concept, Hypothesis, Link, Mention, Timings
@@ -48,25 +51,27 @@ class Steps:
         self._lexicon = lexicon
         self.constrained = ConstrainedDecoder(stages)
 
-    def run(self, batch: Sequence[Mention], request: LinkRequest) -> list[Link]:
+    def run(self, batch: Sequence[Mention], request: LinkRequest, told: Told | None = None) -> list[Link]:
         """Return the link of each mention of a batch, in order; within a memory budget part by part, in turns."""
         turns = self._stages.turns
         if turns is None:
-            return self._run(batch, request)
+            return self._run(batch, request, told)
         links: list[Link] = []
         for part in turns.parts(batch, request.options.top_k):
             with turns.taken():
-                links += self._run(part, request)
+                links += self._run(part, request, told)
         return links
 
-    def _run(self, batch: Sequence[Mention], request: LinkRequest) -> list[Link]:
-        clock = StageTimer()
+    def _run(self, batch: Sequence[Mention], request: LinkRequest, told: Told | None) -> list[Link]:
+        clock, progress = StageTimer(), BatchProgress(told, len(batch))
         listed = {row: link for row, mention in enumerate(batch) if (link := self._look_up(mention, request))}
+        progress.done(len(listed))
         rest = [mention for row, mention in enumerate(batch) if row not in listed]
         with clock.stage("tokenize"):
             prompts = self.prompts(rest, request)
         entries: list[_Entry] = [(prompt, mention.kind) for prompt, mention in zip(prompts, rest, strict=True)]
-        found = self._find_all(list(dict.fromkeys(entries)), request, clock)
+        found = self._find_all(Counter(entries), request, clock, progress)
+        progress.finish()
         timings = Timings(**clock.seconds, mentions=len(batch))
         judged = iter([judge(found[entry], request) for entry in entries])
         return [
@@ -109,22 +114,33 @@ class Steps:
         line_ends: LineEnds = "delete" if request.is_published else "space"
         return [self._stages.prompt(mention.text, mention.sentence, line_ends=line_ends) for mention in mentions]
 
-    def _find_all(self, entries: list[_Entry], request: LinkRequest, clock: StageTimer) -> dict[_Entry, Link]:
+    def _find_all(
+        self, entries: Counter[_Entry], request: LinkRequest, clock: StageTimer, progress: BatchProgress
+    ) -> dict[_Entry, Link]:
         """Return the link of each distinct entry: from the cache, or found by the models and kept there."""
         if self._cache is None:
-            return dict(zip(entries, self._find(entries, request, clock), strict=True))
+            return dict(zip(entries, self._find(list(entries), request, clock, progress), strict=True))
         keys = {
             (prompt, kind): key(self._cache.secret, request.provenance, request.options, prompt=prompt, kind=kind)
             for prompt, kind in entries
         }
         known = self._cache.get_many(keys.values())
         missing = [entry for entry in entries if keys[entry] not in known]
-        fresh = dict(zip(missing, self._find(missing, request, clock), strict=True))
+        progress.done(entries.total() - sum(entries[entry] for entry in missing))
+        fresh = dict(zip(missing, self._find(missing, request, clock, progress), strict=True))
         self._cache.put_many({keys[entry]: link for entry, link in fresh.items()})
         return {entry: fresh[entry] if entry in fresh else known[keys[entry]] for entry in entries}
 
-    def _find(self, entries: list[_Entry], request: LinkRequest, clock: StageTimer) -> list[Link]:
-        return self._resolver.resolve(self._generate(entries, request, clock), request, clock) if entries else []
+    def _find(
+        self, entries: list[_Entry], request: LinkRequest, clock: StageTimer, progress: BatchProgress
+    ) -> list[Link]:
+        if not entries:
+            return []
+        # In re-ranking the generator works a second time, as long as the first or longer.
+        with listening(progress.rest(0.5 if request.options.rerank else 1.0)):
+            works = self._generate(entries, request, clock)
+        with listening(progress.rest()):
+            return self._resolver.resolve(works, request, clock)
 
     def _generate(self, entries: Sequence[_Entry], request: LinkRequest, clock: StageTimer) -> list[Work]:
         """Decode each distinct prompt once; in a constrained search once for each kind that is asked for."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from cielo.errors import MentionError, OptionError
-from cielo.records import Mention
+from cielo.errors import CieloError, MentionError, OptionError
+from cielo.link.progress import Told
+from cielo.records import Link, Mention
 
 _T = TypeVar("_T")
 
@@ -35,3 +36,35 @@ def chunks(source: Iterable[_T], size: int) -> Iterator[list[_T]]:
     rest = iter(many(source))
     while batch := list(itertools.islice(rest, size)):
         yield batch
+
+
+def each_of(
+    batch: Sequence[Mention | CieloError],
+    check: Callable[[Mention], None],
+    link: Callable[[Sequence[Mention]], Sequence[Link]],
+    told: Told | None = None,
+) -> Iterator[Link | CieloError]:
+    """Link what can be linked of a batch, and yield a link or an error for each entry, in order.
+
+    Args:
+        batch: mentions, and errors that stand in the place of one.
+        check: raises a MentionError for what cannot be linked.
+        link: links the rest, and tells of it itself.
+        told: of the entries that are errors.
+    """
+    checked = [_checked(entry, check) for entry in batch]
+    wanted = [entry for entry in checked if isinstance(entry, Mention)]
+    if told is not None and len(wanted) < len(checked):
+        told(len(checked) - len(wanted))
+    links = iter(link(wanted))
+    yield from (next(links) if isinstance(entry, Mention) else entry for entry in checked)
+
+
+def _checked(entry: Mention | CieloError, check: Callable[[Mention], None]) -> Mention | CieloError:
+    if isinstance(entry, CieloError):
+        return entry
+    try:
+        check(entry)
+    except MentionError as error:
+        return error
+    return entry

@@ -51,7 +51,7 @@ def test_each_distinct_mention_is_linked_once_in_the_run(
     monkeypatch.setattr(
         linker,
         "link",
-        lambda mentions, options: (linked.extend(m.text for m in mentions), before(mentions, options))[1],
+        lambda mentions, options, **given: (linked.extend(m.text for m in mentions), before(mentions, options))[1],
     )
     run(linker, [table(tmp_path / "in.csv", 90, 15)], tmp_path / "out", rows=8)
     assert sorted(linked) == sorted(texts(15))
@@ -235,3 +235,36 @@ def test_options_outside_their_range_are_refused() -> None:
 
 def test_made_inputs_repeat_mentions(tmp_path: Path) -> None:
     assert len(set(bulk_made.texts(30))) == 30
+
+
+class Watching:
+    """Counts what it is told; after so many mentions it stops the run."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self.linked = self.skipped = 0
+        self._most = most
+
+    def advance(self, count: int = 1) -> None:
+        self.linked += count
+        if self._most is not None and self.linked >= self._most:
+            raise KeyboardInterrupt
+
+    def skip(self, count: int) -> None:
+        self.skipped += count
+
+
+def test_a_watcher_is_told_of_every_mention_whoever_linked_it(linker: Linker, tmp_path: Path) -> None:
+    source = table(tmp_path / "in.csv", 90, 40)
+
+    def work(watcher: Watching) -> None:
+        made = Run([str(source)], tmp_path / "out", linker, LinkOptions(), BulkOptions(rows=16))
+        made.work(made.prepare(), watcher=watcher)
+
+    stopped, going_on, finished = Watching(30), Watching(), Watching()
+    with pytest.raises(KeyboardInterrupt):
+        work(stopped)
+    work(going_on)
+    assert going_on.skipped > 0 and going_on.linked > 0
+    assert going_on.skipped + going_on.linked == 40
+    work(finished)
+    assert (finished.skipped, finished.linked) == (0, 0)

@@ -14,6 +14,7 @@ from cielo.generation.backends import BACKENDS, backend
 from cielo.generation.capabilities import DEVICES, require_runnable, require_search, resolve_device
 from cielo.generation.memory import Shape
 from cielo.generation.plan import ThreadPlan
+from cielo.generation.progress import listening
 from cielo.generation.protocol import Backend, Generator
 from cielo.generation.searches import SEARCHES, BeamSearch, certain_first, is_certain
 from cielo.records import Decoding, Hypothesis
@@ -146,6 +147,27 @@ class BackendContract:
         found = certain_first(generator, prompts, search)
         assert any(is_certain(rows[0]) for rows in found), "no prompt is certain: the test shows nothing"
         subject.assert_equal(found, beams)
+
+    def test_each_batch_is_reported_when_it_is_done(
+        self, subject: Subject, prompts: list[Encoded], search: BeamSearch
+    ) -> None:
+        heard: list[float] = []
+        with subject.open(ThreadPlan(2, batch_tokens=1)) as generator:
+            wanted = generator.generate(prompts, search)
+            with listening(heard.append):
+                found = generator.generate(prompts, search)
+        subject.assert_equal(found, wanted)
+        assert heard == [pytest.approx(1 / len(prompts))] * len(prompts)
+
+    def test_a_search_in_two_steps_reports_each_as_half(
+        self, subject: Subject, generator: Generator, prompts: list[Encoded], search: BeamSearch
+    ) -> None:
+        heard: list[float] = []
+        with listening(heard.append):
+            found = certain_first(generator, prompts, search)
+        unsure = not all(is_certain(rows[0]) for rows in found)
+        assert sum(heard) == pytest.approx(1.0 if unsure else 0.5)
+        assert max(heard) <= 0.5
 
     def test_no_prompt_gives_no_answer(self, subject: Subject, generator: Generator, search: BeamSearch) -> None:
         assert generator.generate([], search) == []

@@ -25,6 +25,7 @@ from cielo.generation.capabilities import require_runnable
 from cielo.generation.constrained import ConstrainedSearch, Found, Leaf
 from cielo.generation.memory import MemoryLimit, Shape
 from cielo.generation.plan import ThreadPlan, Use, batch_on_each_core
+from cielo.generation.progress import report
 from cielo.generation.searches import SEARCHES, BeamSearch
 from cielo.generation.trie import Trie
 from cielo.knowledge.reading import KnowledgeBase
@@ -188,6 +189,7 @@ class ToyGenerator:
         for batch in make_batches(lengths, self._plan.batch_tokens, together, most):
             self.batches.append(len(batch))
             yield from batch
+            report(len(batch) / len(lengths))
 
     def _weights(self, prompt: Encoded) -> dict[tuple[int, ...], float]:
         term = self._tokenizer.decode(self._tokenizer.tokens(prompt.ids))

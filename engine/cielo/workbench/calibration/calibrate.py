@@ -13,6 +13,7 @@ from cielo.bundle.writing import amend
 from cielo.errors import BundleError
 from cielo.link.confidence import LEAST_PROVEN
 from cielo.link.linker import Linker
+from cielo.link.progress import Told
 from cielo.link.resolver import features_of
 from cielo.options import LinkOptions
 from cielo.records import Decoding
@@ -25,7 +26,12 @@ from cielo.workbench.evaluation.summary import corpus_hash
 
 
 def calibrate(
-    linker: Linker, corpus: Corpus, decodings: Sequence[Decoding], *, outside: Corpus | None = None
+    linker: Linker,
+    corpus: Corpus,
+    decodings: Sequence[Decoding],
+    *,
+    outside: Corpus | None = None,
+    progress: Told | None = None,
 ) -> Calibrations:
     """Return the calibrations of each decoding, each with what it is worth on mentions left out.
 
@@ -34,6 +40,7 @@ def calibrate(
         corpus: annotated mentions, which the bundle's model was not trained on; see `run.linkable`.
         decodings: the searches.
         outside: mentions that mean no concept of the knowledge base (`read_outside`); None: there are none.
+        progress: is told how many more mentions are linked, of all in each decoding.
 
     Raises:
         CalibrationError: where the mentions are not enough for one.
@@ -44,7 +51,8 @@ def calibrate(
     found = {}
     for decoding in decodings:
         options = LinkOptions(decoding=decoding, proven=LEAST_PROVEN)  # by default one alone, where there is none yet
-        found[decoding] = _calibration(link_corpus(linker, corpus, decoding, options=options), data)
+        run = link_corpus(linker, corpus, decoding, options=options, progress=progress)
+        found[decoding] = _calibration(run, data)
     return found
 
 

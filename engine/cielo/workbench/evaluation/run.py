@@ -13,6 +13,7 @@ from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work
 from cielo.link.linker import Linker
+from cielo.link.progress import Told
 from cielo.link.resolver import Resolver
 from cielo.link.timing import StageTimer
 from cielo.options import LinkOptions
@@ -63,7 +64,12 @@ def linkable(corpus: Corpus, linker: Linker) -> Corpus:
 
 
 def link_corpus(
-    linker: Linker, corpus: Corpus, name: str, seen: frozenset[str] | None = None, options: LinkOptions | None = None
+    linker: Linker,
+    corpus: Corpus,
+    name: str,
+    seen: frozenset[str] | None = None,
+    options: LinkOptions | None = None,
+    progress: Told | None = None,
 ) -> Run:
     """Link every mention of a corpus.
 
@@ -73,9 +79,10 @@ def link_corpus(
         name: of the run.
         seen: texts of the training mentions; None: not known.
         options: of the linker.
+        progress: is told how many more mentions are linked.
     """
     start = time.perf_counter()
-    links = tuple(linker.link_iter((entry.mention for entry in corpus.mentions), options))
+    links = tuple(linker.link_iter((entry.mention for entry in corpus.mentions), options, progress=progress))
     seconds = time.perf_counter() - start
     options = options or LinkOptions()
     pairs = zip(corpus.mentions, links, strict=True)
