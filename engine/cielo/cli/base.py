@@ -243,7 +243,7 @@ def main() -> None:
     \b
     Exit codes:
       0    done
-      1    it could not be done, nothing was found, or `doctor` found something broken
+      1    it could not be done, nothing was found, or `doctor` found a fault
       2    wrong usage
       3    done, but some rows hold an error or were passed over
       4    a parity check failed

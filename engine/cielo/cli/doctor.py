@@ -12,7 +12,8 @@ import click
 
 from cielo import schema
 from cielo.cli.base import EXIT_FAILED, echo, echo_json, main
-from cielo.cli.options import BUNDLE, model_options
+from cielo.cli.options import BUNDLE, DECODINGS, model_options
+from cielo.records import Decoding
 
 if TYPE_CHECKING:
     from cielo.workbench.doctor.records import BundleFacts, MemoryFacts, PlanFacts, Report
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 @BUNDLE
 @click.option("--cache", type=click.Path(path_type=Path), help="A cache's file, to be looked at too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--decoding", type=click.Choice(DECODINGS), help="How outputs are to be searched for; default: the bundle's own."
+)
 @model_options
 def doctor(
     bundle: Path | None,
@@ -31,6 +35,7 @@ def doctor(
     device: str,
     compute_type: str | None,
     threads: int | None,
+    decoding: Decoding | None,
 ) -> None:
     """Look for what is broken or slow here, and name what mends it.
 
@@ -38,7 +43,7 @@ def doctor(
     """
     from cielo.workbench.doctor.examining import Wanted, examine
 
-    report = examine(bundle, Wanted(backend, device, compute_type, threads), cache)
+    report = examine(bundle, Wanted(backend, device, compute_type, threads, decoding), cache)
     if as_json:
         told = {"usable": report.usable, **schema.to_builtins(report)}
         echo_json(json.dumps(told, ensure_ascii=False, indent=1))
@@ -64,7 +69,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     for entry in report.parity:
         where = "this kind of processor" if entry.here else entry.processor or "no machine"
         shown = "shown" if entry.passed else "NOT shown"
-        yield f"parity", f"{entry.key}: {shown} ({entry.kept} of {entry.checks} checks; {where})"
+        yield "parity", f"{entry.key}: {shown} ({entry.kept} of {entry.checks} checks; {where})"
     for backend in report.backends:
         runs = "; ".join(f"{device}: {', '.join(types)}" for device, types in backend.runs.items()) or "does not load"
         held = f"the bundle's is {backend.held}" if backend.held else "not in the bundle"

@@ -22,6 +22,7 @@ from cielo.errors import CacheError, CieloError
 from cielo.generation.backends import BACKENDS
 from cielo.generation.plan import USES, Use
 from cielo.machine import bytes_in, granted_memory, machine_key, state_directory
+from cielo.records import Decoding
 from cielo.workbench.bench.system import describe_system
 from cielo.workbench.doctor.judging import judge
 from cielo.workbench.doctor.records import (
@@ -51,6 +52,7 @@ class Wanted:
     device: str = AUTO
     compute_type: str | None = None
     threads: int | None = None
+    decoding: Decoding | None = None
 
 
 @dataclass(slots=True)
@@ -179,7 +181,7 @@ def _plan(bundle: Bundle, wanted: Wanted, use: Use) -> PlanFacts:
     Raises:
         CieloError: where it would open nothing.
     """
-    decoding, untold = bundle.manifest.generator.decoding, wanted.threads is None
+    decoding, untold = wanted.decoding or bundle.manifest.generator.decoding, wanted.threads is None
     asked = Asked(wanted.backend, wanted.device, wanted.compute_type, decoding, use, tuned=untold)
     execution = settle_execution(bundle, asked, choose_backend(bundle, asked))
     require_parity(bundle, execution)
