@@ -25,8 +25,8 @@ MACHINE = System(
     kernel="Linux", libc=None, libraries={}, environment={},
 )  # fmt: skip
 BUNDLE = BundleFacts(
-    name="b", sha256="0" * 64, path="/some where", files=1, size=10, models=2_000_000_000, intact=True, licence="CC0-1.0",
-    edition="", codes={}, decoding="probable", calibrated=("probable",),
+    name="b", sha256="0" * 64, path="/some where", files=1, size=10, models=2_000_000_000, intact=True,
+    licence="CC0-1.0", edition="", codes={}, decoding="probable", calibrated=("probable",),
 )  # fmt: skip
 PLAN = PlanFacts("bulk", "onnx", "cpu", "int8", ThreadPlan(1, 4, source="tuned"), 2.0, outdated=False)
 # A machine on which nothing is slow.
