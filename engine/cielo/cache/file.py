@@ -90,7 +90,8 @@ def look_into(path: Path) -> tuple[int, int]:
         return VERSION, 0
     uri = f"{path.as_uri()}?mode=ro&immutable=1"
     with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-        return _pragma(connection, "user_version"), int(connection.execute("SELECT entries FROM size").fetchone()[0])
+        counted = "SELECT CAST(COALESCE(SUM(entries), 0) AS INTEGER) FROM size"  # whatever a damaged one holds
+        return _pragma(connection, "user_version"), int(connection.execute(counted).fetchone()[0])
 
 
 def remove_file(path: Path, inode: int) -> bool:

@@ -131,5 +131,9 @@ def _cache(report: Report) -> str:
     cache = report.cache
     if cache is None:
         return "in memory alone, unless --cache names a file"
-    held = "no file yet" if cache.size is None else f"{cache.links:,} links, {cache.size / 1e6:.1f} MB"
+    held = (
+        "no file yet"
+        if cache.size is None
+        else f"{cache.links or 0:,} link{'s' * (cache.links != 1)}, {cache.size / 1e6:.1f} MB"
+    )
     return f"{cache.path} ({held}{'' if cache.writable else ', NOT writable'})"

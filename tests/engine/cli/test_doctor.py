@@ -164,7 +164,7 @@ class TestPlans:
     def test_threads_that_are_given(self) -> None:
         report = examine(wanted=Wanted(threads=4096))
         assert {plan.plan.source for plan in report.plans} == {"given"}
-        assert "4096 threads share" in found(report, "slow")
+        assert "4096 threads, " in found(report, "slow")
         assert run("--threads", "4096")[0] == 0
 
     @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ class TestTheCache:
     def test_one_with_links(self, cache: Path) -> None:
         report, facts = self.look(cache)
         assert (report.usable, facts.links, facts.writable) == (True, 1, True)
-        assert "(1 links, " in run("--cache", str(cache))[1]
+        assert "(1 link, " in run("--cache", str(cache))[1]
 
     def test_one_that_is_not_there_yet(self, tmp_path: Path) -> None:
         report, facts = self.look(tmp_path / "new" / "links.cache")

@@ -163,6 +163,27 @@ class TestExitCodes:
         first = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
         assert {int(code) for cell in first for code in re.findall(r"\d+", cell)} == self.CODES
 
+    @pytest.mark.parametrize(
+        ("line", "code"),
+        [
+            ("info", 0),
+            ("info nowhere", base.EXIT_FAILED),
+            ("kb show ZZ99", base.EXIT_FAILED),
+            ("kb search qwertyuiop", base.EXIT_FAILED),
+            ("doctor --bundle nowhere", base.EXIT_FAILED),
+            ("convert nowhere.toml --output out", base.EXIT_FAILED),
+            ("link", base.EXIT_USAGE),
+            ("link tos --nonsense", base.EXIT_USAGE),
+            ("link tos --decoding constrained --matching published", base.EXIT_USAGE),
+            ("link --input faulty.csv", base.EXIT_ROWS),
+            ("lexicon check faulty.csv", base.EXIT_ROWS),
+        ],
+    )
+    def test_a_command_ends_with_its_own(self, desk: Path, line: str, code: int) -> None:
+        (desk / "faulty.csv").write_text("text,code,kind\n,R05,diagnosis\ntos,R05,diagnosis\n", encoding="utf-8")
+        done = CliRunner().invoke(main, line.split())
+        assert done.exit_code == code, done.output
+
 
 def completed(arguments: list[str], incomplete: str) -> list[tuple[str, str]]:
     found = ShellComplete(main, {}, "cielo", "_CIELO_COMPLETE").get_completions(arguments, incomplete)

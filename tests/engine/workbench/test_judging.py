@@ -64,8 +64,8 @@ def test_where_all_is_well_nothing_is_said() -> None:
             replace(WELL, plans=(replace(PLAN, plan=ThreadPlan(1, 4), outdated=True),)),
             ["other processors", "cielo tune"],
         ),
-        (machine(processors_granted=2.5), ["4 threads share the time of 2.5", "--threads 2"]),
-        (machine(processors=2), ["4 threads share 2 processors", "--threads 4"]),
+        (machine(processors_granted=2.5), ["4 threads, and the control group grants the time of 2.5", "--threads 2"]),
+        (machine(processors=2), ["4 threads, for 2 processors", "--threads 4"]),
         (machine(instruction_sets=("avx2",)), ["no VNNI", "onnx/cpu/int8", "cielo bench"]),
         (machine(instruction_sets=("avx", "avx_vnni")), ["no AVX2"]),
         (machine(load=9.0), ["9.0 processes wanted to run on 4 processors"]),
@@ -88,7 +88,7 @@ def test_what_is_slow_comes_with_what_mends_it(report: Report, words: list[str])
 
 def test_half_a_processor_is_too_little_for_one_thread() -> None:
     (line,) = told(replace(machine(processors_granted=0.5), plans=(replace(PLAN, plan=ThreadPlan(1, source="tuned")),)))
-    assert "1 threads share the time of 0.5" in line
+    assert "1 thread, and the control group grants the time of 0.5" in line
     assert "--threads" not in line.partition("|")[2]
 
 

@@ -112,7 +112,7 @@ def _threads(report: Report, plan: PlanFacts) -> Iterator[Finding]:
     if granted is not None and threads > granted:
         yield Finding(
             "slow",
-            f"{threads} threads share the time of {granted:g} processors, which is all that the control group grants: "
+            f"the plan has {_threads_of(threads)}, and the control group grants the time of {granted:g} processors: "
             "the system stops them again and again",
             "raise the limit (cpu.max; `docker run --cpus`, resources.limits.cpu)"
             if threads == 1
@@ -121,9 +121,13 @@ def _threads(report: Report, plan: PlanFacts) -> Iterator[Finding]:
     elif may is not None and threads > may:
         yield Finding(
             "slow",
-            f"{threads} threads share {may} processors",
+            f"the plan has {_threads_of(threads)}, for {may} processors",
             f"use fewer: --threads {report.machine.cores}",
         )
+
+
+def _threads_of(count: int) -> str:
+    return f"{count} thread{'s' * (count != 1)}"
 
 
 def _instructions(report: Report) -> Iterator[Finding]:
