@@ -27,6 +27,7 @@ _LIBRARIES = (
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _OF_A_QUOTA = ("quota", "period")
+_NO_BOUND = 1 << 60  # the first version of cgroups writes a number near 2^63 where there is no bound
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B?)\s*", re.IGNORECASE)
 
 
@@ -109,12 +110,29 @@ def granted_processors(root: Path = Path("/")) -> float | None:
     Args:
         root: of the file system in which ``proc`` and ``sys`` are.
     """
-    granted = (quota for folder in _processor_groups(root) for quota in (_new_quota(folder), _old_quota(folder)))
+    granted = (quota for folder in _control_groups(root, "cpu") for quota in (_new_quota(folder), _old_quota(folder)))
     return min((quota for quota in granted if quota is not None), default=None)
 
 
-def _processor_groups(root: Path) -> Iterator[Path]:
-    """Yield the folders of the control groups that can bound this process's time; not all need to be there."""
+def granted_memory(root: Path = Path("/")) -> int | None:
+    """Return the bytes that the control groups grant this process; None where none of them sets a bound.
+
+    See `granted_processors`; the bounds are `memory.max` and, in the first version, `memory.limit_in_bytes`.
+    """
+    names = ("memory.max", "memory.limit_in_bytes")
+    bounds = (_memory_bound(folder / name) for folder in _control_groups(root, "memory") for name in names)
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def _memory_bound(file: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        bound = int(file.read_text(encoding="ascii"))  # ``max``, no number, where there is none
+        return bound if 0 <= bound < _NO_BOUND else None
+    return None
+
+
+def _control_groups(root: Path, controller: str) -> Iterator[Path]:
+    """Yield the folders of the control groups that can bound this process; not all need to be there."""
     mounts = root / "sys" / "fs" / "cgroup"
     yield mounts
     lines: list[str] = []
@@ -123,10 +141,10 @@ def _processor_groups(root: Path) -> Iterator[Path]:
     for line in lines:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
         names = [name for name in path.split("/") if name not in ("", ".", "..")]
-        for mount in (controllers, "cpu") if controllers else ("", "unified"):
+        for mount in (controllers, controller) if controllers else ("", "unified"):
             for depth in range(len(names), -1, -1):
                 yield mounts.joinpath(mount, *names[:depth])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cielo import machine
-from cielo.machine import granted_processors, usable_cores
+from cielo.machine import granted_memory, granted_processors, usable_cores
 
 
 def tree(root: Path, groups: str | None, files: dict[str, str]) -> Path:
@@ -109,3 +109,23 @@ class TestUsableCores:
         monkeypatch.setattr(os, "cpu_count", lambda: 5)
         monkeypatch.setattr(machine, "granted_processors", lambda: 2.0)
         assert usable_cores() == 2
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "granted"),
+    [
+        ("0::/\n", {"memory.max": "2000000\n"}, 2_000_000),
+        ("0::/\n", {"memory.max": "max\n"}, None),
+        ("0::/a.slice/b.service\n", {"a.slice/b.service/memory.max": "max\n", "a.slice/memory.max": "30\n"}, 30),
+        ("3:memory:/docker/a\n0::/\n", {"memory/docker/a/memory.limit_in_bytes": "4096\n"}, 4096),
+        # What the first version writes where there is no bound.
+        ("3:memory:/\n", {"memory/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        ("3:cpu:/a\n", {"cpu/a/memory.limit_in_bytes": "4096\n"}, None),
+        ("0::/\n", {"memory.max": "ñ"}, None),
+        ("0::/\n", {}, None),
+    ],
+)
+def test_the_least_memory_of_the_groups_counts(
+    tmp_path: Path, groups: str, files: dict[str, str], granted: int | None
+) -> None:
+    assert granted_memory(tree(tmp_path, groups, files)) == granted

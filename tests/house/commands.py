@@ -14,6 +14,8 @@ COMMANDS = {
     "link": "link tos",
     "link rows": "link --input {rows} --output {out}/links.csv",
     "info": "info",
+    "doctor": "doctor",
+    "completion": "completion bash",
     "verify": "verify",
     "verify parity": "verify --parity",
     "kb build": "kb build {out}/kb.sqlite --table procedure={procedures}",

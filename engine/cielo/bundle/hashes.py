@@ -66,7 +66,9 @@ class KnownFiles:
     schema: Literal[1] = 1
 
 
-def check_files(bundle: Bundle, verify: VerifyFiles = "once", parts: Collection[Path] | None = None) -> None:
+def check_files(
+    bundle: Bundle, verify: VerifyFiles = "once", parts: Collection[Path] | None = None, *, keep: bool = True
+) -> None:
     """Refuse a bundle with a file that its manifest does not list, or whose content is not the one that it names.
 
     Args:
@@ -74,6 +76,7 @@ def check_files(bundle: Bundle, verify: VerifyFiles = "once", parts: Collection[
         verify: ``always``: hash every file; ``once``: those that this machine has not hashed as they are now;
             ``never``: none.
         parts: of the bundle that matter, files or folders; None: all.
+        keep: whether this machine's state is to hold what was hashed.
 
     Raises:
         OptionError: where `verify` is none of these.
@@ -97,7 +100,7 @@ def check_files(bundle: Bundle, verify: VerifyFiles = "once", parts: Collection[
     seconds = time.monotonic() - begun
     hashes = {name: taken[name] if name in taken else known[name] for name in wanted}
     bundle.compare_hashes({name: file.sha256 if isinstance(file, KnownFile) else file for name, file in hashes.items()})
-    if fresh and verify == "once":
+    if keep and fresh and verify == "once":
         _keep(bundle, {**known, **taken}, seconds)
 
 

@@ -107,13 +107,9 @@ def open_bundle(
         on_cpu = bundle.execution("cpu", backend=chosen, compute_type=compute_type)
         first = plan or plan_for(bundle, on_cpu, threads, use=use)
         registered(chosen).prepare(first, sparing=memory is not None)
-        chosen = backend_on_gpu(bundle, asked) or chosen
-    target = resolve_device(registered(chosen), device)
-    execution = bundle.execution(target, backend=chosen, compute_type=compute_type)
-    if device == AUTO and target == "cuda" and not has_parity(bundle, execution):
-        execution = bundle.execution("cpu", backend=chosen, compute_type=compute_type)
+    execution = settle_execution(bundle, asked, chosen)
     if not allow_unverified:
-        _require_parity(bundle, execution)
+        require_parity(bundle, execution)
     plan = plan or plan_for(bundle, execution, threads, use=use)
     if shared is None:
         stages = open_stages(bundle, execution, plan, verify_files=verify_files)
@@ -126,6 +122,21 @@ def open_bundle(
         stages.close()
         raise
     return Opened(bundle, execution, plan, stages)
+
+
+def settle_execution(bundle: Bundle, asked: Asked, chosen: str) -> Execution:
+    """Return how the generator runs that `choose_backend` chose; looking for a GPU loads the backend's library.
+
+    Raises:
+        DeviceError: where the device is unknown or not there.
+    """
+    if asked.device != "cuda":
+        chosen = backend_on_gpu(bundle, asked) or chosen
+    target = resolve_device(registered(chosen), asked.device)
+    execution = bundle.execution(target, backend=chosen, compute_type=asked.compute_type)
+    if asked.device == AUTO and target == "cuda" and not has_parity(bundle, execution):
+        return bundle.execution("cpu", backend=chosen, compute_type=asked.compute_type)
+    return execution
 
 
 def execution_on(
@@ -161,7 +172,12 @@ def executions_on(
     return [execution_on(bundle, backend=name, device=device) for name in names]
 
 
-def _require_parity(bundle: Bundle, execution: Execution) -> None:
+def require_parity(bundle: Bundle, execution: Execution) -> None:
+    """Refuse to run where parity was not shown.
+
+    Raises:
+        UnverifiedError: naming where it was, and the command that shows it.
+    """
     if has_parity(bundle, execution):
         return
     shown = ", ".join(shown_parity(known_parity(bundle))) or "none"

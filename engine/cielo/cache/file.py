@@ -75,6 +75,25 @@ def open_file(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def look_into(path: Path) -> tuple[int, int]:
+    """Return the schema and the number of links of a cache's file, without a lock and without writing anything.
+
+    What only its write-ahead log holds is not counted.
+
+    Raises:
+        CacheError: where something else than a result cache stands there.
+        OSError: where it cannot be read.
+        sqlite3.Error: where it is damaged.
+    """
+    refuse_foreign(path)
+    if path.stat().st_size == 0:
+        return VERSION, 0
+    uri = f"{path.as_uri()}?mode=ro&immutable=1"
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+        counted = "SELECT CAST(COALESCE(SUM(entries), 0) AS INTEGER) FROM size"  # whatever a damaged one holds
+        return _pragma(connection, "user_version"), int(connection.execute(counted).fetchone()[0])
+
+
 def remove_file(path: Path, inode: int) -> bool:
     """Remove a damaged file, so that a new one is made; tell whether the way is free for one.
 

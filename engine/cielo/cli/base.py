@@ -40,15 +40,16 @@ _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 
 # The module of each command. They are loaded when they are asked for: a command starts without the others' libraries.
 _HOMES = {
-    "bench": "measure", "bulk": "bulk", "calibrate": "calibrate", "convert": "bundles", "evaluate": "evaluate",
-    "info": "bundles", "kb": "knowledge", "lexicon": "lexicon", "link": "link", "serve": "serve", "tune": "measure",
-    "verify": "bundles",
+    "bench": "measure", "bulk": "bulk", "calibrate": "calibrate", "completion": "completion", "convert": "bundles",
+    "doctor": "doctor", "evaluate": "evaluate", "info": "bundles", "kb": "knowledge", "lexicon": "lexicon",
+    "link": "link", "serve": "serve", "tune": "measure", "verify": "bundles",
 }  # fmt: skip
 
 # At exit the interpreter would search all objects for reference cycles: a tenth of the time of `link TEXT`.
 atexit.register(gc.freeze)
 
 _SHOWN = 10
+_WHOLE = 1000  # characters: longer than any sentence
 # Files are written by functions that raise errors of cielo: these come from standard output.
 _OF_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
@@ -118,8 +119,39 @@ def _ended_by_signals() -> Iterator[None]:
         ending.stop()
 
 
-class _Group(click.Group):
+class _Command(click.Command):
+    """A command whose help has its options in groups and an example, and its whole summary in lists of commands."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the first sentence of the help, however long: the list breaks its lines."""
+        return super().get_short_help_str(max(limit, _WHOLE))
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in their groups, and the commands of a group."""
+        from cielo.cli.helping import write_options  # only where help is asked for
+
+        write_options(self, context, formatter)
+        if isinstance(self, click.Group):
+            self.format_commands(context, formatter)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        from cielo.cli.helping import write_examples
+
+        write_examples(context, formatter)
+        super().format_epilog(context, formatter)
+
+
+class _Subgroup(_Command, click.Group):
+    """A group of commands whose help is like theirs."""
+
+    command_class = _Command
+
+
+class _Group(_Subgroup):
     """Loads a command when it is asked for, and turns the errors of cielo into one line and an exit code."""
+
+    group_class = _Subgroup
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the names of all commands, loaded or not."""
@@ -213,8 +245,14 @@ def fail(message: str, code: int) -> None:
 def main() -> None:
     """Spanish clinical mentions to ICD-10 (CIE-10-ES) codes, offline.
 
-    Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 3 done, but some rows hold an error; 4 a parity check
-    failed; 130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP.
+    \b
+    Exit codes:
+      0    done
+      1    it could not be done, nothing was found, or `doctor` found a fault
+      2    wrong usage
+      3    done, but some rows hold an error or were passed over
+      4    a parity check failed
+      130  interrupted; 143, 129: ended by SIGTERM, by SIGHUP
     """
 
 

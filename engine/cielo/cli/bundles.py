@@ -12,7 +12,7 @@ import click
 from cielo import schema
 from cielo.bundle.layout import GENERATOR, Bundle, default_bundle
 from cielo.cli.base import EXIT_FAILED, console, echo, echo_json, fail, main
-from cielo.cli.options import model_options
+from cielo.cli.options import BundlePath, RecipePath, model_options
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 from cielo.cli.progress import Progress
 from cielo.errors import ParityError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @main.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=RecipePath())
 @click.option("--output", required=True, type=Output(path_type=Path), help="Directory of the new bundle.")
 @OVERWRITE
 def convert(recipe: Path, output: Path, overwrite: bool) -> None:
@@ -42,7 +42,7 @@ def convert(recipe: Path, output: Path, overwrite: bool) -> None:
 
 
 @main.command()
-@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.argument("bundle", type=BundlePath(), required=False)
 @click.option(
     "--parity", "with_parity", is_flag=True, help="Run the parity gate on this machine, and keep its figures."
 )
@@ -101,7 +101,7 @@ def _show_report(report: Report) -> None:
 
 
 @main.command()
-@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.argument("bundle", type=BundlePath(), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 def info(bundle: Path | None, as_json: bool) -> None:
     """Show what BUNDLE holds (default: CIELO_BUNDLE, else the mini)."""

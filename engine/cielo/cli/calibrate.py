@@ -11,13 +11,13 @@ from cielo.bundle.calibration import Reliability
 from cielo.bundle.layout import Bundle
 from cielo.cli import corpora
 from cielo.cli.base import console, echo, main, open_linker
-from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, model_options, searched
+from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, BundlePath, model_options, searched
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 from cielo.cli.progress import Progress
 
 
 @main.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=BundlePath())
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.option(
     "--output",

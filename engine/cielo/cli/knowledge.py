@@ -15,7 +15,7 @@ import click
 from cielo.bundle.hashes import checked_knowledge_base
 from cielo.bundle.layout import default_bundle
 from cielo.cli.base import EXIT_FAILED, EXIT_ROWS, console, echo, echo_json, fail, main, report_unknown_codes
-from cielo.cli.options import Assignment, subset_of, subset_options
+from cielo.cli.options import Assignment, BundlePath, subset_of, subset_options
 from cielo.cli.outputs import Output, writes
 from cielo.errors import TableError
 from cielo.files import atomic_write
@@ -148,7 +148,7 @@ def _base_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--kb", "file", type=click.Path(dir_okay=False, path_type=Path),
                      help="A knowledge base file; default: the bundle's."),
-        click.option("--bundle", type=click.Path(path_type=Path), envvar="CIELO_BUNDLE",
+        click.option("--bundle", type=BundlePath(), envvar="CIELO_BUNDLE",
                      help="Default: CIELO_BUNDLE, else the mini."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     ):  # fmt: skip

@@ -9,7 +9,7 @@ import click
 
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli.base import console, echo, main, open_linker
-from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, Size, model_options
+from cielo.cli.options import ALLOW_UNVERIFIED, DEVICES, VERIFY, BundlePath, Size, model_options
 from cielo.cli.outputs import Output, writes
 from cielo.cli.progress import waiting
 from cielo.cli.verbosity import is_quiet
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 
 @main.command()
-@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.argument("bundle", type=BundlePath(), required=False)
 @click.option("--prompts", type=click.IntRange(1), default=32, show_default=True, help="How many to decode at once.")
 @click.option("--rounds", type=click.IntRange(1), default=2, show_default=True, help="How often each plan is measured.")
 @click.option("--workload", type=click.Path(path_type=Path), help="Rows of your own; default: what comes with cielo.")
 @click.option("--backend", metavar="NAME", default="auto", show_default=True, help="auto: each that BUNDLE holds.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="auto: a GPU where there is one."
+)
 @click.option("--compute-type", metavar="TYPE", help="Of the generator; default: the bundle's own.")
 def tune(
     bundle: Path | None,
@@ -60,6 +62,7 @@ def tune(
             progress=lambda text: show(f"tuning: {text}"),
         )
     _show_plans(found, opened)
+    _show_winners(found)
     for execution, measured in found.items():
         echo(f"kept in {save_plans(opened, execution, measured)}")
     for execution in executions:
@@ -71,7 +74,7 @@ def _show_plans(found: Found, bundle: Bundle) -> None:
     from rich.table import Table
 
     from cielo.generation.plan import USES
-    from cielo.workbench.tuning import describe
+    from cielo.workbench.tuning import describe, winners
 
     title = f"plans for {bundle.name}@{bundle.sha256[:12]} on {processor_name()}, the fastest of all in bold"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
@@ -79,7 +82,7 @@ def _show_plans(found: Found, bundle: Bundle) -> None:
     table.add_column("plan")
     for name in ("ms a mention, single", "of rounds", "ms a mention, bulk", "of rounds"):
         table.add_column(name, justify="right", no_wrap=True)
-    best = {use: min(entry.figure(use) for measured in found.values() for entry in measured) for use in USES}
+    best = {use: winner.measured.figure(use) for use, winner in winners(found).items()}
     for execution, measured in found.items():
         for entry in measured:
             row = [execution.backend, describe(entry.plan)]
@@ -90,8 +93,27 @@ def _show_plans(found: Found, bundle: Bundle) -> None:
     console().print(table)
 
 
+def _show_winners(found: Found) -> None:
+    """Say which plan is kept for each use, and what the one that is the fastest in bulk costs a mention alone."""
+    from cielo.workbench.tuning import describe, winners
+
+    best = winners(found)
+    for use, winner in best.items():
+        name = "one mention alone" if use == "single" else "in bulk"
+        echo(
+            f"{name}: {winner.execution.backend}, {describe(winner.measured.plan)}, "
+            f"{winner.measured.figure(use):.1f} ms a mention"
+        )
+    single, bulk = best["single"].measured.single_ms, best["bulk"].measured.single_ms
+    if best["single"] != best["bulk"] and single > 0:
+        echo(
+            f"the plan for bulk takes {bulk:.1f} ms for one mention alone, {bulk / single:.1f} times as long: "
+            "a plan is kept for each (`cielo link TEXT` takes the first, all else the second)"
+        )
+
+
 @main.command()
-@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.argument("bundle", type=BundlePath(), required=False)
 @click.option(
     "--scenario",
     "scenarios",

@@ -9,14 +9,64 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from cielo.knowledge.subsets import Subset
     from cielo.options import LinkOptions
 
 UNVERIFIED = "Use a compute type although its parity was not shown."
 DECODINGS = ("published", "probable", "greedy", "constrained")
+DEVICES = ("auto", "cpu", "cuda")
+DEVICE = "Where the models run; auto: a GPU where parity was shown on one."
 FORMATS = ("csv", "tsv", "jsonl", "json", "xlsx", "parquet")
 INPUT_FORMATS = (*FORMATS, "xls")
-BUNDLE = click.option("--bundle", type=click.Path(path_type=Path), envvar="CIELO_BUNDLE",
+
+
+class BundlePath(click.Path):
+    """The path of a bundle: shells complete it by directories."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)  # a file is refused by the bundle's own reader, with a word on what it is
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the directories that begin like `incomplete`."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="dir")]
+
+
+class RecipePath(click.Path):
+    """The path of a recipe: shells complete it by files, and by the names of the recipes that come with cielo."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the files and recipes that begin like `incomplete`."""
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name) for name in shipped_recipes() if name.startswith(incomplete)]
+        return [*super().shell_complete(ctx, param, incomplete), *names]  # bash drops what comes before files
+
+
+def shipped_recipes() -> list[str]:
+    """Return the names of the recipes that come with cielo; none where the package of conversion is not there."""
+    from importlib.util import find_spec  # looks for it without running it
+
+    try:
+        found = find_spec("cielo_convert")
+    except ImportError:
+        return []
+    package = Path(found.origin).parent if found is not None and found.origin else None
+    if package is None:
+        return []
+    installed = package / "recipes"
+    return sorted(
+        file.stem for file in (installed if installed.is_dir() else package.parents[1] / "models").glob("*.toml")
+    )
+
+
+BUNDLE = click.option("--bundle", type=BundlePath(), envvar="CIELO_BUNDLE",
                       help="Default: CIELO_BUNDLE, else the mini.")  # fmt: skip
 LEXICON = click.option("--lexicon", type=click.Path(dir_okay=False, path_type=Path),
                        help="Mentions and their codes, asked before the model.")  # fmt: skip
@@ -36,7 +86,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--backend", metavar="NAME", default="auto", show_default=True,
                      help="That runs the generator; auto: the fastest of BUNDLE's here."),
-        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+        click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help=DEVICE),
         click.option("--compute-type", metavar="TYPE", help="Of the generator; default: the bundle's own."),
         click.option("--threads", type=click.IntRange(1), help="Processor threads; default: all."),
     ):  # fmt: skip

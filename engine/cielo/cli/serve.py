@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from cielo.cli.base import main
-from cielo.cli.options import DECODINGS, UNVERIFIED
-from cielo.errors import OptionError
+from cielo.cli.options import DECODINGS, DEVICE, DEVICES, UNVERIFIED, BundlePath
+from cielo.errors import CieloError
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -20,11 +20,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--print-config", is_flag=True, help="Print the settings in force as TOML, and end.")
 @click.option("--host", help="Where to listen; default: 127.0.0.1, which other machines cannot reach.")
 @click.option("--port", type=int, help="Default: 8080; 0: any that is free.")
-@click.option("--bundle", type=click.Path(path_type=Path), help="Default: CIELO_BUNDLE, else the mini.")
+@click.option("--bundle", type=BundlePath(), help="Default: CIELO_BUNDLE, else the mini.")
 @click.option("--backend", metavar="NAME", help="That runs the generator; default: the fastest of BUNDLE's here.")
 @click.option("--use", type=click.Choice(["auto", "single", "bulk"]),
               help="auto: one backend for low load and one for high, where the bundle has two.")  # fmt: skip
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--device", type=click.Choice(DEVICES), help=DEVICE)
 @click.option("--compute-type", metavar="TYPE", help="Of the generator; default: the bundle's own.")
 @click.option("--threads", type=click.IntRange(1), help="Processor threads; default: as the plan says.")
 @click.option("--decoding", type=click.Choice(DECODINGS), help="Where a request names none; default: the bundle's.")
@@ -65,7 +65,7 @@ def serve(config: Path | None, print_config: bool, **given: Any) -> None:
         from cielo.server.run import serve as run
         from cielo.server.settings import as_toml, read_settings
     except ModuleNotFoundError as error:
-        raise OptionError(f"`cielo serve` needs {error.name}; install it with `pip install 'cielo[serve]'`") from error
+        raise CieloError(f"`cielo serve` needs {error.name}; install it with `pip install 'cielo[serve]'`") from error
     flags = {name: _plain(value) for name, value in given.items() if value is not None and value != ()}
     settings = read_settings(flags, os.environ, config)
     if print_config:

@@ -168,6 +168,20 @@ def _summary(plan: ThreadPlan, rows: list[_Figures]) -> Measured:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The fastest for a use, of everything that was measured."""
+
+    execution: Execution
+    measured: Measured
+
+
+def winners(found: Found) -> dict[Use, Winner]:
+    """Return the fastest for each use."""
+    entries = [Winner(execution, entry) for execution, measured in found.items() for entry in measured]
+    return {use: min(entries, key=lambda entry: entry.measured.figure(use)) for use in USES}
+
+
 def describe(plan: ThreadPlan) -> str:
     """Return a plan in words."""
     share = f"{plan.replicas} x {plan.threads} thread{'s' * (plan.threads > 1)}"

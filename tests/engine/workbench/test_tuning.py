@@ -143,6 +143,44 @@ def test_the_command_measures_the_mini_and_keeps_the_winner(tmp_path: Path, monk
     assert "sentence" not in file.read_text(encoding="utf-8")
 
 
+def measured_by(monkeypatch: pytest.MonkeyPatch, cost: Any) -> Any:
+    answering(monkeypatch, cost)
+    return CliRunner().invoke(main, ["tune", "--prompts", "1", "--rounds", "1", "--device", "cpu"])
+
+
+def test_it_says_what_the_plan_for_bulk_costs_one_mention_alone(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = measured_by(monkeypatch, lambda plan: (float(plan.threads), 12.0 / plan.threads))
+    assert done.exit_code == 0, done.output
+    assert (
+        "one mention alone: ctranslate2, 1 x 4 threads (passive), 1024 tokens a batch, 3.0 ms a mention" in done.output
+    )
+    assert "in bulk: ctranslate2, 4 x 1 thread, 1024 tokens a batch, 1.0 ms a mention" in done.output
+    assert "takes 12.0 ms for one mention alone, 4.0 times as long: a plan is kept for each" in done.output
+    own = bundle.execution("cpu", compute_type="float32")
+    assert [plan_for(bundle, own, use=use).threads for use in ("single", "bulk")] == [4, 1]
+
+
+def test_where_one_plan_is_the_fastest_for_both_nothing_is_compared(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = measured_by(monkeypatch, lambda plan: 2 * (plan.threads + plan.batch_tokens / 1e6 + len(plan.first_search),))
+    assert "one mention alone" in done.output
+    assert "times as long" not in done.output
+
+
+def test_it_looks_whether_it_can_keep_anything_before_it_measures(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CIELO_STATE", str(tmp_path / "file" / "state"))
+    asked = answering(monkeypatch, lambda plan: (1.0, 1.0))
+    done = CliRunner().invoke(main, ["tune", "--device", "cpu"])
+    assert (done.exit_code, asked) == (1, [])
+    assert "CIELO_STATE" in done.output
+
+
 @pytest.mark.parametrize(
     ("plan", "text"),
     [
