@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from cielo.cli.base import console, echo_json, main, open_linker, report_problems, report_withheld, require_codes
 from cielo.cli.options import (
@@ -67,6 +68,10 @@ if TYPE_CHECKING:
 @click.option(
     "--cache", type=Output(kept=True, dir_okay=False, path_type=Path), help="Keep links in this file; it holds no text."
 )
+@click.option(
+    "--kb", "knowledge_base", type=click.Path(dir_okay=False, path_type=Path),
+    help="A knowledge base in place of the bundle's, without vectors: pipeline I alone.",
+)  # fmt: skip
 @LEXICON
 @GUARD
 @linking_options
@@ -95,6 +100,9 @@ def link(
         raise click.UsageError(
             "--sentence and --json belong to one TEXT; rows bring their own, and --format names their form"
         )
+    source_of = click.get_current_context().get_parameter_source
+    if given["knowledge_base"] is not None and source_of("pipeline") is ParameterSource.DEFAULT:
+        given["pipeline"] = "I"
     options = link_options(given, decoding=decoding, neighbours="misses" if source is not None else "always")
     use = "single" if source is None else "bulk"
     opening = {**given, "cache": cache or True, "decoding": decoding, "use": use}

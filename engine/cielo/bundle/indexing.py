@@ -1,27 +1,25 @@
-"""The index: the descriptions' vectors, one graph for each kind, and a search as wide as the recipe's recall asks."""
+"""The index: the descriptions' vectors, one graph for each kind, and a search as wide as the wanted recall asks."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+
 from cielo.bundle.layout import Layout
 from cielo.bundle.manifest import IndexSection
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import Index, IndexSettings, load_all, save_all
+from cielo.retrieval.kept import KeptVectors
+from cielo.retrieval.vectors import Vectors
 from cielo.text.tokenizer import Tokenizer
 
-from cielo_convert.recipe import Recipe
-from cielo_convert.reference import Progress
+Progress = Callable[[str, int, int], None]  # the step's name, how many of its items are done, and how many there are
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-# The index's search is widened until the recipe's recall is reached; where that does not help, the graph is built with
+# The index's search is widened until the wanted recall is reached; where that does not help, the graph is built with
 # more links.
 _MOST_EF = 512
 _GRAPHS = (
@@ -29,44 +27,72 @@ _GRAPHS = (
     IndexSettings(m=32, ef_construction=400),
     IndexSettings(m=64, ef_construction=800),
 )
-_EMBEDDED_AT_ONCE = 1024
+EMBEDDED_AT_ONCE = 1024  # descriptions: what is kept and told of together
+
+
+@dataclass(frozen=True, slots=True)
+class WantedIndex:
+    """What is asked of an index.
+
+    Attributes:
+        recall: recall@1 against exact search that the search must reach.
+        max_distance: squared L2 distance above which the answer is ``none``.
+        dimension: of the graph; None: that of the vectors.
+    """
+
+    recall: float
+    max_distance: float
+    dimension: int | None = None
 
 
 def build_index(
-    recipe: Recipe, layout: Layout, descriptions: Mapping[str, Sequence[str]], queries: list[str], tell: Progress
+    layout: Layout,
+    descriptions: Mapping[str, Sequence[str]],
+    queries: Sequence[str],
+    wanted: WantedIndex,
+    *,
+    max_tokens: int,
+    tell: Progress,
+    kept: KeptVectors | None = None,
 ) -> IndexSection:
-    """Embed the descriptions with the bundle's encoder, and build and write one graph for each kind.
+    """Embed the descriptions with a bundle's encoder, and build and write one graph for each kind.
 
     Args:
-        recipe: whose recall the search must reach.
         layout: of the bundle; its encoder is in place.
         descriptions: the distinct ones of each kind.
         queries: texts that the recall is measured with.
+        wanted: what the search must reach.
+        max_tokens: of a text, special ones included.
         tell: is called with the step's name, how many of its items are done, and how many there are.
+        kept: where vectors are kept while the work goes on, and taken from again; None: nowhere.
 
     Returns:
         The manifest's section.
+
+    Raises:
+        BundleError: where the encoder cannot be opened, or vectors cannot be kept.
     """
-    embedder = Embedder(layout.encoder, Tokenizer(layout.encoder_tokenizer, recipe.encoder.max_tokens))
+    embedder = Embedder(layout.encoder, Tokenizer(layout.encoder_tokenizer, max_tokens))
     try:
         asked = embedder.embed(queries)
-        vectors = {kind: _embed(embedder, texts, f"vectors ({kind})", tell) for kind, texts in descriptions.items()}
+        vectors = {
+            kind: _embed(embedder, texts, f"vectors ({kind})", tell, kept) for kind, texts in descriptions.items()
+        }
     finally:
         embedder.close()
-    dimension = recipe.index.dimension
-    reduced = dimension if dimension is None or dimension < embedder.dimension else None
+    reduced = wanted.dimension if wanted.dimension is None or wanted.dimension < embedder.dimension else None
     for graph in _GRAPHS:
         shutil.rmtree(layout.index, ignore_errors=True)
         settings = replace(graph, dimension=reduced)
         save_all(_graphs(descriptions, vectors, settings, tell), layout.index)
-        settings, recall = _wide_enough(layout.index, asked, settings, recipe.index.recall)
-        if recall >= recipe.index.recall:
+        settings, recall = _wide_enough(layout.index, asked, settings, wanted.recall)
+        if recall >= wanted.recall:
             break
     return IndexSection(
         m=settings.m,
         ef=settings.ef,
         recall_at_1=recall,
-        max_distance=recipe.index.max_distance,
+        max_distance=wanted.max_distance,
         ef_construction=settings.ef_construction,
         dimension=settings.dimension,
         rescored=settings.rescored if settings.dimension else None,
@@ -74,10 +100,7 @@ def build_index(
 
 
 def _graphs(
-    descriptions: Mapping[str, Sequence[str]],
-    vectors: dict[str, NDArray[np.float32]],
-    settings: IndexSettings,
-    tell: Progress,
+    descriptions: Mapping[str, Sequence[str]], vectors: Mapping[str, Vectors], settings: IndexSettings, tell: Progress
 ) -> dict[str, Index]:
     indexes = {}
     for done, (kind, texts) in enumerate(descriptions.items()):
@@ -87,20 +110,23 @@ def _graphs(
     return indexes
 
 
-def _embed(embedder: Embedder, texts: Sequence[str], step: str, tell: Progress) -> NDArray[np.float32]:
+def _embed(embedder: Embedder, texts: Sequence[str], step: str, tell: Progress, kept: KeptVectors | None) -> Vectors:
     """Return the vectors of texts, and report the progress: a whole terminology can take an hour."""
     vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
-    for start in range(0, len(texts), _EMBEDDED_AT_ONCE):
+    for start in range(0, len(texts), EMBEDDED_AT_ONCE):
         tell(step, start, len(texts))
-        part = slice(start, start + _EMBEDDED_AT_ONCE)
-        vectors[part] = embedder.embed(texts[part])
+        part = texts[start : start + EMBEDDED_AT_ONCE]
+        block = kept.take(len(part)) if kept else None
+        if block is None:
+            block = embedder.embed(part)
+            if kept:
+                kept.add(block)
+        vectors[start : start + len(part)] = block
     tell(step, len(texts), len(texts))
     return vectors
 
 
-def _wide_enough(
-    index: Path, queries: NDArray[np.float32], settings: IndexSettings, wanted: float
-) -> tuple[IndexSettings, float]:
+def _wide_enough(index: Path, queries: Vectors, settings: IndexSettings, wanted: float) -> tuple[IndexSettings, float]:
     """Return the settings of the narrowest search that reaches a recall@1, and that recall; the gate judges it."""
     while True:
         graphs = load_all(index, settings.ef, settings.rescored)
