@@ -53,9 +53,10 @@ def build_index(
     *,
     max_tokens: int,
     tell: Progress,
+    known: Mapping[str, Vectors] | None = None,
     kept: KeptVectors | None = None,
 ) -> IndexSection:
-    """Embed the descriptions with a bundle's encoder, and build and write one graph for each kind.
+    """Embed descriptions with a bundle's encoder, and build and write one graph for each kind.
 
     Args:
         layout: of the bundle; its encoder is in place.
@@ -64,6 +65,7 @@ def build_index(
         wanted: what the search must reach.
         max_tokens: of a text, special ones included.
         tell: is called with the step's name, how many of its items are done, and how many there are.
+        known: vectors of this encoder, float32 [dimension], by their texts; None: every description is embedded.
         kept: where vectors are kept while the work goes on, and taken from again; None: nowhere.
 
     Returns:
@@ -75,9 +77,8 @@ def build_index(
     embedder = Embedder(layout.encoder, Tokenizer(layout.encoder_tokenizer, max_tokens))
     try:
         asked = embedder.embed(queries)
-        vectors = {
-            kind: _embed(embedder, texts, f"vectors ({kind})", tell, kept) for kind, texts in descriptions.items()
-        }
+        work = _Work(embedder, known or {}, tell, kept)
+        vectors = {kind: work.vectors(kind, texts) for kind, texts in descriptions.items()}
     finally:
         embedder.close()
     reduced = wanted.dimension if wanted.dimension is None or wanted.dimension < embedder.dimension else None
@@ -110,20 +111,38 @@ def _graphs(
     return indexes
 
 
-def _embed(embedder: Embedder, texts: Sequence[str], step: str, tell: Progress, kept: KeptVectors | None) -> Vectors:
-    """Return the vectors of texts, and report the progress: a whole terminology can take an hour."""
-    vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
-    for start in range(0, len(texts), EMBEDDED_AT_ONCE):
-        tell(step, start, len(texts))
-        part = texts[start : start + EMBEDDED_AT_ONCE]
-        block = kept.take(len(part)) if kept else None
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The embedding of descriptions, block by block; see `build_index`."""
+
+    embedder: Embedder
+    known: Mapping[str, Vectors]
+    tell: Progress
+    kept: KeptVectors | None
+
+    def vectors(self, kind: str, texts: Sequence[str]) -> Vectors:
+        """Return the vectors of a kind's descriptions, and report the progress: a terminology can take an hour."""
+        step, found = f"vectors ({kind})", np.empty((len(texts), self.embedder.dimension), dtype=np.float32)
+        fresh = []
+        for row, text in enumerate(texts):
+            if text in self.known:
+                found[row] = self.known[text]
+            else:
+                fresh.append(row)
+        for start in range(0, len(fresh), EMBEDDED_AT_ONCE):
+            self.tell(step, start, len(fresh))
+            rows = fresh[start : start + EMBEDDED_AT_ONCE]
+            found[rows] = self._block([texts[row] for row in rows])
+        self.tell(step, len(fresh), len(fresh))
+        return found
+
+    def _block(self, texts: Sequence[str]) -> Vectors:
+        block = self.kept.take(len(texts)) if self.kept else None
         if block is None:
-            block = embedder.embed(part)
-            if kept:
-                kept.add(block)
-        vectors[start : start + len(part)] = block
-    tell(step, len(texts), len(texts))
-    return vectors
+            block = self.embedder.embed(texts)
+            if self.kept:
+                self.kept.add(block)
+        return block
 
 
 def _wide_enough(index: Path, queries: Vectors, settings: IndexSettings, wanted: float) -> tuple[IndexSettings, float]:

@@ -38,7 +38,7 @@ class Stages:
     Those that are `shared` with others leave all but their generator open when they are closed.
     `turns` are those that callers take where a budget of memory is to be kept; None: there is none. `trie` is that of
     the descriptions, for the constrained search; None: the bundle holds none, or its backend cannot search in it.
-    `foreign` is the SHA-256 of a knowledge base that is not the bundle's (`with_knowledge_base`); there is no index then.
+    `foreign` is the SHA-256 of a knowledge base that is not the bundle's (`with_knowledge_base`): no index then.
     """
 
     tokenizer: Tokenizer

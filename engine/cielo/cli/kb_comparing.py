@@ -29,7 +29,9 @@ _SHOWN = 20
               help="A lexicon, or annotated mentions: what it loses by the codes that are gone.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every code.")
 def diff(old: str, new: str, lexicon: Path | None, as_json: bool) -> None:
-    """Compare two knowledge bases: codes added, gone, and with another title.
+    """Compare two knowledge bases.
+
+    Named are the codes added, gone, and with another title.
 
     OLD and NEW are each a knowledge base file, the directory of a bundle, or a table as KIND=FILE; beside a table its
     kind alone is compared.
@@ -72,8 +74,8 @@ def _side(named: str) -> Iterator[tuple[KnowledgeBase, str | None]]:
         file = Path(folder) / "knowledge_base.sqlite"
         built = build_knowledge_base(file, [CodeTable(Path(table), kind)], edition=Path(table).name)
         if built.rejected:
-            echo(f"  {click.format_filename(table)}: {len(built.rejected):,} rows rejected; `cielo kb build` names them",
-                 err=True)  # fmt: skip
+            name = click.format_filename(table)
+            echo(f"  {name}: {len(built.rejected):,} rows rejected; `cielo kb build` names them", err=True)
         with opened(file) as base:
             yield base, kind
 

@@ -25,7 +25,9 @@ _KIND = click.option("--kind", help="Only codes of this kind.")
 @click.argument("place", metavar="[FILE]", type=click.Path(path_type=Path), required=False)
 @base_options
 def info(place: Path | None, file: Path | None, bundle: Path | None, as_json: bool) -> None:
-    """Show what a knowledge base holds: its edition, its kinds, and the tables that it was built from.
+    """Show what a knowledge base holds.
+
+    Its edition, its kinds, and the tables that it was built from.
 
     FILE is one that `cielo kb build` made, or the directory of a bundle, as with --kb and --bundle.
     """
@@ -60,8 +62,9 @@ def info(place: Path | None, file: Path | None, bundle: Path | None, as_json: bo
 @_KIND
 @base_options
 def show(code: str, file: Path | None, bundle: Path | None, kind: str | None, as_json: bool) -> None:
-    """Show CODE: its descriptions, its place in the hierarchy, its children.
+    """Show a code and its place.
 
+    CODE with its descriptions, its place in the hierarchy, its children.
     Dots, case and placeholders (T68.XXX) do not matter. Where there is no such code, those that begin like it are
     named: one that lacks its seventh character finds them so.
     """
@@ -100,8 +103,9 @@ def _show_entry(entry: ConceptDetails) -> None:
 @_KIND
 @base_options
 def search(text: str, limit: int, file: Path | None, bundle: Path | None, kind: str | None, as_json: bool) -> None:
-    """Search for the words of TEXT, or words that begin like them, or for a code; the closest first.
+    """Search by words, or for a code.
 
+    For the words of TEXT, or words that begin like them, or for a code; the closest first.
     Accents, case, hyphens and a code's dot do not matter. Where a word is in no description, others that are written
     nearly like it are named.
     """

@@ -56,8 +56,9 @@ def _table_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_table_options
 @writes
 def build(output: Path, rejected: Path | None, **given: Any) -> None:
-    """Build the knowledge base file OUTPUT from tables (`cielo convert` does so by itself).
+    """Build a knowledge base file from tables.
 
+    OUTPUT is for --kb, and for `cielo kb replace`; `cielo convert` builds its own.
     Rows that cannot be taken are reported with their line and the reason, and the others go on (exit code 3).
     """
     with console(stderr=True).status("building the knowledge base"):
@@ -85,17 +86,20 @@ def replace(
     rejected: Path | None,
     **given: Any,
 ) -> None:
-    """Write a copy of BUNDLE with the knowledge base of other tables, or of a file (--kb); no PyTorch is needed.
+    """Put another knowledge base into a bundle.
 
-    Descriptions are embedded with BUNDLE's encoder and indexed, and parity is measured again. What was fitted with the
-    old one, the confidence, is left out; BUNDLE stays. A run that was stopped goes on where it was. Exit code 3: rows
-    were rejected, or there are descriptions that BUNDLE's generator cannot write.
+    The new bundle is a copy of BUNDLE with the codes of other tables, or of a file (--kb); no PyTorch is needed.
+    Descriptions that BUNDLE lacks are embedded with its encoder, all are indexed, and parity is measured again. The
+    confidence, fitted with the old codes, is left out; BUNDLE stays. A run that was stopped goes on where it was. Exit
+    code 3: rows were rejected, or there are descriptions that BUNDLE's generator cannot write.
     """
     from cielo.workbench.replacing import replace_knowledge_base
 
     check_outputs(overwrite=overwrite)
     if (file is not None) == bool(given["tables"]):
         raise click.UsageError("give either --table KIND=FILE or --kb FILE, not both and not neither")
+    if file is not None and (rejected is not None or any(given.values())):
+        raise click.UsageError("--kb FILE is taken as it is, expected no option of tables beside it")
     built: list[BuiltKnowledgeBase] = []
 
     def write(path: Path) -> None:
@@ -177,7 +181,7 @@ def _report_replaced(made: Replaced, unwritable: Path | None) -> None:
     bundle, name = made.bundle, click.format_filename(made.bundle.path)
     echo(f"{name}: bundle {bundle.name}@{bundle.sha256[:12]}, {bundle.manifest.knowledge_base.edition or 'no edition'}")
     if made.vectors_kept:
-        echo(f"  {made.vectors_kept:,} vectors were kept from the run before")
+        echo(f"  {made.vectors_kept:,} vectors were kept from the run before", err=True)
     for key, figures in bundle.manifest.parity.items():
         passed = sum(check.passed for check in figures.checks)
         echo(f"  parity {key}: {figures.status}, {passed} of {len(figures.checks)} checks")
@@ -186,7 +190,7 @@ def _report_replaced(made: Replaced, unwritable: Path | None) -> None:
     if made.calibrations:
         was = ", ".join(made.calibrations)
         echo(f"  no confidence: that of the old bundle ({was}) holds for its codes; see `cielo calibrate`", err=True)
-    echo(f"  nothing beyond distance {bundle.manifest.index.max_distance:g} is near, as in the old bundle", err=True)
+    echo(f"  none beyond distance {bundle.manifest.index.max_distance:g}, as with the old codes", err=True)
     for kind in made.kinds_gone:
         echo(f"  warning: the old bundle has the kind {kind}, the new one has not", err=True)
     _report_unwritable(made.unwritable, unwritable)

@@ -1,4 +1,4 @@
-"""``cielo kb``: the group of its commands, and what they share. Each command's module is loaded when it is asked for."""
+"""``cielo kb``: the group of its commands, and what they share. A command's module is loaded when it is asked for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands)
 def kb() -> None:
-    """The knowledge base: built from tables of codes, put into a bundle, compared, looked into."""
+    """The knowledge base: built, put into a bundle, compared, looked into."""
 
 
 main.add_command(kb)

@@ -17,8 +17,9 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from cielo.bundle import indexing
 from cielo.bundle.hashes import check_files
-from cielo.bundle.indexing import EMBEDDED_AT_ONCE, Progress, WantedIndex, build_index
+from cielo.bundle.indexing import Progress, WantedIndex, build_index
 from cielo.bundle.layout import CALIBRATION, ENCODER, INDEX, KNOWLEDGE_BASE, TRIE, Bundle, Layout
 from cielo.bundle.manifest import Check, KnowledgeBaseSection, shown_parity
 from cielo.bundle.stages import open_generator
@@ -31,7 +32,9 @@ from cielo.parity.gate import executions_here, pass_gate
 from cielo.parity.texts import parity_texts
 from cielo.parity.tolerances import RECALL, CheckName
 from cielo.records import Decoding
+from cielo.retrieval.index import load_all
 from cielo.retrieval.kept import KeptVectors
+from cielo.retrieval.vectors import Vectors
 from cielo.text.tokenizer import Tokenizer
 
 _OF_TABLES = (f"{INDEX}/", f"{TRIE}/", KNOWLEDGE_BASE, CALIBRATION)  # where the names of files begin that are not kept
@@ -117,13 +120,16 @@ def replace_knowledge_base(
         trie = build_trie(layout, _writes(bundle))
         unwritable = _unwritable(layout, trie)
         _require_some(trie, section)
-        texts = list(dict.fromkeys(text for kind in by_kind.values() for text in kind))
+        every = list(dict.fromkeys(text for texts in by_kind.values() for text in texts))
         wanted = WantedIndex(
             manifest.tolerances.get("index.recall", RECALL), manifest.index.max_distance, manifest.index.dimension
         )
-        most = manifest.encoder.max_tokens
-        with KeptVectors(work, _identity(bundle, by_kind), manifest.encoder.dimension) as kept:
-            index = build_index(layout, by_kind, parity_texts(texts), wanted, max_tokens=most, tell=tell, kept=kept)
+        known, most = _known_vectors(bundle), manifest.encoder.max_tokens
+        fresh = [[text for text in texts if text not in known] for texts in by_kind.values()]
+        with KeptVectors(work, _identity(bundle, fresh), manifest.encoder.dimension) as kept:
+            index = build_index(
+                layout, by_kind, parity_texts(every), wanted, max_tokens=most, tell=tell, known=known, kept=kept
+            )
             tell("manifest", 0, 1)
             changed = replace(manifest, knowledge_base=section, index=index, trie=trie.section, parity={})
             made = write_manifest(directory, changed)
@@ -170,10 +176,20 @@ def _read(layout: Layout) -> tuple[KnowledgeBaseSection, dict[str, list[str]]]:
         base.close()
 
 
-def _identity(bundle: Bundle, by_kind: dict[str, list[str]]) -> str:
-    """Return the SHA-256 of all that the vectors depend on."""
+def _known_vectors(bundle: Bundle) -> dict[str, Vectors]:
+    """Return the vectors of a bundle's own descriptions: most codes of a new edition are those of the old one."""
+    settings = bundle.manifest.index
+    found: dict[str, Vectors] = {}
+    for index in load_all(bundle.index, settings.ef).values():
+        for texts, vector in zip(index.descriptions, index.vectors, strict=True):
+            found.update(dict.fromkeys(texts, vector))
+    return found
+
+
+def _identity(bundle: Bundle, fresh: Sequence[Sequence[str]]) -> str:
+    """Return the SHA-256 of all that the vectors of texts depend on, which are embedded kind by kind."""
     files = {name: entry.sha256 for name, entry in bundle.manifest.files.items() if name.startswith(f"{ENCODER}/")}
-    parts = [sorted(files.items()), bundle.manifest.encoder.max_tokens, EMBEDDED_AT_ONCE, list(by_kind.items())]
+    parts = [sorted(files.items()), bundle.manifest.encoder.max_tokens, indexing.EMBEDDED_AT_ONCE, fresh]
     around = [machine_key(), sorted(library_versions().items())]
     return hashlib.sha256(json.dumps([*parts, *around]).encode()).hexdigest()
 
@@ -227,8 +243,8 @@ def _rows_with(trie: DescriptionTrie, token: int) -> NDArray[np.int64]:
 def _require_some(trie: DescriptionTrie, section: KnowledgeBaseSection) -> None:
     if not len(trie.trie):
         raise BundleError(
-            f"the bundle's generator can write none of the {section.descriptions} descriptions; expected a table in the "
-            "language of the bundle's own, or a bundle that was converted with the full vocabulary"
+            f"the bundle's generator can write none of the {section.descriptions} descriptions; expected a table in "
+            "the language of the bundle's own, or a bundle that was converted with the full vocabulary"
         )
 
 
