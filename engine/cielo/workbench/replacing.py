@@ -106,6 +106,8 @@ def replace_knowledge_base(
         CieloError: as `write`.
     """
     tell = progress or (lambda *_: None)
+    if output.resolve().is_relative_to(bundle.path.resolve()):
+        raise BundleError(f"{output} lies in the old bundle, which stays as it is; name another output")
     check_files(bundle)
     work = work_file(output)
     with _told(output, work), writing(output, overwrite=overwrite) as directory:
