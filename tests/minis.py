@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
-from cielo.bundle.layout import Bundle, default_bundle
+import numpy as np
+from cielo import schema
+from cielo.bundle.layout import Bundle, Layout, default_bundle
 from cielo.bundle.writing import write_manifest
+from cielo.parity.references import ReferenceOutputs, References
+
+_OF_STRINGS = ("strings", "texts", "generator_string_ids", "encoder_string_ids")
 
 
 def mini_of_one_backend(directory: Path) -> Bundle:
@@ -18,3 +23,22 @@ def mini_of_one_backend(directory: Path) -> Bundle:
     generator = replace(manifest.generator, backends=own, decoding="probable")
     parity = {key: figures for key, figures in manifest.parity.items() if key.startswith("ctranslate2/")}
     return write_manifest(directory, replace(manifest, generator=generator, parity=parity, trie=None))
+
+
+def mini_of_few_references(directory: Path, prompts: int = 60) -> Bundle:
+    """Write a copy of the mini whose parity is measured on few prompts, texts and strings, so that its gate is fast."""
+    own = Bundle.open(default_bundle())
+    shutil.copytree(own.path, directory)
+    whole = References.load(own.references, own.reference_vectors)
+    few, some = slice(0, prompts), slice(0, 3 * prompts)
+    cut = {
+        field.name: getattr(whole, field.name)[few if field.name not in _OF_STRINGS else some]
+        for field in fields(ReferenceOutputs)
+        if isinstance(getattr(whole, field.name), list)
+    }
+    searches = {decoding: found[few] for decoding, found in whole.searches.items()}
+    outputs = ReferenceOutputs(**cut, searches=searches, num_beams=whole.num_beams, max_new_tokens=whole.max_new_tokens)
+    layout = Layout(directory)
+    layout.references.write_bytes(schema.encode(outputs))
+    np.savez(layout.reference_vectors, vectors=whole.vectors[some])
+    return write_manifest(directory, own.manifest)

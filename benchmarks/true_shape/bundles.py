@@ -23,6 +23,7 @@ from cielo.bundle.manifest import (
     PromptSettings,
     Vocabulary,
 )
+from cielo.bundle.trie import build_trie
 from cielo.bundle.writing import write_manifest, writing
 from cielo.knowledge.building import build_knowledge_base
 from cielo.knowledge.code_tables import CodeTable
@@ -33,7 +34,6 @@ from cielo_convert.build import build
 from cielo_convert.encoder import convert_encoder
 from cielo_convert.generator import GeneratorFacts, convert_generator
 from cielo_convert.recipe import Recipe
-from cielo_convert.trie import build_trie
 
 from benchmarks.index import make_vectors
 from benchmarks.terminology import words, write_terminology
@@ -177,7 +177,7 @@ def assemble(
         convert_encoder(encoder, directory / ENCODER, "int8", "cls", 64)
         costs.append(measured("encoder", start))
         start = time.perf_counter()
-        trie = build_trie(Layout(directory))
+        trie = build_trie(Layout(directory)).section
         costs.append(measured("trie", start))
         write_manifest(directory, replace(_manifest(facts, summary, settings, vocabulary), trie=trie))
     return costs

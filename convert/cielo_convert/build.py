@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cielo import schema
 from cielo.bundle.calibration import Calibrations
+from cielo.bundle.indexing import WantedIndex, build_index
 from cielo.bundle.layout import Bundle, Layout
 from cielo.bundle.manifest import (
     EncoderSection,
@@ -19,12 +20,15 @@ from cielo.bundle.manifest import (
     PromptSettings,
     SourceModel,
 )
+from cielo.bundle.trie import build_trie
 from cielo.bundle.writing import write_manifest, writing
 from cielo.generation.backends import running
 from cielo.knowledge.building import BuiltKnowledgeBase, RejectedCode, build_knowledge_base
 from cielo.knowledge.code_systems import parse_code_system
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.linker import Linker
+from cielo.parity.gate import pass_gate, refuse_failed
+from cielo.parity.texts import parity_texts
 from cielo.workbench.calibration.calibrate import calibrate
 from cielo.workbench.calibration.outside import read_outside
 from cielo.workbench.evaluation.corpora import read_corpus
@@ -32,13 +36,10 @@ from cielo.workbench.evaluation.run import linkable
 
 from cielo_convert.checkpoint import resolve, revision_of
 from cielo_convert.encoder import EncoderFacts, convert_encoder
-from cielo_convert.gate import pass_gate, refuse_failed
 from cielo_convert.generator import GeneratorFacts, convert_generator
-from cielo_convert.indexing import build_index
-from cielo_convert.prompts import hostile_strings, parity_prompts, parity_texts
+from cielo_convert.prompts import hostile_strings, parity_prompts
 from cielo_convert.recipe import CalibrationRecipe, EncoderRecipe, GeneratorRecipe, Recipe
 from cielo_convert.reference import Progress, ReferenceRequest, make_references
-from cielo_convert.trie import build_trie
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,12 @@ def build(
         tell("encoder", 0, 1)
         encoder = _convert_encoder(recipe, sources, layout.encoder.parent)
         tell("index", 0, 1)
-        index = build_index(recipe, layout, knowledge.by_kind, request.texts, tell)
+        wanted = WantedIndex(recipe.index.recall, recipe.index.max_distance, recipe.index.dimension)
+        index = build_index(
+            layout, knowledge.by_kind, request.texts, wanted, max_tokens=recipe.encoder.max_tokens, tell=tell
+        )
         tell("trie", 0, 1)
-        trie = build_trie(layout)
+        trie = build_trie(layout).section
         tell("manifest", 0, 1)
         manifest = _manifest(recipe, sources, knowledge, generator, encoder, index)
         bundle = write_manifest(directory, replace(manifest, trie=trie))

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from cielo.bundle.layout import Bundle, Layout
+from cielo.bundle.trie import build_trie
 from cielo.bundle.writing import write_manifest
 from cielo.generation.searches import DECODINGS
 from cielo.generation.searches import SEARCHES as ENGINE_SEARCHES
 from cielo.workbench.bench.workload import load_workload
 from cielo_convert.generator import convert_generator
 from cielo_convert.reference import _DECODINGS
-from cielo_convert.trie import build_trie
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -313,7 +313,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     backends = {**manifest.generator.backends, **facts.models}
     generator = replace(manifest.generator, backends=backends)
     shutil.rmtree(directory / "trie", ignore_errors=True)
-    write_manifest(directory, replace(manifest, generator=generator, trie=build_trie(Layout(directory))))
+    write_manifest(directory, replace(manifest, generator=generator, trie=build_trie(Layout(directory)).section))
     return directory
 
 

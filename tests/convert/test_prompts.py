@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from cielo.errors import TableError
-from cielo_convert.prompts import PACKAGED, hostile_strings, parity_prompts, parity_texts, read_mentions, spread
+from cielo.parity.texts import parity_texts, spread
+from cielo_convert.prompts import PACKAGED, hostile_strings, parity_prompts, read_mentions
 
 from tests.checkpoints import descriptions
 

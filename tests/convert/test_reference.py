@@ -13,11 +13,12 @@ import pytest
 import torch
 from cielo.bundle.layout import Layout
 from cielo.errors import ParityError
+from cielo.parity.texts import parity_texts
 from cielo.records import Decoding
 from cielo_convert import reference
 from cielo_convert.checkpoint import load_generator, load_tokenizer
 from cielo_convert.generator import output_ids
-from cielo_convert.prompts import hostile_strings, parity_prompts, parity_texts
+from cielo_convert.prompts import hostile_strings, parity_prompts
 from cielo_convert.reference import ReferenceRequest, make_references
 
 from tests.checkpoints import descriptions

@@ -22,6 +22,8 @@ COMMANDS = {
     "kb show": "kb show BW20",
     "kb search": "kb search tos",
     "kb info": "kb info",
+    "kb replace": "kb replace {bundle} --table procedure={procedures} --output {out}/next",
+    "kb diff": "kb diff {bundle} procedure={procedures}",
     "lexicon build": "lexicon build {dev} --minimum-count 1 --output {out}/lexicon.tsv",
     "lexicon check": "lexicon check {rows}",
     "evaluate": "evaluate {annotated} --html {out}/report.html",

@@ -23,6 +23,7 @@ from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.linker import Linker
 from cielo.parity.checks import run_checks
 from cielo.parity.references import References
+from cielo.parity.texts import parity_texts
 from cielo.records import Mention
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.vectors import squared_distances
@@ -33,7 +34,7 @@ from cielo_convert.checkpoint import load_generator, load_tokenizer
 from cielo_convert.ctranslate2_generator import BACKEND
 from cielo_convert.encoder import convert_encoder
 from cielo_convert.generator import convert_generator
-from cielo_convert.prompts import hostile_strings, parity_texts
+from cielo_convert.prompts import hostile_strings
 from cielo_convert.recipe import Recipe
 from cielo_convert.reference import search
 

@@ -7,6 +7,7 @@ backend says nothing of another.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from cielo.bundle.choosing import AUTO, Asked, backend_on_gpu, choose_backend
 from cielo.bundle.hashes import VerifyFiles
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.manifest import Execution, shown_parity
-from cielo.bundle.stages import Stages, open_beside, open_stages
+from cielo.bundle.stages import Stages, open_beside, open_stages, with_knowledge_base
 from cielo.bundle.state import has_parity, known_parity, plan_for
-from cielo.errors import UnverifiedError
+from cielo.errors import OptionError, UnverifiedError
 from cielo.generation.backends import backend as registered
 from cielo.generation.capabilities import resolve_device
 from cielo.generation.plan import ThreadPlan, Use
@@ -49,10 +50,16 @@ class Opened:
         return self.execution.compute_type
 
     def provenance(self, decoding: Decoding) -> Provenance:
-        """Return where links come from that are found by it with this decoding."""
-        bundle = self.bundle
+        """Return where links come from that are found by it with this decoding.
+
+        With a knowledge base that is not the bundle's, the hash is one of both, and the edition that one's.
+        """
+        name, sha256, edition = self.bundle.name, self.bundle.sha256, self.bundle.manifest.knowledge_base.edition
+        if self.stages.foreign is not None:
+            sha256 = hashlib.sha256(f"{sha256} {self.stages.foreign}".encode()).hexdigest()
+            edition = self.stages.knowledge_base.edition
         return Provenance(
-            bundle=BundleIdentity(bundle.name, bundle.sha256, bundle.manifest.knowledge_base.edition),
+            bundle=BundleIdentity(name, sha256, edition),
             backend=self.backend,
             compute_type=self.compute_type,
             device=self.device,
@@ -74,6 +81,7 @@ def open_bundle(
     decoding: Decoding | None = None,
     use: Use = "bulk",
     shared: Stages | None = None,
+    knowledge_base: Path | None = None,
 ) -> Opened:
     """Open a bundle and its stages.
 
@@ -92,13 +100,17 @@ def open_bundle(
         decoding: that the backend has to do; None: the bundle's own.
         use: ``single``, one mention at a time, or ``bulk``: what backend and plan are chosen for.
         shared: stages of the same bundle that are open already: all but the generator is theirs.
+        knowledge_base: a file in place of the bundle's, without vectors; see `cielo.bundle.stages.with_knowledge_base`.
 
     Raises:
         BundleError: where the bundle is missing or damaged, or holds no generator for the backend.
-        OptionError: where the backend, or for ``auto`` every one of the bundle, does not run the decoding.
+        OptionError: where the backend, or for ``auto`` every one of the bundle, does not run the decoding, or a
+            knowledge base is named beside `shared`.
         UnverifiedError: where parity was not shown.
         DeviceError: where the machine cannot run what was asked for, or not within `memory`.
     """
+    if shared is not None and knowledge_base is not None:
+        raise OptionError("got a knowledge base for a linker beside another one, expected none: it has that one's")
     bundle = Bundle.open(Path(path) if path is not None else default_bundle())
     wanted = decoding or bundle.manifest.generator.decoding
     asked = Asked(backend, device, compute_type, wanted, use, tuned=plan is None and threads is None)
@@ -116,6 +128,8 @@ def open_bundle(
     else:
         stages = open_beside(shared, bundle, execution, plan)
     try:
+        if knowledge_base is not None:
+            stages = with_knowledge_base(stages, knowledge_base)
         if memory is not None:
             stages = keep_within(stages, bundle, execution.backend, memory)
     except BaseException:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,8 @@ from cielo.bundle.manifest import Execution, PromptSettings
 from cielo.bundle.prompts import Prompts
 from cielo.bundle.trie import DescriptionTrie
 from cielo.bundle.turns import Turns
+from cielo.errors import BundleError
+from cielo.files import sha256_of
 from cielo.generation.backends import backend
 from cielo.generation.plan import ThreadPlan
 from cielo.generation.protocol import Generator
@@ -35,6 +38,7 @@ class Stages:
     Those that are `shared` with others leave all but their generator open when they are closed.
     `turns` are those that callers take where a budget of memory is to be kept; None: there is none. `trie` is that of
     the descriptions, for the constrained search; None: the bundle holds none, or its backend cannot search in it.
+    `foreign` is the SHA-256 of a knowledge base that is not the bundle's (`with_knowledge_base`): no index then.
     """
 
     tokenizer: Tokenizer
@@ -46,6 +50,7 @@ class Stages:
     turns: Turns | None = None
     trie: DescriptionTrie | None = None
     shared: bool = False
+    foreign: str | None = None
 
     def prompt(self, term: str, sentence: str | None, *, line_ends: LineEnds = "space") -> str:
         """Return the prompt of a mention; see `cielo.bundle.prompts.Prompts.prompt`."""
@@ -117,13 +122,37 @@ def open_beside(stages: Stages, bundle: Bundle, execution: Execution, plan: Thre
         BundleError, DeviceError: as `open_stages`.
     """
     runs = backend(execution.backend)
-    trie = stages.trie or (open_trie(bundle, stages.tokenizer) if runs.gives_masks else None)
-    generator = runs.open(
-        bundle.generator_model(execution.backend), stages.tokenizer, device=execution.device,
-        compute_type=execution.compute_type, plan=plan,
-    )  # fmt: skip
+    own = runs.gives_masks and stages.foreign is None
+    trie = stages.trie or (open_trie(bundle, stages.tokenizer) if own else None)
+    generator = open_generator(bundle, stages.tokenizer, execution, plan)
     give_back_memory()
     return replace(stages, generator=generator, trie=trie if runs.gives_masks else None, shared=True)
+
+
+def with_knowledge_base(stages: Stages, file: Path) -> Stages:
+    """Return the stages of a bundle with another knowledge base, which has no vectors: for exact matches alone.
+
+    Where the bundle's backend searches in tries, that of the new descriptions is made in memory; those that the output
+    vocabulary cannot write are left out of it.
+
+    Args:
+        stages: as they were opened; their own knowledge base is closed.
+        file: of the knowledge base.
+
+    Raises:
+        BundleError: where it is none.
+    """
+    base = KnowledgeBase(file)
+    try:
+        digest = sha256_of(file)
+        trie = stages.trie and DescriptionTrie.build(base.texts(), stages.tokenizer, stages.generator.writes)
+    except BaseException as error:
+        base.close()
+        if isinstance(error, OSError):
+            raise BundleError(f"{file} cannot be read ({error.strerror}); name a knowledge base that can be") from error
+        raise
+    stages.knowledge_base.close()
+    return replace(stages, knowledge_base=base, indexes={}, trie=trie, foreign=digest)
 
 
 def open_trie(bundle: Bundle, tokenizer: Tokenizer) -> DescriptionTrie | None:
@@ -142,14 +171,26 @@ def _open_embedder(bundle: Bundle, device: str, plan: ThreadPlan) -> Embedder:
     return Embedder(bundle.encoder, tokenizer, device=device, threads=plan.replicas * plan.threads)
 
 
-def _open_generator(bundle: Bundle, tokenizer: Future[Tokenizer], execution: Execution, plan: ThreadPlan) -> Generator:
-    return backend(execution.backend).open(
+def open_generator(
+    bundle: Bundle, tokenizer: Tokenizer, execution: Execution, plan: ThreadPlan | None = None
+) -> Generator:
+    """Open the generator of a bundle by itself; see `open_stages`.
+
+    Raises:
+        BundleError, DeviceError: as `open_stages`.
+    """
+    runs = backend(execution.backend)
+    return runs.open(
         bundle.generator_model(execution.backend),
-        tokenizer.result(),
+        tokenizer,
         device=execution.device,
         compute_type=execution.compute_type,
-        plan=plan,
+        plan=plan or runs.default_plan(execution.device),
     )
+
+
+def _open_generator(bundle: Bundle, tokenizer: Future[Tokenizer], execution: Execution, plan: ThreadPlan) -> Generator:
+    return open_generator(bundle, tokenizer.result(), execution, plan)
 
 
 def _close_when_open(stage: Future[Any]) -> None:

@@ -2,7 +2,8 @@
 
 - ``tokens.npy``, int32 [tokens]: the rows one after the other, each with the end token at its end.
 - ``ends.npy``, int32 [rows]: where each row ends in it.
-- ``rows.npy``, int32 [descriptions]: the row of each description of the knowledge base, by its number there less one.
+- ``rows.npy``, int32 [descriptions]: the row of each description of the knowledge base, by its number there less one;
+  -1 for one that is left out, since the output vocabulary of the model cannot write it.
 
 No text and no kind is stored twice: a row's text, its codes and their kinds are the knowledge base's. A description
 that several codes have is one row; two that are written with the same tokens (they differ in what the tokenizer folds:
@@ -11,20 +12,28 @@ spaces, forms of one character) are two rows that are equal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cielo.bundle.layout import Layout
 from cielo.bundle.manifest import TrieSection
 from cielo.errors import BundleError, remedy_for
 from cielo.generation.trie import Trie
+from cielo.knowledge.reading import KnowledgeBase
 from cielo.retrieval.storage import read_header
 from cielo.text.tokenizer import Tokenizer
 
 TOKENS, ENDS, ROWS = "tokens.npy", "ends.npy", "rows.npy"
+LEFT_OUT = -1
 _FOREIGN = "the trie is of another knowledge base than the bundle's; build the bundle again"
+
+
+# Tells for each token, by its id of the tokenizer, int32 [tokens], whether an output can hold it, bool [tokens].
+Writes = Callable[[NDArray[np.int32]], NDArray[np.bool_]]
 
 
 class DescriptionTrie:
@@ -32,31 +41,36 @@ class DescriptionTrie:
 
     Attributes:
         trie: of all descriptions.
-        rows: the row of each description of the knowledge base, by its number less one, int32 [descriptions].
+        rows: the row of each description of the knowledge base, by its number less one, int32 [descriptions];
+            `LEFT_OUT` for one that is not in it.
         end: the id of the token that ends every row.
     """
 
     def __init__(self, trie: Trie, rows: NDArray[np.int32], end: int) -> None:
         """Hold a trie; every row of it occurs in `rows`."""
+        held = np.flatnonzero(rows != LEFT_OUT)[::-1]
         self.trie = trie
         self.rows = rows
         self.end = end
         self._numbers = np.zeros(len(trie), dtype=np.int32)
-        self._numbers[rows[::-1]] = np.arange(len(rows), 0, -1, dtype=np.int32)
+        self._numbers[rows[held]] = held + 1
 
     @classmethod
-    def build(cls, texts: Sequence[str], tokenizer: Tokenizer) -> DescriptionTrie:
+    def build(cls, texts: Sequence[str], tokenizer: Tokenizer, writes: Writes | None = None) -> DescriptionTrie:
         """Return the trie of descriptions.
 
         Args:
             texts: of every description of the knowledge base, in the order of their numbers (`KnowledgeBase.texts`).
             tokenizer: the generator's.
+            writes: which tokens an output can hold; a description with another one is left out. None: all.
         """
         distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         end = tokenizer.end_id
-        trie, order = Trie.build([tokenizer.encode_target(text) for text in distinct], end)
-        places = np.empty(len(order), dtype=np.int32)
-        places[order] = np.arange(len(order), dtype=np.int32)
+        sequences = [tokenizer.encode_target(text) for text in distinct]
+        held = np.flatnonzero(_written(sequences, writes))
+        trie, order = Trie.build([sequences[place] for place in held.tolist()], end)
+        places = np.full(len(distinct), LEFT_OUT, dtype=np.int32)
+        places[held[order]] = np.arange(len(order), dtype=np.int32)
         return cls(trie, places[[distinct[text] for text in texts]] if texts else places, end)
 
     @property
@@ -78,7 +92,8 @@ class DescriptionTrie:
         if len(wanted) and not 1 <= wanted.min() <= wanted.max() <= len(self.rows):
             raise BundleError(_FOREIGN)
         allowed = np.zeros(len(self.trie), dtype=np.bool_)
-        allowed[self.rows[wanted - 1]] = True
+        rows = self.rows[wanted - 1]
+        allowed[rows[rows != LEFT_OUT]] = True
         return self.trie.restricted(allowed)
 
     def check(self, row: int, text: str, tokenizer: Tokenizer) -> None:
@@ -120,6 +135,34 @@ class DescriptionTrie:
         return cls(Trie(tokens, starts, stops), rows, section.end)
 
 
+def build_trie(layout: Layout, writes: Writes | None = None) -> DescriptionTrie:
+    """Write the trie of a bundle whose knowledge base and generator's tokenizer are in place, and return it.
+
+    Args:
+        layout: of the bundle.
+        writes: see `DescriptionTrie.build`.
+    """
+    base = KnowledgeBase(layout.knowledge_base)
+    try:
+        trie = DescriptionTrie.build(base.texts(), Tokenizer(layout.generator_tokenizer), writes)
+    finally:
+        base.close()
+    trie.save(layout.trie)
+    return trie
+
+
+def _written(sequences: Sequence[Sequence[int]], writes: Writes | None) -> NDArray[np.bool_]:
+    """Return for each sequence whether an output can hold every token of it, bool [sequences]."""
+    if writes is None:
+        return np.ones(len(sequences), dtype=np.bool_)
+    lengths = [len(sequence) for sequence in sequences]
+    known = writes(np.fromiter(itertools.chain.from_iterable(sequences), np.int32, sum(lengths)))
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return np.array(
+        [bool(known[end - length : end].all()) for end, length in zip(ends, lengths, strict=True)], np.bool_
+    )
+
+
 def _read(path: Path) -> NDArray[np.int32]:
     """Return the whole of an ``.npy`` file of int32 numbers; its header can ask for no more than the file holds."""
     with path.open("rb") as stream:
@@ -151,9 +194,9 @@ def _check_rows(tokens: NDArray[np.int32], ends: NDArray[np.int32], end: int, to
 
 
 def _check_numbers(rows: NDArray[np.int32], count: int) -> None:
-    if len(rows) and not 0 <= rows.min() <= rows.max() < count:
+    if len(rows) and not LEFT_OUT <= rows.min() <= rows.max() < count:
         raise ValueError(f"{ROWS} names rows that are not there")
     named = np.zeros(count, dtype=np.bool_)
-    named[rows] = True
+    named[rows[rows != LEFT_OUT]] = True
     if not named.all():
         raise ValueError(f"{ROWS} leaves out {np.count_nonzero(~named)} of {count} rows")

@@ -94,7 +94,7 @@ def amend(bundle: Bundle, output: Path, files: Mapping[str, bytes], *, overwrite
         try:
             for name in bundle.manifest.files:
                 if name not in files:
-                    _link_or_copy(bundle.real(name), directory / name)
+                    link_or_copy(bundle.real(name), directory / name)
             for name, content in files.items():
                 (directory / name).parent.mkdir(parents=True, exist_ok=True)
                 (directory / name).write_bytes(content)
@@ -106,7 +106,12 @@ def amend(bundle: Bundle, output: Path, files: Mapping[str, bytes], *, overwrite
     return Bundle.open(output)
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put a file of a bundle into another one, whose folder is made: linked where the file system allows.
+
+    Raises:
+        OSError: where it cannot be copied.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         target.hardlink_to(source)

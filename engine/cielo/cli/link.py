@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from cielo.cli.base import echo, echo_json, main, open_linker, report_problems, report_withheld, require_codes
 from cielo.cli.options import (
@@ -80,6 +81,10 @@ if TYPE_CHECKING:
 @click.option(
     "--cache", type=Output(kept=True, dir_okay=False, path_type=Path), help="Keep links in this file; it holds no text."
 )
+@click.option(
+    "--kb", "knowledge_base", type=click.Path(dir_okay=False, path_type=Path),
+    help="A knowledge base in place of the bundle's, without vectors: pipeline I alone.",
+)  # fmt: skip
 @LEXICON
 @decision_options
 @style_options
@@ -106,6 +111,9 @@ def link(
         raise click.UsageError(
             "--sentence and --json belong to one TEXT; rows bring their own, and --format names their form"
         )
+    source_of = click.get_current_context().get_parameter_source
+    if given["knowledge_base"] is not None and source_of("pipeline") is ParameterSource.DEFAULT:
+        given["pipeline"] = "I"
     options = link_options(given, decoding=decoding, neighbours="misses" if source is not None else "always")
     thresholds, language = thresholds_of(given), given["language"]
     columns, reading = mention_columns(given), table_format(given, input_format)

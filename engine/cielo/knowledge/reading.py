@@ -258,6 +258,10 @@ class KnowledgeBase:
         """Return the codes of a kind, in the order of the tables."""
         return [code for (code,) in self._query("SELECT code FROM concept WHERE kind = ? ORDER BY id", kind)]
 
+    def titles(self, kind: str) -> list[tuple[str, str]]:
+        """Return each code of a kind with its title, in the order of the tables."""
+        return self._query("SELECT code, title FROM concept WHERE kind = ? ORDER BY id", kind)
+
     def count(self, subset: Subset) -> int:
         """Return how many codes are in a subset."""
         return len(self._subset(subset))

@@ -97,6 +97,7 @@ class Linker:
         verify_files: VerifyFiles = "once",
         use: Use = "bulk",
         beside: Linker | None = None,
+        knowledge_base: Path | None = None,
     ) -> Self:
         """Open a bundle.
 
@@ -118,6 +119,8 @@ class Linker:
                 machine, as long as their sizes and times stay; ``always``, at each opening; ``never``.
             use: ``single`` (one mention at a time) or ``bulk``: what backend and plan are chosen for.
             beside: a linker of the same bundle and device, which stays open for longer: all but the generator is its.
+            knowledge_base: a file of another knowledge base in place of the bundle's, for pipeline I alone: it has no
+                vectors, and links get no confidence.
 
         Raises:
             TableError: where the lexicon cannot be read.
@@ -129,13 +132,13 @@ class Linker:
         opened = open_bundle(
             bundle, backend=backend, device=device, compute_type=compute_type, threads=threads, plan=plan,
             allow_unverified=allow_unverified, memory=memory, verify_files=verify_files, decoding=decoding, use=use,
-            shared=None if beside is None else beside._stages,
+            shared=None if beside is None else beside._stages, knowledge_base=knowledge_base,
         )  # fmt: skip
         stages, manifest = opened.stages, opened.bundle.manifest
         try:
             decoding = LinkOptions(decoding=decoding or manifest.generator.decoding).decoding or "probable"
             provenance = opened.provenance(decoding)
-            calibrations = read_calibrations(opened.bundle)
+            calibrations = {} if stages.foreign else read_calibrations(opened.bundle)
             file = cache if isinstance(cache, Path) else None
             base = stages.knowledge_base
             most = stages.turns.cache_bytes if stages.turns else None
@@ -318,6 +321,7 @@ class Linker:
             raise OptionError(f"got options of type {type(options).__name__}, expected LinkOptions")
         options = options or LinkOptions()
         options = replace(options, decoding=decoding_of(options, self._decoding))
+        self._steps.require(options)
         require_search(registered(self._provenance.backend), options.decoding or "", log_probs=options.rerank)
         limit = self._max_distance if options.max_distance is None else options.max_distance
         request = LinkRequest(options, self.provenance(options), math.inf if options.matching == "published" else limit)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cielo.bundle.stages import Stages
 from cielo.cache.key import key
 from cielo.cache.protocol import ResultCache
+from cielo.errors import OptionError
 from cielo.generation.plan import ThreadPlan
 from cielo.generation.progress import listening
 from cielo.generation.searches import SEARCHES, certain_first
@@ -20,6 +21,7 @@ from cielo.link.constrained import ConstrainedDecoder
 from cielo.link.progress import BatchProgress, Told
 from cielo.link.resolver import Resolver, judge
 from cielo.link.timing import StageTimer
+from cielo.options import LinkOptions
 from cielo.records import Concept, Hypothesis, Link, Mention, Timings
 from cielo.text.prompt import LineEnds
 from cielo.text.tokenizer import Encoded
@@ -50,6 +52,18 @@ class Steps:
         self._cache = cache
         self._lexicon = lexicon
         self.constrained = ConstrainedDecoder(stages)
+
+    def require(self, options: LinkOptions) -> None:
+        """Refuse options for which the stages lack something.
+
+        Raises:
+            OptionError: saying how it can be had.
+        """
+        if options.pipeline == "II" and self._stages.foreign is not None:
+            raise OptionError(
+                "got pipeline II with a knowledge base that has no vectors, expected pipeline I; `cielo kb replace` "
+                "makes a bundle of it that has them"
+            )
 
     def run(self, batch: Sequence[Mention], request: LinkRequest, told: Told | None = None) -> list[Link]:
         """Return the link of each mention of a batch, in order; within a memory budget part by part, in turns."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from cielo.bundle.manifest import Check
 from cielo.bundle.stages import Stages
-from cielo.bundle.trie import DescriptionTrie
+from cielo.bundle.trie import LEFT_OUT, DescriptionTrie
 from cielo.generation.constrained import ConstrainedSearch, Found
 from cielo.parity.bounds import Bounds
 from cielo.parity.references import References
@@ -31,17 +31,22 @@ def trie_checks(trie: DescriptionTrie, stages: Stages, bounds: Bounds) -> Iterat
     texts = stages.knowledge_base.texts()
     ids = {text: _key([*stages.tokenizer.encode_target(text), trie.end]) for text in texts}
     rows = [trie.trie.sequence(row).tobytes() for row in range(len(trie.trie))]
-    wanted, found = Counter(ids.values()), Counter(rows)
-    missing, strange = (wanted - found).total(), (found - wanted).total()
+    left = {text for row, text in zip(trie.rows.tolist(), texts, strict=False) if row == LEFT_OUT}
+    wanted, found = Counter(key for text, key in ids.items() if text not in left), Counter(rows)
+    # What the output vocabulary cannot write may be left out, and nothing else.
+    needless = sum(bool(stages.generator.writes(np.frombuffer(ids[text], dtype=np.int32)).all()) for text in left)
+    missing, strange = (wanted - found).total() + needless, (found - wanted).total()
     detail = f"descriptions without a row of the trie ({missing}), and rows that are no description ({strange})"
     yield bounds.at_most("trie.descriptions", missing + strange, 0, len(texts), detail)
-    unlike = sum(rows[row] != ids[text] for row, text in zip(trie.rows.tolist(), texts, strict=False))
+    places = zip(trie.rows.tolist(), texts, strict=False)
+    unlike = sum(rows[row] != ids[text] for row, text in places if row != LEFT_OUT)
     unlike += abs(len(trie.rows) - len(texts))
     detail = f"descriptions of {len(texts)} whose row has other tokens than the tokenizer gives"
     yield bounds.at_most("trie.tokens", unlike, 0, len(texts), detail)
     writable = stages.generator.writes(trie.trie.tokens)
     lost = 0 if not rows else int((~np.logical_and.reduceat(writable, trie.trie.begins)).sum())
-    detail = f"descriptions of {len(rows)} that the output vocabulary cannot write"
+    without = f"; {len(left)} more are left out" if left else ""
+    detail = f"descriptions of {len(rows)} that the output vocabulary cannot write{without}"
     yield bounds.at_most("trie.vocabulary", lost, 0, len(rows), detail)
 
 
@@ -80,14 +85,20 @@ def _best_check(
     tolerance: float,
     bounds: Bounds,
 ) -> Check:
-    """Compare the proven answers with the descriptions among the references' targets and outputs."""
+    """Compare the proven answers with the descriptions among the references' targets and outputs.
+
+    The references name descriptions of the knowledge base that they were made with. Where none of a prompt's is in the
+    trie, which is that of another one then, a row of it is taken.
+    """
     known = {trie.trie.sequence(row)[:-1].tobytes() for row in range(len(trie.trie))}
     asked: list[tuple[int, list[int]]] = []
     for row, answer in enumerate(found):
         if answer.proof.exact and answer.leaves:
             texts = [hypothesis.text for found in references.searches.values() for hypothesis in found[row]]
             outputs = [references.targets[row], *map(stages.tokenizer.encode_target, texts)]
-            asked += [(row, list(ids)) for ids in {tuple(ids) for ids in outputs} if _key(ids) in known]
+            held = [list(ids) for ids in sorted({tuple(ids) for ids in outputs}) if _key(ids) in known]
+            some = trie.trie.sequence(row * len(trie.trie) // len(found))[:-1].tolist()
+            asked += [(row, ids) for ids in held or [some]]
     prompts = [Encoded(references.prompt_ids[row], False) for row, _ in asked]
     scores = _scores(stages, prompts, [ids for _, ids in asked])
     better = sum(
@@ -96,7 +107,7 @@ def _best_check(
     )
     proven = sum(answer.proof.exact for answer in found)
     detail = (
-        f"descriptions of {len(asked)} in the references that are more probable than the best one, of {proven} proven"
+        f"descriptions of {len(asked)} that were asked for and are more probable than the best one, of {proven} proven"
     )
     return bounds.at_most("generator.constrained.best", better, 0, len(asked), detail)
 

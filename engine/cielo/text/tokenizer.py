@@ -86,6 +86,12 @@ class Tokenizer:
         return next((token for token in names if token is not None), 0)
 
     @property
+    def unknown_id(self) -> int | None:
+        """The id of what stands for signs that the tokenizer does not know; None where it names none."""
+        names = (self._tokenizer.token_to_id(name) for name in ("<unk>", "[UNK]"))
+        return next((token for token in names if token is not None), None)
+
+    @property
     def closing_tokens(self) -> list[str]:
         """The special tokens that end every text."""
         return self.tokens(self._closing)

@@ -12,7 +12,7 @@ import pytest
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.bundle.manifest import Manifest, TrieSection
 from cielo.bundle.stages import open_trie
-from cielo.bundle.trie import ENDS, ROWS, TOKENS, DescriptionTrie
+from cielo.bundle.trie import ENDS, LEFT_OUT, ROWS, TOKENS, DescriptionTrie
 from cielo.bundle.writing import amend, write_manifest
 from cielo.errors import BundleError
 from cielo.generation.trie import Trie
@@ -157,7 +157,8 @@ class TestFiles:
             (TOKENS, lambda values: np.where(np.arange(len(values)) == 0, 2**31 - 1, values), "does not have"),
             (TOKENS, lambda values: np.where(np.arange(len(values)) == 0, 3999, values), "not in order"),
             (ROWS, lambda values: values + 1, "not there"),
-            (ROWS, lambda values: values - 1, "not there"),
+            (ROWS, lambda values: values - 2, "not there"),
+            (ROWS, lambda values: values - 1, "leaves out 1 of 6"),
             (ROWS, lambda values: values * 0, "leaves out 5 of 6"),
             (ROWS, lambda values: values[:0], "leaves out 6 of 6"),
             (ROWS, lambda values: values.astype(np.int64), "not a whole list of int32 numbers"),
@@ -269,3 +270,20 @@ def manifest_with(manifest: Manifest, section: TrieSection) -> Manifest:
     from dataclasses import replace
 
     return replace(manifest, trie=section)
+
+
+def test_what_an_output_cannot_hold_is_left_out(base: KnowledgeBase, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    texts = base.texts()
+    lost = tokenizer.encode_target("Tomografía")
+
+    def writes(tokens: np.ndarray) -> np.ndarray:
+        return ~np.isin(tokens, lost[-1:])
+
+    trie = DescriptionTrie.build(texts, tokenizer, writes)
+    assert [text for text, row in zip(texts, trie.rows.tolist(), strict=True) if row == LEFT_OUT] == ["Tomografía"]
+    numbers = base.numbers("procedure")
+    assert texts_of(trie.restricted(numbers), trie, base) == ["Tos"]
+    trie.save(tmp_path / "trie")
+    again = DescriptionTrie.load(tmp_path / "trie", trie.section, tokenizer)
+    assert again.rows.tolist() == trie.rows.tolist()
+    assert texts_of(again.trie, again, base) == texts_of(trie.trie, trie, base)

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cielo.bundle.layout import default_bundle
 from cielo.cli import main
 from cielo.knowledge.reading import KnowledgeBase
 from click.testing import CliRunner, Result
@@ -183,6 +184,17 @@ class TestBuild:
         assert told in result.stderr
         assert sorted(entry.name for entry in tables.iterdir()) == ["d.tsv", "p.csv", "índice.tsv"]
         assert (tables / "d.tsv").read_text(encoding="utf-8") == DIAGNOSES
+
+    def test_what_a_workbook_needs_is_told_before_another_table_is_read(
+        self, tables: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tables / "p.xlsx").write_bytes(b"PK")
+        (tables / "d.tsv").write_text("nothing that could be read", encoding="utf-8")
+        monkeypatch.setitem(sys.modules, "openpyxl", None)
+        table = f"diagnosis={tables / 'd.tsv'}"
+        result = run("build", tables / "b", "--table", table, "--table", f"procedure={tables / 'p.xlsx'}")
+        assert result.exit_code == 1
+        assert "pip install 'cielo[tables]'" in result.stderr
 
     def test_rejected_rows_that_cannot_be_written_are_told(self, tables: Path) -> None:
         result = build(tables, "--rejected", tables / "missing" / "no.tsv")
@@ -389,3 +401,12 @@ class TestInfo:
         assert source["sha256"] == hashlib.sha256((tmp_path / "d.tsv").read_bytes()).hexdigest()
         shown = run("info", "--kb", tmp_path / "b").stdout
         assert "Prueba 1" in shown and source["sha256"][:12] in shown and "2 rejected" in shown
+        assert run("info", tmp_path / "b").stdout == shown
+
+    def test_a_bundle_is_taken_like_a_file(self) -> None:
+        assert run("info", default_bundle()).stdout == run("info").stdout
+
+    def test_two_of_them_are_refused(self, built: Path) -> None:
+        result = run("info", built, "--kb", built)
+        assert result.exit_code == 2
+        assert "give the knowledge base once" in result.stderr

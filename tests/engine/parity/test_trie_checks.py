@@ -12,6 +12,7 @@ import pytest
 from cielo.bundle.manifest import Check
 from cielo.bundle.opening import open_bundle
 from cielo.bundle.stages import Stages
+from cielo.bundle.trie import DescriptionTrie
 from cielo.generation.backends import BACKENDS
 from cielo.generation.constrained import ConstrainedSearch, Found
 from cielo.generation.trie import Trie
@@ -103,3 +104,26 @@ def test_where_nothing_is_proven_nothing_is_shown(opened: tuple[Stages, Referenc
 def test_a_search_that_finds_nothing_shows_nothing(opened: tuple[Stages, References]) -> None:
     names = failed(checks(opened, lambda found: replace(found, leaves=())))
     assert names == {"generator.constrained.scores", "generator.constrained.best"}
+
+
+def test_what_is_left_out_although_it_can_be_written_is_caught(opened: tuple[Stages, References]) -> None:
+    stages, _ = opened
+    texts, lost = stages.knowledge_base.texts(), stages.tokenizer.encode_target("Síntoma de tos")[-1]
+    assert stages.trie is not None
+    trie = DescriptionTrie.build(texts, stages.tokenizer, lambda tokens: tokens != lost)
+    assert failed(list(trie_checks(trie, stages, Bounds({})))) == {"trie.descriptions"}
+
+
+def test_without_a_description_in_the_references_others_are_compared(opened: tuple[Stages, References]) -> None:
+    stages, references = opened
+    titles = [f"cosa inventada número {number}" for number in range(30)]
+    trie = DescriptionTrie.build(titles, stages.tokenizer)
+    found = list(constrained_checks(trie, stages, references, TOLERANCE, Bounds({})))
+    assert failed(found) == set(), found
+
+    def passed_over(one: Found) -> Found:
+        return replace(one, leaves=one.leaves[-1:], proof=replace(one.proof, exact=True))
+
+    lying = replace(stages, generator=Lying(stages.generator, passed_over))  # type: ignore[arg-type]
+    search = list(constrained_checks(trie, lying, references, TOLERANCE, Bounds({})))
+    assert failed(search) <= {"generator.constrained.best"}

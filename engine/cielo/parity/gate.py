@@ -1,4 +1,4 @@
-"""The gate: no bundle leaves the conversion before its outputs were compared with float32 PyTorch's."""
+"""The gate: no bundle is written before its outputs were compared with float32 PyTorch's."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from cielo.generation.backends import backend as registered
 from cielo.generation.capabilities import DEVICES
 from cielo.parity.checks import run_checks
 
+WIDEN = "use a wider quantization or precision, or set [parity.tolerances] in the recipe knowingly"
 
-def pass_gate(bundle: Bundle, early: Mapping[str, Sequence[Check]]) -> dict[str, ParityFigures]:
+
+def pass_gate(bundle: Bundle, early: Mapping[str, Sequence[Check]], *, remedy: str = WIDEN) -> dict[str, ParityFigures]:
     """Run the checks for each backend, on each device here that runs its compute type.
 
     Args:
         bundle: with all its files and its manifest.
         early: the checks that the conversion made on the way, by backend; they are kept with the others.
+        remedy: what to do where a check fails.
 
     Returns:
         The figures for the manifest, by `Execution.key`.
@@ -28,10 +31,10 @@ def pass_gate(bundle: Bundle, early: Mapping[str, Sequence[Check]]) -> dict[str,
     figures: dict[str, ParityFigures] = {}
     for backend in bundle.manifest.generator.backends:
         before = early.get(backend, ())
-        here = _executions_here(bundle, backend)
+        here = executions_here(bundle, backend)
         for execution in here:
             report = run_checks(bundle, execution)
-            refuse_failed(report.checks)
+            refuse_failed(report.checks, remedy)
             figures[execution.key] = report.figures(before)
         if not here:
             # Written, and for the machine that can run it to verify: it is not opened until then.
@@ -40,7 +43,8 @@ def pass_gate(bundle: Bundle, early: Mapping[str, Sequence[Check]]) -> dict[str,
     return figures
 
 
-def _executions_here(bundle: Bundle, backend: str) -> list[Execution]:
+def executions_here(bundle: Bundle, backend: str) -> list[Execution]:
+    """Return how a backend of a bundle runs here: on each device that runs the compute type of its model."""
     compute_type, runs = bundle.model(backend).compute_type, registered(backend)
     return [
         Execution(backend, device, compute_type)
@@ -49,7 +53,7 @@ def _executions_here(bundle: Bundle, backend: str) -> list[Execution]:
     ]
 
 
-def refuse_failed(checks: Iterable[Check]) -> None:
+def refuse_failed(checks: Iterable[Check], remedy: str = WIDEN) -> None:
     """Raise where checks failed.
 
     Raises:
@@ -59,8 +63,7 @@ def refuse_failed(checks: Iterable[Check]) -> None:
     if failed:
         lines = "".join(f"\n  {_verdict(check)}" for check in failed)
         raise ParityError(
-            f"{len(failed)} check(s) against float32 PyTorch failed, and no bundle was written:{lines}\n"
-            "  use a wider quantization or precision, or set [parity.tolerances] in the recipe knowingly"
+            f"{len(failed)} check(s) against float32 PyTorch failed, and no bundle was written:{lines}\n  {remedy}"
         )
 
 
