@@ -12,12 +12,15 @@ from cielo.generation.capabilities import DEVICES
 from cielo.parity.checks import run_checks
 
 
-def pass_gate(bundle: Bundle, early: Mapping[str, Sequence[Check]]) -> dict[str, ParityFigures]:
-    """Run the checks for each backend, on each device here that runs its compute type.
+def pass_gate(
+    bundle: Bundle, early: Mapping[str, Sequence[Check]], device: str | None = None
+) -> dict[str, ParityFigures]:
+    """Run the checks for each backend, on each device here that runs its compute type, or on one.
 
     Args:
         bundle: with all its files and its manifest.
         early: the checks that the conversion made on the way, by backend; they are kept with the others.
+        device: on which those backends are checked that have it; the others on all that they have. None: all on all.
 
     Returns:
         The figures for the manifest, by `Execution.key`.
@@ -28,7 +31,7 @@ def pass_gate(bundle: Bundle, early: Mapping[str, Sequence[Check]]) -> dict[str,
     figures: dict[str, ParityFigures] = {}
     for backend in bundle.manifest.generator.backends:
         before = early.get(backend, ())
-        here = _executions_here(bundle, backend)
+        here = _executions_here(bundle, backend, device)
         for execution in here:
             report = run_checks(bundle, execution)
             refuse_failed(report.checks)
@@ -40,11 +43,11 @@ def pass_gate(bundle: Bundle, early: Mapping[str, Sequence[Check]]) -> dict[str,
     return figures
 
 
-def _executions_here(bundle: Bundle, backend: str) -> list[Execution]:
+def _executions_here(bundle: Bundle, backend: str, only: str | None) -> list[Execution]:
     compute_type, runs = bundle.model(backend).compute_type, registered(backend)
     return [
         Execution(backend, device, compute_type)
-        for device in runs.devices()
+        for device in ((only,) if only in runs.devices() else runs.devices())
         if compute_type in runs.runnable_compute_types(device)
     ]
 

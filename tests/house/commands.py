@@ -20,6 +20,7 @@ COMMANDS = {
     "kb show": "kb show BW20",
     "kb search": "kb search tos",
     "kb info": "kb info",
+    "kb fetch": "kb fetch",
     "lexicon build": "lexicon build {dev} --minimum-count 1 --output {out}/lexicon.tsv",
     "lexicon check": "lexicon check {rows}",
     "evaluate": "evaluate {annotated} --html {out}/report.html",

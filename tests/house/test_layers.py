@@ -12,6 +12,7 @@ from graph import MODULES, RUNTIME, Module, graph
 LAYERS = (
     ("errors",),
     ("arrays", "machine", "files", "children", "schema", "onnx_runtime"),
+    ("downloads", "licences"),
     ("records", "knowledge.codes"),
     ("knowledge.subsets",),
     ("options", "text"),

@@ -14,6 +14,7 @@ import click
 
 from cielo.bundle.hashes import checked_knowledge_base
 from cielo.bundle.layout import default_bundle
+from cielo.cli import fetching
 from cielo.cli.base import EXIT_FAILED, EXIT_ROWS, console, echo, echo_json, fail, main, report_unknown_codes
 from cielo.cli.options import Assignment, subset_of, subset_options
 from cielo.cli.outputs import Output, writes
@@ -32,6 +33,9 @@ _SHOWN = 20
 @main.group()
 def kb() -> None:
     """The knowledge base: build it from tables of codes, show a code, search descriptions."""
+
+
+kb.add_command(fetching.fetch)
 
 
 @kb.command()
