@@ -14,10 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from cielo.downloads import Download, Origin, fetch, matches, read_origin, size_of, write_origin
+from cielo.downloads import Download, fetch, matches, size_of
 from cielo.errors import CheckpointError, CieloError, DownloadError
 from cielo.knowledge.published import download_of, fetch_table, published_table
 from cielo.licences import Licence
+from cielo.origins import Origin, read_origin, write_origin
 
 from cielo_convert import weights
 from cielo_convert.recipe import EncoderRecipe, GeneratorRecipe, Recipe, TableRecipe

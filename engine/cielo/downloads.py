@@ -1,4 +1,4 @@
-"""Fetching files: gone on with where they broke, checked, whole or not at all, with a record of where they are from.
+"""Fetching files: gone on with where they broke, checked, and whole or not at all.
 
 Only commands that are there to fetch come here. What has come lies in `NAME.part` beside the target, and what it is
 the beginning of in `NAME.part.json`: the next call goes on there, if the source still has the same file.
@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 
 from cielo import schema
 from cielo.errors import CieloError, DownloadError, remedy_for
-from cielo.files import atomic_write, put_in_place, sha256_of
+from cielo.files import put_in_place, sha256_of
+from cielo.origins import FetchedFile
 
 Progress = Callable[[int, int | None], None]
 _CHUNK = 1 << 20
@@ -54,60 +55,6 @@ class Download:
     sha256: str | None = None
     blob: str | None = None
     token: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedFile:
-    """A file that was fetched: its name, where it is from, its size in bytes, and its SHA-256."""
-
-    name: str
-    address: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where files are from, as it is kept beside them.
-
-    Attributes:
-        name: of the source.
-        licence: as the source states it.
-        attribution: whom to name.
-        date: of the day they were fetched, as ISO 8601 has it.
-        revision: the commit, where the source has one.
-    """
-
-    name: str
-    licence: str
-    attribution: str
-    date: str
-    files: tuple[FetchedFile, ...]
-    revision: str | None = None
-
-
-def origin_file(place: Path) -> Path:
-    """Return the name of the record of a fetched file or folder: beside it."""
-    return place.with_name(f"{place.name}.origin.json")
-
-
-def write_origin(place: Path, origin: Origin) -> None:
-    """Keep the record of a fetched file or folder.
-
-    Raises:
-        DownloadError: where it cannot be written.
-    """
-    with _writing(origin_file(place)), atomic_write(origin_file(place)) as temporary:
-        temporary.write_bytes(schema.encode(origin))
-
-
-def read_origin(place: Path) -> Origin | None:
-    """Return the record of a fetched file or folder; None where there is none that can be read."""
-    try:
-        content = origin_file(place).read_bytes()
-        return schema.decode(Origin, content, "the record", error=DownloadError, remedy="fetch again", unknown="ignore")
-    except (OSError, CieloError):
-        return None
 
 
 def matches(download: Download) -> bool:

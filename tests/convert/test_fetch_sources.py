@@ -11,8 +11,8 @@ import pytest
 from cielo import downloads
 from cielo.bundle.layout import Bundle
 from cielo.cli import main
-from cielo.downloads import read_origin
 from cielo.files import sha256_of
+from cielo.origins import read_origin
 from cielo_convert import recipes, room
 from click.testing import CliRunner, Result
 

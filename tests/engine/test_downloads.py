@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from cielo import downloads
-from cielo.downloads import Download, Origin, fetch, matches, origin_file, read_origin, size_of, write_origin
+from cielo.downloads import Download, fetch, matches, size_of
 from cielo.errors import DownloadError
+from cielo.origins import Origin, origin_file, read_origin, write_origin
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 

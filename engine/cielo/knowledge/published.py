@@ -10,9 +10,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cielo.downloads import Download, Origin, Progress, fetch, write_origin
+from cielo.downloads import Download, Progress, fetch
 from cielo.errors import DownloadError, TableError
 from cielo.licences import Licence
+from cielo.origins import Origin, write_origin
 
 RAW_BASE = "https://raw.githubusercontent.com"
 RAW_BASE_VARIABLE = "CIELO_RAW_BASE"
