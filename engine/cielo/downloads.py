@@ -298,7 +298,8 @@ def _reason(error: Exception) -> str:
 
 
 def _open_part(part: Path) -> BinaryIO:
-    stream = part.open("ab")
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    stream = os.fdopen(os.open(part, flags, 0o666), "ab")
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

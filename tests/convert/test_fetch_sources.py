@@ -327,3 +327,16 @@ def test_missing_libraries_are_told_before_anything_is_fetched(
     assert done.exit_code == 1
     assert "conversion needs optimum; install it with: pip install 'cielo[convert]'" in done.stderr
     assert not output.with_name("published.sources").exists()
+
+
+def test_an_interrupted_fetch_says_what_is_kept(hub: Hub, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cielo_convert.sources.write_origin", interrupt)
+    done = run(output, "--accept-licence")
+    assert done.exit_code == 130
+    folder = output.with_name("published.sources")
+    assert f"what was fetched stays in {folder}, and the same command goes on there" in done.stderr
+    assert files_of(folder / "generator")
+    assert not output.exists()

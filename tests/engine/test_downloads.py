@@ -238,3 +238,12 @@ def test_the_record_of_an_origin(tmp_path: Path) -> None:
     origin_file(tmp_path / "table.tsv").write_text("{")
     assert read_origin(tmp_path / "table.tsv") is None
     assert read_origin(tmp_path / "other") is None
+
+
+def test_a_planted_link_is_not_followed(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "precious").write_bytes(b"kept")
+    (tmp_path / "new" / "table.tsv.part").symlink_to(tmp_path / "precious")
+    with pytest.raises(DownloadError, match="cannot be written"):
+        fetch(download(hub, tmp_path))
+    assert (tmp_path / "precious").read_bytes() == b"kept"
