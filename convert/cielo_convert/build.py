@@ -34,20 +34,12 @@ from cielo.workbench.calibration.outside import read_outside
 from cielo.workbench.evaluation.corpora import read_corpus
 from cielo.workbench.evaluation.run import linkable
 
-from cielo_convert.checkpoint import resolve, revision_of
 from cielo_convert.encoder import EncoderFacts, convert_encoder
 from cielo_convert.generator import GeneratorFacts, convert_generator
 from cielo_convert.prompts import hostile_strings, parity_prompts
 from cielo_convert.recipe import CalibrationRecipe, EncoderRecipe, GeneratorRecipe, Recipe
 from cielo_convert.reference import Progress, ReferenceRequest, make_references
-
-
-@dataclass(frozen=True, slots=True)
-class _Sources:
-    """The directories of the two checkpoints."""
-
-    generator: Path
-    encoder: Path
+from cielo_convert.sources import Checkpoint, Checkpoints, local_checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +62,8 @@ def build(
     progress: Progress | None = None,
     rejected: Callable[[Sequence[RejectedCode]], None] | None = None,
     overwrite: bool = False,
+    checkpoints: Checkpoints | None = None,
+    device: str | None = None,
 ) -> Path:
     """Build the bundle of a recipe in the directory `output`.
 
@@ -79,6 +73,8 @@ def build(
         progress: is called with the step's name, how many of its items are done, and how many there are.
         rejected: is called with the rows of the knowledge base's tables that were not taken, if there are any.
         overwrite: replace what stands at `output`, once the new bundle is whole.
+        checkpoints: where the models are; None: where the recipe says, or downloaded before. Nothing is fetched here.
+        device: ``cpu`` or ``cuda``, on which the gate checks each backend that it is there for; None: on all that are.
 
     Raises:
         RecipeError: where a file that the recipe names is not there.
@@ -91,8 +87,7 @@ def build(
     recipe.check_files()
     with writing(output, overwrite=overwrite) as directory:
         layout = Layout(directory)
-        tell("checkpoints", 0, 1)
-        sources = _resolve(recipe)
+        sources = checkpoints or local_checkpoints(recipe)
         tell("knowledge base", 0, 1)
         knowledge = _build_knowledge_base(recipe, layout.knowledge_base)
         if rejected and knowledge.built.rejected:
@@ -115,7 +110,7 @@ def build(
         manifest = _manifest(recipe, sources, knowledge, generator, encoder, index)
         bundle = write_manifest(directory, replace(manifest, trie=trie))
         tell("parity", 0, 1)
-        parity = pass_gate(bundle, generator.checks)
+        parity = pass_gate(bundle, generator.checks, device=device)
         bundle = write_manifest(directory, replace(bundle.manifest, parity=parity))
         tell("parity", 1, 1)
         if recipe.calibration.mentions is not None:
@@ -129,14 +124,6 @@ def build(
 
 def _silent(step: str, done: int, total: int) -> None:
     """Draw no progress."""
-
-
-def _resolve(recipe: Recipe) -> _Sources:
-    base = recipe.path.absolute().parent
-    return _Sources(
-        generator=resolve(recipe.generator.checkpoint, recipe.generator.revision, base),
-        encoder=resolve(recipe.encoder.checkpoint, recipe.encoder.revision, base),
-    )
 
 
 def _build_knowledge_base(recipe: Recipe, path: Path) -> _Knowledge:
@@ -156,12 +143,12 @@ def _build_knowledge_base(recipe: Recipe, path: Path) -> _Knowledge:
         base.close()
 
 
-def _reference_request(recipe: Recipe, sources: _Sources, knowledge: _Knowledge) -> ReferenceRequest:
+def _reference_request(recipe: Recipe, sources: Checkpoints, knowledge: _Knowledge) -> ReferenceRequest:
     parity, prompt = recipe.parity, recipe.prompt
     prompts = parity_prompts(parity.mentions, parity.prompts, prepare=prompt.prepare_sentence, window=prompt.window)
     return ReferenceRequest(
-        generator=sources.generator,
-        encoder=sources.encoder,
+        generator=sources.generator.directory,
+        encoder=sources.encoder.directory,
         prompts=prompts,
         strings=hostile_strings(knowledge.descriptions, prompts),
         texts=parity_texts(knowledge.descriptions),
@@ -173,23 +160,28 @@ def _reference_request(recipe: Recipe, sources: _Sources, knowledge: _Knowledge)
     )
 
 
-def _convert_generator(recipe: Recipe, sources: _Sources, knowledge: _Knowledge, output: Path) -> GeneratorFacts:
+def _convert_generator(recipe: Recipe, sources: Checkpoints, knowledge: _Knowledge, output: Path) -> GeneratorFacts:
     kept = knowledge.descriptions if recipe.generator.vocabulary == "knowledge-base" else None
-    facts = convert_generator(sources.generator, output, recipe.generator.compute_types, kept)
+    facts = convert_generator(sources.generator.directory, output, recipe.generator.compute_types, kept)
     refuse_failed(check for checks in facts.checks.values() for check in checks)  # before the hour that follows
     return facts
 
 
-def _convert_encoder(recipe: Recipe, sources: _Sources, output: Path) -> EncoderFacts:
+def _convert_encoder(recipe: Recipe, sources: Checkpoints, output: Path) -> EncoderFacts:
     settings = recipe.encoder
     return convert_encoder(
-        sources.encoder, output, settings.precision, settings.pooling, settings.max_tokens, fused=settings.fused
+        sources.encoder.directory,
+        output,
+        settings.precision,
+        settings.pooling,
+        settings.max_tokens,
+        fused=settings.fused,
     )
 
 
 def _manifest(
     recipe: Recipe,
-    sources: _Sources,
+    sources: Checkpoints,
     knowledge: _Knowledge,
     generator: GeneratorFacts,
     encoder: EncoderFacts,
@@ -228,10 +220,10 @@ def _manifest(
     )
 
 
-def _source(named: GeneratorRecipe | EncoderRecipe, directory: Path, weights: dict[str, str]) -> SourceModel:
+def _source(named: GeneratorRecipe | EncoderRecipe, found: Checkpoint, weights: dict[str, str]) -> SourceModel:
     # A directory's place on the machine that built the bundle is nobody else's business.
     name = Path(named.checkpoint).name if Path(named.checkpoint).is_absolute() else named.checkpoint
-    return SourceModel(name, _joint_hash(weights), revision_of(directory) or named.revision, weights)
+    return SourceModel(name, _joint_hash(weights), found.revision or named.revision, weights)
 
 
 def _joint_hash(weights: dict[str, str]) -> str:

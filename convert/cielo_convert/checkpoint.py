@@ -1,4 +1,4 @@
-"""Checkpoints: found on disk or on the hub, read tensor by tensor, loaded into PyTorch with the right head.
+"""Checkpoints: read tensor by tensor, and loaded into PyTorch with the right head.
 
 A fine-tuned mT5 has an output head of its own. Libraries that trust `tie_word_embeddings` in its config replace the
 head by the embeddings, or scale its logits; both leave greedy outputs plausible and every beam score wrong. What
@@ -15,89 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import msgspec
-import requests
 import torch
 import transformers
 from cielo.errors import CheckpointError
 from cielo.files import sha256_of
-from huggingface_hub import errors as hub_errors
 from safetensors import safe_open
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_HUB_TIMEOUT = 10.0  # seconds for an answer
-_SETTINGS = ("*.json", "*.model", "*.txt")
-# Weight files, in the order in which they are looked for.
-_SINGLE = ("model.safetensors", "pytorch_model.bin")
-_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+from cielo_convert import weights
+
 EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 HEAD = "lm_head.weight"
 _GENERATORS = ("t5", "mt5")
-
-
-def resolve(checkpoint: str, revision: str | None, base: Path) -> Path:
-    """Return the directory of a checkpoint, which is downloaded where it is a hub name.
-
-    Args:
-        checkpoint: a directory, relative to `base`, or ``owner/name`` on the Hugging Face hub.
-        revision: of the hub name: branch, tag or commit.
-        base: the recipe's directory.
-
-    Raises:
-        CheckpointError: where it is neither, or cannot be had (no network, ``HF_HUB_OFFLINE``, no such name).
-    """
-    directory = base / checkpoint
-    if directory.is_dir():
-        return directory
-    if not _HUB_NAME.fullmatch(checkpoint):
-        raise CheckpointError(
-            f"there is no directory {directory}, and {checkpoint!r} is no hub name (owner/name); correct the recipe"
-        )
-    return Path(_download(checkpoint, revision))
-
-
-def _download(name: str, revision: str | None) -> str:
-    try:
-        info = huggingface_hub.HfApi().model_info(name, revision=revision, timeout=_HUB_TIMEOUT)
-        files = [entry.rfilename for entry in info.siblings or []]
-        return huggingface_hub.snapshot_download(
-            name, revision=info.sha, allow_patterns=[*_SETTINGS, *_weights_among(files)]
-        )
-    except (
-        hub_errors.RepositoryNotFoundError,
-        hub_errors.RevisionNotFoundError,
-        hub_errors.HFValidationError,
-    ) as error:
-        at = f" at revision {revision!r}" if revision else ""
-        raise CheckpointError(
-            f"the hub has no model {name!r}{at} that may be read without logging in; correct the recipe, "
-            f"or log in with `hf auth login` ({type(error).__name__})"
-        ) from error
-    except (requests.RequestException, hub_errors.OfflineModeIsEnabled, hub_errors.HfHubHTTPError, OSError) as error:
-        return _cached(name, revision, error)
-
-
-def _cached(name: str, revision: str | None, reason: Exception) -> str:
-    """Return the copy of an earlier download, for want of the hub."""
-    try:
-        return huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True)
-    except (hub_errors.LocalEntryNotFoundError, hub_errors.HFValidationError, OSError) as error:
-        raise CheckpointError(
-            f"{name!r} is no directory here, it was not downloaded before, and the hub cannot be reached "
-            f"({type(reason).__name__}); connect to the network, unset HF_HUB_OFFLINE, or name a local directory"
-        ) from error
-
-
-def _weights_among(files: list[str]) -> list[str]:
-    """Return patterns for one set of weight files, safetensors before bin; only the hub knows which there are."""
-    safe = any(name.endswith(".safetensors") and "/" not in name for name in files)
-    return ["model*.safetensors"] if safe else ["pytorch_model*.bin"]
-
-
-def revision_of(directory: Path) -> str | None:
-    """Return the commit of a downloaded checkpoint; None for any other directory."""
-    return directory.name if directory.parent.name == "snapshots" else None
 
 
 class TensorReader:
@@ -161,12 +90,12 @@ def _reporting(path: Path) -> Iterator[None]:
 
 
 def _weight_map(directory: Path) -> dict[str, str]:
-    for single, index in zip(_SINGLE, _INDEXES, strict=True):
+    for single, index in zip(weights.SINGLE, weights.INDEXES, strict=True):
         if (directory / single).is_file():
             return dict.fromkeys(_names_in(directory / single), single)
         if (directory / index).is_file():
-            return _read_index(directory, index)
-    expected = ", ".join((*_SINGLE, *_INDEXES))
+            return weights.read_index(directory, index)
+    expected = ", ".join((*weights.SINGLE, *weights.INDEXES))
     raise CheckpointError(f"{directory} holds no weights; expected one of {expected}")
 
 
@@ -177,17 +106,6 @@ def _names_in(path: Path) -> list[str]:
                 return list(tensors.keys())
         return list(_load_bin(path))
     raise AssertionError  # not reached: _reporting raises
-
-
-def _read_index(directory: Path, index: str) -> dict[str, str]:
-    try:
-        files = dict(json.loads((directory / index).read_text(encoding="utf-8"))["weight_map"])
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise CheckpointError(f"{directory / index} is damaged; copy or download it again") from error
-    missing = sorted({name for name in files.values() if not (directory / name).is_file()})
-    if missing:
-        raise CheckpointError(f"{directory} lacks the weight files {', '.join(missing)}; copy or download them")
-    return files
 
 
 def _load_bin(path: Path) -> dict[str, torch.Tensor]:

@@ -15,6 +15,7 @@ from cielo.knowledge.code_list import read_codes
 from cielo.knowledge.code_systems import parse_code_system, require_kinds
 from cielo.knowledge.code_tables import CodeTable
 from cielo.knowledge.codes import System
+from cielo.knowledge.published import TABLES
 from cielo.knowledge.subsets import Subset
 from cielo.parity.tolerances import CheckName
 from cielo.schema import Text
@@ -137,6 +138,8 @@ class TableRecipe:
 
     Attributes:
         system: the code system of its kind, such as ``icd-10-cm``; None: the one that nearly all its codes belong to.
+        source: the published table (`cielo.knowledge.published`) that is fetched where there is no file `path`; None:
+            none is.
     """
 
     path: Path
@@ -148,11 +151,18 @@ class TableRecipe:
     description_column: str | None = None
     synonyms: bool = False
     system: System | None = None
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.source is not None and self.source not in TABLES:
+            raise ValueError(f"source: got {self.source!r}, expected one of {', '.join(TABLES)}")
 
     def code_table(self) -> CodeTable:
         """Return what the reader of tables takes."""
-        settings = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "system"}
-        return CodeTable(**settings)
+        others = ("system", "source")
+        return CodeTable(
+            **{entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in others}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +248,7 @@ class IndexRecipe:
             encoder has: over the vectors themselves. Of a kind with fewer descriptions than this, over as many.
     """
 
-    max_distance: Annotated[float, Meta(ge=0, le=4)]
+    max_distance: Annotated[float, Meta(ge=0, le=4)] = 0.8
     recall: _Share = 0.999
     dimension: Annotated[int, Meta(ge=2, le=65_536)] | None = None
 
@@ -267,7 +277,7 @@ class RecipeFile:
     generator: GeneratorRecipe
     encoder: EncoderRecipe
     knowledge_base: KnowledgeBaseRecipe
-    index: IndexRecipe
+    index: IndexRecipe = field(default_factory=IndexRecipe)
     prompt: PromptRecipe = field(default_factory=PromptRecipe)
     parity: ParityRecipe = field(default_factory=ParityRecipe)
     calibration: CalibrationRecipe = field(default_factory=CalibrationRecipe)
@@ -302,12 +312,12 @@ class Recipe(RecipeFile):
         return cls(**{field.name: getattr(found, field.name) for field in fields(found)}, path=path)
 
     def check_files(self) -> None:
-        """Refuse a recipe whose tables are not there; its checkpoints are looked for when they are resolved.
+        """Refuse a recipe whose tables are not there, but for those that can be fetched (`cielo_convert.sources`).
 
         Raises:
             RecipeError: naming every file that is missing.
         """
-        named: list[Path | None] = [table.path for table in self.knowledge_base.tables]
+        named: list[Path | None] = [table.path for table in self.knowledge_base.tables if table.source is None]
         named += [self.parity.mentions, self.knowledge_base.codes, self.calibration.mentions, self.calibration.outside]
         missing = [f"\n  there is no file {path}" for path in named if path is not None and not path.is_file()]
         if missing:

@@ -1,53 +1,110 @@
-"""The conversion as a command: a recipe's file, how far each step is, and the rows that were not taken."""
+"""The conversion as a command: how far each file and step is, and the rows that were not taken."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cielo.bundle.layout import Bundle
-from cielo.errors import CieloError
+from cielo.errors import CieloError, DeviceError
 from cielo.knowledge.building import RejectedCode
 
 from cielo_convert.recipe import Recipe
+from cielo_convert.sources import Plan, Progress, carry_out
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _REJECTED_SHOWN = 20
+_LIBRARIES = ("torch", "transformers", "optimum", "onnx", "sentencepiece", "safetensors", "huggingface_hub")
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A new bundle, and how many rows of its tables were not taken."""
+
+    bundle: Bundle
+    rejected: int
+
+
+def require_libraries() -> None:
+    """Refuse to begin without the conversion's libraries; none is loaded for that.
+
+    Raises:
+        CieloError: naming what to install.
+    """
+    missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise CieloError(f"conversion needs {', '.join(missing)}; install it with: pip install 'cielo[convert]'")
+
+
+def choose_device(recipe: Recipe, device: str) -> str | None:
+    """Return the device of the gate, for ``auto`` (None: all that are here), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Of several GPUs this process and its children then see the named one alone: call it before CUDA is loaded.
+
+    Raises:
+        DeviceError: where it is unknown, or no backend of the recipe has it here.
+    """
+    from cielo.generation.backends import backend
+
+    if device == "auto":
+        return None
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (":" in device and not (kind == "cuda" and number.isdecimal())):
+        raise DeviceError(f"got device {device!r}; expected auto, cpu, cuda, or cuda:N")
+    if number:
+        _see_only(int(number))
+    if not any(kind in backend(name).devices() for name in recipe.generator.backends):
+        raise DeviceError(f"device {device} was asked for and no such device was found; use --device cpu, or auto")
+    return kind
+
+
+def _see_only(number: int) -> None:
+    allowed = [name.strip() for name in os.environ.get(_VISIBLE, "").split(",") if name.strip()]
+    if allowed and number >= len(allowed):
+        raise DeviceError(f"got device cuda:{number}; {_VISIBLE} allows {len(allowed)}, counted from 0")
+    os.environ[_VISIBLE] = allowed[number] if allowed else str(number)
 
 
 def run_with_progress(
-    recipe: Path,
+    plan: Plan,
     output: Path,
     *,
     overwrite: bool,
     console: Console,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> Bundle:
-    """Build the bundle of the recipe file `recipe`, and return it, opened.
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> Converted:
+    """Fetch what a plan has to fetch, and build its bundle.
 
     Args:
-        recipe: its file.
-        output: directory of the bundle.
-        overwrite: replace what stands there.
+        plan: of which nothing is missing.
+        output: the new bundle's directory.
+        overwrite: replace what stands there, once the new bundle is whole.
         console: where the rows are named that were not taken.
-        progress: is told how far each step is; see `cielo_convert.build.build`.
+        device: of the gate; None: all that are here.
+        progress: is told how far each file and step is: its name, how much is done, and of how much (None: not known).
 
     Raises:
-        CieloError: as `cielo_convert.build.build`, and where the conversion's libraries are not installed.
+        CieloError: as `cielo_convert.sources.carry_out` and `cielo_convert.build.build`.
     """
-    # What is wrong with the recipe is said at once: the libraries below take seconds to load.
-    loaded = Recipe.load(recipe)
-    loaded.check_files()
-    try:
-        from cielo_convert.build import build
-    except ImportError as error:
-        raise CieloError(f"conversion needs {error.name}; install it with: pip install 'cielo[convert]'") from error
-    tell = functools.partial(_tell_rejected, console)
-    return Bundle.open(build(loaded, output, progress=progress, rejected=tell, overwrite=overwrite))
+    tell: Progress = progress or (lambda name, done, total: None)
+    recipe, checkpoints = carry_out(plan, tell)
+    from cielo_convert.build import build  # loads PyTorch, which takes seconds
+
+    rejected: list[RejectedCode] = []
+    built = build(
+        recipe, output, progress=tell, rejected=rejected.extend, overwrite=overwrite, checkpoints=checkpoints,
+        device=device,
+    )  # fmt: skip
+    _tell_rejected(console, rejected)
+    return Converted(Bundle.open(built), len(rejected))
 
 
 def _tell_rejected(console: Console, rows: Sequence[RejectedCode]) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cielo.errors import ClosedError as ClosedError
     from cielo.errors import ConnectionFailedError as ConnectionFailedError
     from cielo.errors import DeviceError as DeviceError
+    from cielo.errors import DownloadError as DownloadError
     from cielo.errors import MentionError as MentionError
     from cielo.errors import OptionError as OptionError
     from cielo.errors import ParityError as ParityError
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
 _NAMES = {
     "cielo.errors": (
         "BundleError", "CacheError", "CalibrationError", "CheckpointError", "CieloError", "ClosedError",
-        "ConnectionFailedError", "DeviceError", "MentionError", "OptionError", "ParityError", "RecipeError",
-        "ServerError", "TableError", "TuningError", "UnverifiedError",
+        "ConnectionFailedError", "DeviceError", "DownloadError", "MentionError", "OptionError", "ParityError",
+        "RecipeError", "ServerError", "TableError", "TuningError", "UnverifiedError",
     ),
     "cielo.generation.plan": ("ThreadPlan",),
     "cielo.knowledge.subsets": ("Subset",),
@@ -60,9 +61,10 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "BundleError", "BundleIdentity", "CacheError", "CalibrationError", "Candidate", "CheckpointError", "CieloError",
-    "ClosedError", "ConnectionFailedError", "DeviceError", "DocumentLink", "Hypothesis", "Link", "LinkOptions",
-    "Linker", "Mention", "MentionError", "OptionError", "ParityError", "Provenance", "RecipeError", "ServerError",
-    "Span", "Subset", "TableError", "ThreadPlan", "Timings", "TuningError", "UnverifiedError", "__version__",
+    "ClosedError", "ConnectionFailedError", "DeviceError", "DocumentLink", "DownloadError", "Hypothesis", "Link",
+    "LinkOptions", "Linker", "Mention", "MentionError", "OptionError", "ParityError", "Provenance", "RecipeError",
+    "ServerError", "Span", "Subset", "TableError", "ThreadPlan", "Timings", "TuningError", "UnverifiedError",
+    "__version__",
 ]  # fmt: skip
 
 

@@ -73,6 +73,19 @@ class CheckpointError(CieloError):
     """A checkpoint cannot be found, or is not what its recipe says."""
 
 
+class DownloadError(CieloError):
+    """A file could not be fetched, or what came is not what its source says.
+
+    Attributes:
+        status: of HTTP; None where nothing answered, or the answer was not what was expected.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        """Say what is missing, and what to do."""
+        super().__init__(message)
+        self.status = status
+
+
 class TableError(CieloError):
     """A table of input rows or of a knowledge base cannot be read."""
 

@@ -136,6 +136,17 @@ def is_replaced(path: str | Path) -> bool:
     return known is not None and (stat.S_ISREG(known.st_mode) or stat.S_ISDIR(known.st_mode))
 
 
+def put_in_place(written: Path, target: Path) -> None:
+    """Bring a whole file that lies beside `target` to the disk, and give it that name.
+
+    Raises:
+        OSError: where that cannot be done; `target` is then what it was.
+    """
+    _finish(written, _stat(target))
+    written.replace(target)
+    _sync(target.parent)
+
+
 @contextlib.contextmanager
 def temporary_file(parent: Path) -> Iterator[Path]:
     """Give a new file in `parent`, mode 0600; the block may rename it; what is left of it at the end is removed.

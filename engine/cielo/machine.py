@@ -177,6 +177,26 @@ def parse_size(text: str) -> int:
     return int(float(match.group(1)) * _UNITS[unit])
 
 
+def available_bytes(root: Path = Path("/")) -> int | None:
+    """Return the memory that a process could still get without ending another, in bytes; None where nothing tells.
+
+    What the system calls available and its free swap, but no more than the control group leaves.
+
+    Args:
+        root: of the file system in which ``proc`` and ``sys`` are.
+    """
+    system = [bytes_in(root / "proc" / "meminfo", name) for name in ("MemAvailable", "SwapFree")]
+    bounds = [] if system[0] is None else [system[0] + (system[1] or 0)]
+    groups = root / "sys" / "fs" / "cgroup"
+    for most, used in (
+        (groups / "memory.max", groups / "memory.current"),
+        (groups / "memory" / "memory.limit_in_bytes", groups / "memory" / "memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # ``max``, no number, where there is no bound
+            bounds.append(int(most.read_text(encoding="ascii")) - int(used.read_text(encoding="ascii")))
+    return max(0, min(bounds)) if bounds else None
+
+
 def resident_bytes() -> int | None:
     """Return the resident memory of this process, in bytes; None where the system does not tell (no ``/proc``)."""
     return bytes_in(Path("/proc/self/status"), "VmRSS")

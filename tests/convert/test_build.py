@@ -24,6 +24,7 @@ from cielo_convert import build as building
 from cielo_convert.build import build
 from cielo_convert.recipe import Recipe
 from cielo_convert.run import run_with_progress
+from cielo_convert.sources import Given, Plan, make_plan
 from rich.console import Console
 
 from tests.checkpoints import descriptions, make_recipe
@@ -36,7 +37,11 @@ def built(tmp_path_factory: pytest.TempPathFactory, generator: Path, encoder: Pa
     folder = tmp_path_factory.mktemp("built")
     recipe = make_recipe(folder / "recipe", generator, encoder, changes=CHANGES)
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    return run_with_progress(recipe, folder / "bundle", overwrite=False, console=console)
+    return run_with_progress(planned(recipe), folder / "bundle", overwrite=False, console=console).bundle
+
+
+def planned(recipe: Path) -> Plan:
+    return make_plan(Recipe.load(recipe), Given(recipe.parent / "sources"))
 
 
 def test_the_bundle_links(built: Bundle) -> None:
@@ -62,7 +67,7 @@ def test_rows_that_were_not_taken_are_told(
     monkeypatch.setattr(building, "make_references", stop)
     console = Console(file=io.StringIO(), width=200)
     with pytest.raises(CheckpointError, match="far enough"):
-        run_with_progress(recipe, tmp_path / "out", overwrite=False, console=console)
+        run_with_progress(planned(recipe), tmp_path / "out", overwrite=False, console=console)
     told = console.file.getvalue()  # type: ignore[attr-defined]
     assert f"rejected: {table.name}, line {lines + 1}: " in told
     assert told.count("rejected: ") == 21

@@ -15,8 +15,6 @@ from cielo_convert.checkpoint import (
     load_encoder,
     load_generator,
     load_tokenizer,
-    resolve,
-    revision_of,
 )
 
 from tests.checkpoints import LAYOUTS, Head, Layout, copy_checkpoint, make_encoder_checkpoint, make_generator_checkpoint
@@ -111,36 +109,3 @@ def test_a_tokenizer_of_sentencepiece_alone_gives_the_same_ids(generator: Path, 
     bare = make_generator_checkpoint(tmp_path, fast_tokenizer=False)
     texts = ["Neumonía aguda", "α ≥ 38\u00a0°C", ""]
     assert load_tokenizer(bare)(texts)["input_ids"] == load_tokenizer(generator)(texts)["input_ids"]
-
-
-class TestResolve:
-    def test_a_directory_relative_to_the_recipe(self, tmp_path: Path) -> None:
-        (tmp_path / "a" / "b").mkdir(parents=True)
-        assert resolve("a/b", None, tmp_path) == tmp_path / "a" / "b"
-        assert resolve(str(tmp_path / "a"), None, Path("/")) == tmp_path / "a"
-
-    @pytest.mark.parametrize("name", ["a/b/c", "/a/b", "../a", "", "a b/c"])
-    def test_neither_directory_nor_hub_name(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(CheckpointError, match="no directory"):
-            resolve(name if name else "nothing", None, tmp_path / "nowhere")
-
-    def test_offline(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-        with pytest.raises(CheckpointError, match="HF_HUB_OFFLINE"):
-            resolve("nobody/nothing", None, tmp_path)
-
-    def test_no_network_and_no_earlier_download(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        import requests
-
-        def refuse(*args: object, **settings: object) -> None:
-            raise requests.ConnectionError
-
-        monkeypatch.setattr("huggingface_hub.HfApi.model_info", refuse)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-        with pytest.raises(CheckpointError, match="cannot be reached"):
-            resolve("nobody/nothing", "main", tmp_path)
-
-    def test_the_commit_of_a_download(self, tmp_path: Path) -> None:
-        assert revision_of(tmp_path / "models--a--b" / "snapshots" / "0123abcd") == "0123abcd"
-        assert revision_of(tmp_path) is None

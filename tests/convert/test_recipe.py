@@ -95,7 +95,7 @@ def test_an_empty_recipe_names_all_sections(tmp_path: Path) -> None:
     path = tmp_path / "empty.toml"
     path.write_text("", encoding="utf-8")
     problems = _problems(path)
-    for expected in ("name", "licence", "generator", "encoder", "knowledge_base", "index"):
+    for expected in ("name", "licence", "generator", "encoder", "knowledge_base"):
         assert f"{expected} is missing" in problems
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cielo import machine
-from cielo.machine import granted_memory, granted_processors, usable_cores
+from cielo.machine import available_bytes, granted_memory, granted_processors, usable_cores
 
 
 def tree(root: Path, groups: str | None, files: dict[str, str]) -> Path:
@@ -129,3 +129,23 @@ def test_the_least_memory_of_the_groups_counts(
     tmp_path: Path, groups: str, files: dict[str, str], granted: int | None
 ) -> None:
     assert granted_memory(tree(tmp_path, groups, files)) == granted
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 5 << 20),
+        ({"memory.max": "max\n", "memory.current": "1\n"}, 5 << 20),
+        ({"memory.max": "3000\n", "memory.current": "1000\n"}, 2000),
+        ({"memory.max": "1000\n", "memory.current": "3000\n"}, 0),
+        ({"memory/memory.limit_in_bytes": "900\n", "memory/memory.usage_in_bytes": "100\n"}, 800),
+    ],
+)
+def test_the_memory_that_could_be_had(tmp_path: Path, files: dict[str, str], expected: int) -> None:
+    root = tree(tmp_path, "0::/\n", files)
+    (root / "proc" / "meminfo").write_text("MemAvailable:   4096 kB\nSwapFree:   1024 kB\n")
+    assert available_bytes(root) == expected
+
+
+def test_where_nothing_tells_of_memory(tmp_path: Path) -> None:
+    assert available_bytes(tmp_path) is None

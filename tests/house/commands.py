@@ -24,6 +24,7 @@ COMMANDS = {
     "kb info": "kb info",
     "kb replace": "kb replace {bundle} --table procedure={procedures} --output {out}/next",
     "kb diff": "kb diff {bundle} procedure={procedures}",
+    "kb fetch": "kb fetch",
     "lexicon build": "lexicon build {dev} --minimum-count 1 --output {out}/lexicon.tsv",
     "lexicon check": "lexicon check {rows}",
     "evaluate": "evaluate {annotated} --html {out}/report.html",

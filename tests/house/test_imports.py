@@ -57,7 +57,7 @@ def test_the_command_convert_alone_names_the_conversion() -> None:
         for module in RUNTIME
         if any(imported.partition(".")[0] in HEAVY for imported in imports_of(module.tree))
     }
-    assert named == {"cielo.cli.bundles"}
+    assert named == {"cielo.cli.converting"}
 
 
 def test_the_conversion_does_not_import_doors_or_the_workbench_s_bench() -> None:

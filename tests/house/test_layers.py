@@ -12,6 +12,8 @@ from graph import MODULES, RUNTIME, Module, graph
 LAYERS = (
     ("errors",),
     ("arrays", "machine", "files", "children", "schema", "onnx_runtime"),
+    ("origins", "licences"),
+    ("downloads",),
     ("records", "knowledge.codes"),
     ("knowledge.subsets",),
     ("options", "text"),

@@ -40,7 +40,7 @@ _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 
 # The module of each command. They are loaded when they are asked for: a command starts without the others' libraries.
 _HOMES = {
-    "bench": "measure", "bulk": "bulk", "calibrate": "calibrate", "completion": "completion", "convert": "bundles",
+    "bench": "measure", "bulk": "bulk", "calibrate": "calibrate", "completion": "completion", "convert": "converting",
     "doctor": "doctor", "evaluate": "evaluate", "info": "bundles", "kb": "knowledge", "lexicon": "lexicon",
     "link": "link", "serve": "serve", "tune": "measure", "verify": "bundles",
 }  # fmt: skip

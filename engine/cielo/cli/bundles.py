@@ -1,44 +1,20 @@
-"""``cielo convert``, ``cielo verify``, ``cielo info``: bundles, made and looked at."""
+"""``cielo verify``, ``cielo info``: bundles, checked and looked at."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from cielo import schema
 from cielo.bundle.layout import GENERATOR, Bundle, default_bundle
-from cielo.cli.base import EXIT_FAILED, console, echo, echo_json, fail, main
-from cielo.cli.options import BundlePath, RecipePath, model_options
-from cielo.cli.outputs import OVERWRITE, Output, check_outputs
-from cielo.cli.progress import Progress
+from cielo.cli.base import echo, echo_json, main
+from cielo.cli.options import BundlePath, model_options
+from cielo.cli.parity import show_checks
 from cielo.errors import ParityError
 from cielo.machine import processor_name
-
-if TYPE_CHECKING:
-    from cielo.parity.checks import Report
-
-
-@main.command()
-@click.argument("recipe", type=RecipePath())
-@click.option("--output", required=True, type=Output(path_type=Path), help="Directory of the new bundle.")
-@OVERWRITE
-def convert(recipe: Path, output: Path, overwrite: bool) -> None:
-    """Build a bundle from RECIPE (TOML): convert, index, and pass the parity gate."""
-    check_outputs(overwrite=overwrite)
-    try:
-        from cielo_convert.run import run_with_progress
-    except ImportError as error:
-        fail(f"conversion needs {error.name}; install it with: pip install 'cielo[convert]'", EXIT_FAILED)
-        return
-    with Progress() as progress:
-        bundle = run_with_progress(
-            recipe, output, overwrite=overwrite, console=console(stderr=True), progress=progress.step
-        )
-    echo(f"{bundle.path}: bundle {bundle.name}@{bundle.sha256[:12]}")
 
 
 @main.command()
@@ -78,7 +54,7 @@ def _verify_parity(bundle: Bundle, backend: str, device: str, compute_type: str 
     failed = []
     for execution in executions:
         report = run_checks(bundle, execution, threads=threads)
-        _show_report(report)
+        show_checks(f"parity of {report.key} on {processor_name()}", report.checks)
         file = record_parity(bundle, execution, report.figures())
         echo(f"kept in {file}")
         if not report.passed:
@@ -86,18 +62,6 @@ def _verify_parity(bundle: Bundle, backend: str, device: str, compute_type: str 
             failed.append(f"parity of {report.key} failed on this machine: {names}")
     if failed:
         raise ParityError(f"{'; '.join(failed)}; use another compute type, or another backend")
-
-
-def _show_report(report: Report) -> None:
-    from rich.table import Table
-
-    table = Table(title=f"parity of {report.key} on {processor_name()}", title_justify="left", box=None, pad_edge=False)
-    for name in ("check", "figure", "bound", "", "what"):
-        table.add_column(name, no_wrap=name != "what")
-    for check in report.checks:
-        verdict = "[green]passed[/]" if check.passed else "[red]FAILED[/]"
-        table.add_row(check.name, check.shown_figure, f"{check.comparison} {check.tolerance:g}", verdict, check.detail)
-    console().print(table)
 
 
 @main.command()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cielo.knowledge.reading import KnowledgeBase
 
 _HOMES = {
-    "build": "kb_writing", "diff": "kb_comparing", "info": "kb_reading", "replace": "kb_writing",
+    "build": "kb_writing", "diff": "kb_comparing", "fetch": "fetching", "info": "kb_reading", "replace": "kb_writing",
     "search": "kb_reading", "show": "kb_reading",
 }  # fmt: skip
 

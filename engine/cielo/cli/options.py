@@ -51,19 +51,11 @@ class RecipePath(click.Path):
 
 def shipped_recipes() -> list[str]:
     """Return the names of the recipes that come with cielo; none where the package of conversion is not there."""
-    from importlib.util import find_spec  # looks for it without running it
-
     try:
-        found = find_spec("cielo_convert")
+        from cielo_convert.recipes import shipped
     except ImportError:
         return []
-    package = Path(found.origin).parent if found is not None and found.origin else None
-    if package is None:
-        return []
-    installed = package / "recipes"
-    return sorted(
-        file.stem for file in (installed if installed.is_dir() else package.parents[1] / "models").glob("*.toml")
-    )
+    return list(shipped())
 
 
 BUNDLE = click.option("--bundle", type=BundlePath(), envvar="CIELO_BUNDLE",

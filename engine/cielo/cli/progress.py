@@ -100,7 +100,7 @@ class Progress:
             self._done += count
             self._counts = deque((when, done + count) for when, done in self._counts)
 
-    def step(self, task: str, done: int, total: int) -> None:
+    def step(self, task: str, done: int, total: int | None) -> None:
         """Say how far a step is that counts for itself; where it is another one, the one before is done."""
         with self._lock:
             if task != self._task:

@@ -14,12 +14,15 @@ from cielo.parity.checks import run_checks
 WIDEN = "use a wider quantization or precision, or set [parity.tolerances] in the recipe knowingly"
 
 
-def pass_gate(bundle: Bundle, early: Mapping[str, Sequence[Check]], *, remedy: str = WIDEN) -> dict[str, ParityFigures]:
-    """Run the checks for each backend, on each device here that runs its compute type.
+def pass_gate(
+    bundle: Bundle, early: Mapping[str, Sequence[Check]], *, device: str | None = None, remedy: str = WIDEN
+) -> dict[str, ParityFigures]:
+    """Run the checks for each backend, on each device here that runs its compute type, or on one.
 
     Args:
         bundle: with all its files and its manifest.
         early: the checks that the conversion made on the way, by backend; they are kept with the others.
+        device: on which those backends are checked that have it; the others on all that they have. None: all on all.
         remedy: what to do where a check fails.
 
     Returns:
@@ -31,7 +34,7 @@ def pass_gate(bundle: Bundle, early: Mapping[str, Sequence[Check]], *, remedy: s
     figures: dict[str, ParityFigures] = {}
     for backend in bundle.manifest.generator.backends:
         before = early.get(backend, ())
-        here = executions_here(bundle, backend)
+        here = executions_here(bundle, backend, device)
         for execution in here:
             report = run_checks(bundle, execution)
             refuse_failed(report.checks, remedy)
@@ -43,12 +46,18 @@ def pass_gate(bundle: Bundle, early: Mapping[str, Sequence[Check]], *, remedy: s
     return figures
 
 
-def executions_here(bundle: Bundle, backend: str) -> list[Execution]:
-    """Return how a backend of a bundle runs here: on each device that runs the compute type of its model."""
+def executions_here(bundle: Bundle, backend: str, only: str | None = None) -> list[Execution]:
+    """Return how a backend of a bundle runs here: on each device that runs its model's compute type, or on one.
+
+    Args:
+        bundle: whose backend it is.
+        backend: by name.
+        only: the device, where the backend has it.
+    """
     compute_type, runs = bundle.model(backend).compute_type, registered(backend)
     return [
         Execution(backend, device, compute_type)
-        for device in runs.devices()
+        for device in ((only,) if only in runs.devices() else runs.devices())
         if compute_type in runs.runnable_compute_types(device)
     ]
 
