@@ -38,7 +38,8 @@ _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 
 # The module of each command. They are loaded when they are asked for: a command starts without the others' libraries.
 _HOMES = {
-    "bench": "measure", "bulk": "bulk", "calibrate": "calibrate", "convert": "bundles", "evaluate": "evaluate",
+    "bench": "measure", "bulk": "bulk", "calibrate": "calibrate", "convert": "bundles", "documents": "documents",
+    "evaluate": "evaluate",
     "info": "bundles", "kb": "knowledge", "lexicon": "lexicon", "link": "link", "serve": "serve", "tune": "measure",
     "verify": "bundles",
 }  # fmt: skip
