@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from cielo.link.linker import Linker
 
 _FORMS = (*FORMATS, "brat", "fhir", "omop", "bigbio")
-_SHOWN = 10
 
 
 @main.command()
@@ -139,7 +138,7 @@ def _report(tally: Tally, has_errors: bool) -> None:
     if not tally.failed:
         return
     if not has_errors:  # the form has no place for them
-        for problem in tally.first[:_SHOWN]:
+        for problem in tally.first:
             echo(f"  {problem}", err=True)
     more = "their rows say why" if has_errors else "`--errors FILE` keeps all reasons"
     echo(
