@@ -46,7 +46,7 @@ _FORMS = (*FORMATS, "brat", "fhir", "omop", "bigbio")
 @click.option("--encoding", help="Of JSON; default: detected (UTF-8, UTF-16 by its mark, else Windows-1252).")
 @click.option("--split", help="Of CodiEsp, where a folder has several.")
 @click.option("--kind", help="Of the spans that name none (in the mini: diagnosis, procedure).")
-@click.option("--type", "types", type=Assignment(), multiple=True, metavar="TYPE=KIND",
+@click.option("--type", "types", type=Assignment(is_path=False), multiple=True, metavar="TYPE=KIND",
               help="The kind of the spans of a type (BRAT, BigBio). May be repeated.")  # fmt: skip
 @click.option("--terminology", metavar="NAME", default="CIE10ES", show_default=True,
               help="brat, bigbio: what the codes are said to be of.")  # fmt: skip
@@ -57,7 +57,7 @@ _FORMS = (*FORMATS, "brat", "fhir", "omop", "bigbio")
 @click.option("--number-notes", is_flag=True, help="omop: number the notes from 1; default: a document's id.")
 @click.option("--concepts", type=click.Path(dir_okay=False, path_type=Path), metavar="CONCEPT.csv",
               help="omop: your table CONCEPT; without it all concept ids are 0.")  # fmt: skip
-@click.option("--vocabulary", "vocabularies", type=Assignment(), multiple=True, metavar="KIND=NAME",
+@click.option("--vocabulary", "vocabularies", type=Assignment(is_path=False), multiple=True, metavar="KIND=NAME",
               help="omop: by which vocabulary of CONCEPT a kind's codes are found.")  # fmt: skip
 @click.option("--decoding", type=click.Choice(DECODINGS), help="How outputs are searched for; default: the bundle's.")
 @BUNDLE

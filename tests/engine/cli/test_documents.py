@@ -284,6 +284,24 @@ def test_kinds_go_by_span_by_type_and_by_option(tmp_path: Path) -> None:
         assert run(source, *wrong).exit_code == 2
 
 
+def test_a_kind_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = brat(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    result = run(source, "--type", "DIAG=diagnosis", "--format", "brat", "--output", "diagnosis")
+    assert result.exit_code == 0, result.output
+
+
+def test_the_options_of_linking_are_those_of_rows(tmp_path: Path) -> None:
+    source = inputs(tmp_path, "jsonl")
+    (tmp_path / "lexicon.tsv").write_text("text\tcode\ntos\tI10\n", encoding="utf-8")
+    rows = rows_in(run(source, "--lexicon", tmp_path / "lexicon.tsv", "--memory", "4GB", "--top-k", "1").stdout)
+    assert [(row["code"], row["method"]) for row in rows] == [("BW20", "exact"), ("I10", "lexicon"), ("I10", "exact")]
+    rows = rows_in(run(source, "--decoding", "probable", "--chapter", "IX").stdout)
+    assert [row["code"] in (None, "I10") or row["code"].startswith("I") for row in rows] == [True] * 3
+    assert {row["provenance"]["decoding"] for row in rows} == {"probable"}
+    assert {row["code"] for row in rows_in(run(source, "--min-confidence", "1").stdout)} == {None}
+
+
 SPANS: list[Any] = [
     [3, 9999], [-1, 3], [15, 3], [3, 3], [], [[]], "3 15", None, 7, True, {}, {"start": 3}, {"start": "3", "end": 15},
     {"fragments": []}, {"fragments": [[3, 15], [3]]}, {"start": 3, "end": 15, "fragments": [[3, 15]]}, [3.0, 15.0],
