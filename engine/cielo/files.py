@@ -179,6 +179,30 @@ def exchange(first: Path, second: Path) -> bool:
     return False
 
 
+def replace_folder(temporary: Path, output: Path) -> None:
+    """Let a whole new folder stand at `output`, where the old one, if there is one, is until then.
+
+    Raises:
+        OSError: where it cannot; what stood there stands there still.
+    """
+    if not output.exists():
+        temporary.rename(output)
+        return
+    if exchange(temporary, output):  # the old one then lies where the new one was made, and is removed there
+        return
+    old = temporary.with_suffix(".old")
+    output.rename(old)
+    try:
+        temporary.rename(output)
+    except OSError:
+        old.rename(output)
+        raise
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink()
+
+
 def _follow(path: Path) -> Path | int:
     """Return the file that a path leads to, link by link; where that is an open stream (`/dev/stdout`), its number."""
     streams = (Path(f"/proc/{os.getpid()}/fd"), Path("/dev/fd"))

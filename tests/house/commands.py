@@ -13,6 +13,7 @@ BUNDLE = ROOT / "models" / "mini" / "bundle"
 COMMANDS = {
     "link": "link tos",
     "link rows": "link --input {rows} --output {out}/links.csv",
+    "documents": "documents {documents} --output {out}/links.jsonl",
     "info": "info",
     "doctor": "doctor",
     "completion": "completion bash",

@@ -16,7 +16,12 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     rows, annotated = folder / "rows.csv", folder / "annotated.tsv"
     rows.write_text("text,code\ntos,R05\n", encoding="utf-8")
     annotated.write_text("\n".join(DEV.read_text(encoding="utf-8").splitlines()[:5]) + "\n", encoding="utf-8")
-    return {"rows": rows, "annotated": annotated, "dev": DEV, "procedures": PROCEDURES, "bundle": BUNDLE}
+    documents = folder / "documents.jsonl"
+    documents.write_text('{"text": "Refiere tos.", "spans": [[8, 11]]}\n', encoding="utf-8")
+    return {
+        "rows": rows, "annotated": annotated, "documents": documents, "dev": DEV, "procedures": PROCEDURES,
+        "bundle": BUNDLE,
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ LAYERS = (
     ("cache", "parity"),
     ("link",),
     ("workbench",),
+    ("documents",),
     ("server", "bulk", "integrations", "client"),
     ("cli",),  # the shell starts the other doors
 )

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from cielo.errors import MentionError, TableError
-from cielo.link.documents import DocumentMention, Span, mentions_of
+from cielo.documents.brat import brat_documents
+from cielo.documents.records import Document, MarkedSpan
+from cielo.errors import MentionError
+from cielo.link.documents import DocumentMention
 from cielo.tables.mentions import InputRow
 from cielo.workbench.evaluation.corpora import read_codiesp
-from cielo.workbench.evaluation.corpora.codiesp import fragments_of
-from cielo.workbench.evaluation.corpora.concepts import files_under
-from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, read_lines, read_text
-
-_MARK = re.compile(r"(T\d+)\t(\S+) ([^\t]*)(?:\t(.*))?", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class _Marked:
-    line: int
-    name: str
-    type: str
-    fragments: Span
-    text: str | None
 
 
 def brat_rows(path: Path) -> Iterator[InputRow]:
@@ -32,42 +18,21 @@ def brat_rows(path: Path) -> Iterator[InputRow]:
 
     Its columns are those of a mention, ``document``, ``spans`` and ``type``; the type is not taken for a kind.
     """
-    for file, document in files_under(path, (".ann",)):
-        try:
-            text = read_text(file.with_suffix(".txt"))
-            if text is None:
-                yield InputRow(1, {"document": document}, NOT_UTF8)
-                continue
-            yield from _of_document(file, document, text)
-        except TableError:
-            yield InputRow(1, {"document": document}, "the file, or its text beside it (`.txt`), cannot be read")
+    for document in brat_documents(path):
+        if document.error is not None:
+            yield InputRow(1, {"document": document.name}, document.error)
+        for span, found in zip(document.spans, document.mentions(), strict=True):
+            yield _row(span, document, found)
 
 
-def _of_document(file: Path, document: str, text: str) -> Iterator[InputRow]:
-    marked: list[_Marked] = []
-    for number, line in read_lines(file):
-        if line is None:
-            yield InputRow(number, {"document": document}, NOT_UTF8)
-        elif line.startswith("T"):
-            found = _MARK.fullmatch(line)
-            try:
-                fragments = fragments_of(found[3] if found else "")
-            except MentionError as error:
-                yield InputRow(number, {"document": document}, str(error))
-                continue
-            if found:
-                marked.append(_Marked(number, found[1], found[2], fragments, found[4]))
-    spans, texts = [entry.fragments for entry in marked], [(entry.text or "").strip() or None for entry in marked]
-    for entry, found_there in zip(marked, mentions_of(text, spans, texts=texts), strict=True):
-        yield _row(entry, document, found_there)
-
-
-def _row(marked: _Marked, document: str, found: DocumentMention | MentionError) -> InputRow:
-    spans = " ".join(f"{start}-{end}" for start, end in marked.fragments)
-    rest = {"id": f"{document}:{marked.name}", "document": document, "spans": spans, "type": marked.type}
+def _row(span: MarkedSpan, document: Document, found: DocumentMention | MentionError) -> InputRow:
+    if span.error is not None:
+        return InputRow(span.line, {"document": document.name}, span.error)
+    spans = " ".join(f"{start}-{end}" for start, end in span.fragments)
+    rest = {"id": f"{document.name}:{span.name}", "document": document.name, "spans": spans, "type": span.type}
     if isinstance(found, MentionError):
-        return InputRow(marked.line, {"text": marked.text, "sentence": None, **rest}, str(found))
-    return InputRow(marked.line, {"text": found.mention.text, "sentence": found.mention.sentence, **rest})
+        return InputRow(span.line, {"text": span.text, "sentence": None, **rest}, str(found))
+    return InputRow(span.line, {"text": found.mention.text, "sentence": found.mention.sentence, **rest})
 
 
 def codiesp_rows(path: Path) -> Iterator[InputRow]:

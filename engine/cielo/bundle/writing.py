@@ -12,7 +12,7 @@ from cielo import schema
 from cielo.bundle.layout import MANIFEST, Bundle, Layout
 from cielo.bundle.manifest import FileEntry, Manifest, to_document
 from cielo.errors import BundleError
-from cielo.files import exchange, sha256_of, temporary_folder
+from cielo.files import replace_folder, sha256_of, temporary_folder
 from cielo.machine import library_versions
 
 
@@ -38,26 +38,7 @@ def writing(output: Path, *, overwrite: bool = False) -> Iterator[Path]:
             raise BundleError(message) from error
         yield temporary
         temporary.chmod(0o755)
-        _replace(temporary, output)
-
-
-def _replace(temporary: Path, output: Path) -> None:
-    if not output.exists():
-        temporary.rename(output)
-        return
-    if exchange(temporary, output):  # the old one then lies where the new one was made, and is removed there
-        return
-    old = temporary.with_suffix(".old")
-    output.rename(old)
-    try:
-        temporary.rename(output)
-    except OSError:
-        old.rename(output)
-        raise
-    if old.is_dir() and not old.is_symlink():
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        old.unlink()
+        replace_folder(temporary, output)
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> Bundle:

@@ -41,8 +41,8 @@ _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 # The module of each command. They are loaded when they are asked for: a command starts without the others' libraries.
 _HOMES = {
     "bench": "measure", "bulk": "bulk", "calibrate": "calibrate", "completion": "completion", "convert": "converting",
-    "doctor": "doctor", "evaluate": "evaluate", "info": "bundles", "kb": "knowledge", "lexicon": "lexicon",
-    "link": "link", "serve": "serve", "tune": "measure", "verify": "bundles",
+    "doctor": "doctor", "documents": "documents", "evaluate": "evaluate", "info": "bundles", "kb": "knowledge",
+    "lexicon": "lexicon", "link": "link", "serve": "serve", "tune": "measure", "verify": "bundles",
 }  # fmt: skip
 
 # At exit the interpreter would search all objects for reference cycles: a tenth of the time of `link TEXT`.

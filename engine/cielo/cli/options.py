@@ -162,9 +162,16 @@ def _codes(path: Path) -> frozenset[str]:
 
 
 class Assignment(click.ParamType[tuple[str, str]]):
-    """A name and what belongs to it, written as NAME=VALUE."""
+    """A name and what belongs to it, written as NAME=VALUE.
+
+    Attributes:
+        is_path: the value is a path, which the command reads.
+    """
 
     name = "NAME=VALUE"
+
+    def __init__(self, *, is_path: bool = True) -> None:
+        self.is_path = is_path
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         """Return the name and the value."""

@@ -89,6 +89,8 @@ def _inputs(context: click.Context, besides: Sequence[str]) -> Iterator[_Named]:
             continue
         if not isinstance(parameter.type, click.Path | Assignment):
             continue
+        if isinstance(parameter.type, Assignment) and not parameter.type.is_path:
+            continue
         if parameter.name == "bundle" and value is None:
             value = default_bundle()
         for path in value if isinstance(value, tuple | list) else (value,):

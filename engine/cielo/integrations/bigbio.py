@@ -5,34 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
-from cielo.errors import MentionError
+from cielo.documents.bigbio import bigbio_document
+from cielo.documents.records import Document
+from cielo.link.document_links import DocumentLink
 from cielo.link.linker import Linker
 from cielo.options import LinkOptions
 from cielo.records import Json
 
 DATABASE = "CIE10ES"
-
-
-@dataclass(frozen=True, slots=True)
-class _Passage:
-    text: tuple[str, ...]
-    offsets: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Entity:
-    id: str
-    type: str
-    text: tuple[str, ...]
-    offsets: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    passages: tuple[_Passage, ...]
-    entities: tuple[_Entity, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,41 +50,62 @@ def add_normalized(
     Raises:
         MentionError: where the document is not of that schema.
     """
-    try:
-        read = msgspec.convert(document, _Document)
-    except msgspec.ValidationError as error:
-        raise MentionError(f"the document is none of the schema kb ({error}); give passages and entities") from error
+    read = bigbio_document(document)
     found = linker.link_document(
-        _text(read.passages),
-        [entity.offsets for entity in read.entities],
-        kinds=[(kinds or {}).get(entity.type) for entity in read.entities],
-        texts=[" ".join(entity.text) for entity in read.entities],
+        read.text,
+        [entity.span for entity in read.spans],
+        kinds=[(kinds or {}).get(entity.type or "") for entity in read.spans],
+        texts=[entity.text for entity in read.spans],
         options=options,
     )
+    return normalized(read, found, database=database)
+
+
+def normalized(document: Document, found: Sequence[DocumentLink], *, database: str = DATABASE) -> Normalized:
+    """Return a document of the schema ``kb`` with the codes that were found for its spans, as `add_normalized` does.
+
+    Args:
+        document: of any form; where it is not BigBio's, one is made of its text and of the spans that were linked.
+        found: the result for each span, in their order.
+        database: ``db_name`` of the entries.
+    """
+    problems = tuple(f"{one.name}: {link.error}" for one, link in zip(document.spans, found, strict=True) if link.error)
+    given = document.given
+    if given is None:
+        found = [link for link in found if link.link is not None]
+        given = _made(document, found)
+    old = given["entities"]
     entities: list[Json] = []
-    given = document["entities"]
-    for entity, linked in zip(given if isinstance(given, Sequence) else (), found, strict=True):
+    for entity, linked in zip(old if isinstance(old, Sequence) else (), found, strict=True):
         copy = dict(entity) if isinstance(entity, dict) else {}
         if linked.link is not None:
-            old = copy.get("normalized")
-            kept = [entry for entry in (old if isinstance(old, list) else []) if not _of(entry, database)]
+            before = copy.get("normalized")
+            kept = [entry for entry in (before if isinstance(before, list) else []) if not _of(entry, database)]
             code = linked.link.code
             copy["normalized"] = kept + ([{"db_name": database, "db_id": code}] if code is not None else [])
         entities.append(copy)
-    problems = tuple(f"{one.id}: {link.error}" for one, link in zip(read.entities, found, strict=True) if link.error)
-    return Normalized({**document, "entities": entities}, problems)
+    return Normalized({**given, "entities": entities}, problems)
+
+
+def _made(document: Document, found: Sequence[DocumentLink]) -> dict[str, Json]:
+    name, text = document.name, document.text
+    whole: Json = {"id": f"{name}-text", "type": "text", "text": [text], "offsets": [[0, len(text)]]}
+    entities: list[Json] = [_entity(link, number, name, text) for number, link in enumerate(found, start=1)]
+    return {
+        "id": name, "document_id": name, "passages": [whole], "entities": entities, "events": [], "coreferences": [],
+        "relations": [],
+    }  # fmt: skip
+
+
+def _entity(found: DocumentLink, number: int, name: str, text: str) -> Json:
+    return {
+        "id": f"{name}-{number}",
+        "type": (found.link.kind if found.link else None) or "",
+        "text": [text[start:end] for start, end in found.spans],
+        "offsets": [[start, end] for start, end in found.spans],
+        "normalized": [],
+    }
 
 
 def _of(entry: Json, database: str) -> bool:
     return isinstance(entry, dict) and entry.get("db_name") == database
-
-
-def _text(passages: Sequence[_Passage]) -> str:
-    """Return the text of a document, in which each passage stands at its offsets, with spaces between them."""
-    text = ""
-    pieces = [piece for one in passages for piece in zip(one.offsets, one.text, strict=False)]
-    for (start, _), content in sorted(pieces):
-        if start > len(text) + sum(len(each) for _, each in pieces) + 1_000:
-            raise MentionError("the offsets of a passage lie far beyond the text before it; expected characters")
-        text = text[:start].ljust(start) + content
-    return text

@@ -9,17 +9,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cielo.errors import MentionError, OptionError
+from cielo.documents.brat import marks_of
+from cielo.documents.records import Document, MarkedSpan
+from cielo.errors import OptionError
 from cielo.link.document_links import DocumentLink
 from cielo.link.linker import Linker
 from cielo.options import LinkOptions
-from cielo.workbench.evaluation.corpora.codiesp import fragments_of
 
 RESOURCE = "CIE10ES"
 _RESOURCE = re.compile(r"[^\s:]+")
-_TEXT_BOUND = re.compile(r"(T\d+)\t(\S+) ([^\t]*)(?:\t(.*))?")
 _REFERENCE = re.compile(r"N(\d+)\tReference (\S+) ([^\s:]+):\S*(?:\t.*)?")
 _NUMBERED = re.compile(r"N(\d+)\t")
+_NAME = re.compile(r"T\d+")
+_TYPE = "Mencion"  # of a span that has neither a type nor a kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +37,6 @@ class Referenced:
     annotations: str
     links: Mapping[str, DocumentLink]
     problems: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Marked:
-    name: str
-    type: str
-    fragments: tuple[tuple[int, int], ...]
-    text: str | None
 
 
 def add_references(
@@ -71,42 +65,66 @@ def add_references(
         OptionError: where `resource` holds white space or a colon, or an option does not fit.
         MentionError: where `text` is no string.
     """
-    if not _RESOURCE.fullmatch(resource):
-        raise OptionError(f"got the resource {resource!r}, expected a name without white space and colons")
-    lines = annotations.split("\n")
-    marked, problems = _read(lines, kinds)
+    require_resource(resource)
+    marked = [mark for mark in marks_of(annotations) if mark.error or not kinds or mark.type in kinds]
+    problems = [f"line {mark.line}: {mark.error}" for mark in marked if mark.error]
+    marked = [mark for mark in marked if not mark.error]
     found = linker.link_document(
         text,
-        [entry.fragments for entry in marked],
-        kinds=[kinds[entry.type] if kinds else None for entry in marked],
-        texts=[entry.text for entry in marked],
+        [mark.span for mark in marked],
+        kinds=[kinds[mark.type or ""] if kinds else None for mark in marked],
+        texts=[mark.text for mark in marked],
         options=options,
     )
-    links = {entry.name: link for entry, link in zip(marked, found, strict=True) if link.link is not None}
-    problems += [f"{entry.name}: {link.error}" for entry, link in zip(marked, found, strict=True) if link.error]
-    return Referenced(_written(lines, links, resource), links, tuple(problems))
+    links = {mark.name or "": link for mark, link in zip(marked, found, strict=True) if link.link is not None}
+    problems += [f"{mark.name}: {link.error}" for mark, link in zip(marked, found, strict=True) if link.error]
+    return Referenced(_written(annotations.split("\n"), links, resource), links, tuple(problems))
 
 
-def _read(lines: Sequence[str], kinds: Mapping[str, str] | None) -> tuple[list[_Marked], list[str]]:
-    marked: dict[str, _Marked] = {}
-    problems: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.startswith("T"):
-            continue
-        found = _TEXT_BOUND.fullmatch(line.removesuffix("\r"))
-        if found and kinds and found[2] not in kinds:
-            continue
-        if found and found[1] in marked:
-            problems.append(f"line {number}: {found[1]} stands there twice; the first one counts")
-            continue
-        try:
-            fragments = fragments_of(found[3] if found else "")
-        except MentionError as error:
-            problems.append(f"line {number}: {error}")
-            continue
-        if found:
-            marked[found[1]] = _Marked(found[1], found[2], fragments, found[4])
-    return list(marked.values()), problems
+def require_resource(resource: str) -> None:
+    """Refuse the name of a terminology that BRAT could not read.
+
+    Raises:
+        OptionError: where it holds white space or a colon, or nothing.
+    """
+    if not _RESOURCE.fullmatch(resource):
+        raise OptionError(f"got the resource {resource!r}, expected a name without white space and colons")
+
+
+def referenced(document: Document, found: Sequence[DocumentLink], *, resource: str = RESOURCE) -> str:
+    """Return a document's annotations with the codes that were found for its spans, as `add_references` writes them.
+
+    Args:
+        document: of any form; where it is not BRAT's, annotations are made of its spans, but those that hold an error.
+        found: the result for each span, in their order.
+        resource: the name of the terminology.
+
+    Raises:
+        OptionError: see `require_resource`.
+    """
+    require_resource(resource)
+    named = [span.name or "" for span in document.spans]
+    annotations = document.annotations
+    if annotations is None:
+        named = _names(named)
+        annotations = "".join(_annotation(*one) for one in zip(named, document.spans, found, strict=True))
+    links = {name: link for name, link in zip(named, found, strict=True) if link.link is not None}
+    return _written(annotations.split("\n"), links, resource)
+
+
+def _names(given: Sequence[str]) -> list[str]:
+    """Return the spans' own names where all are as BRAT's and differ, else T1, T2, …"""
+    if len(set(given)) == len(given) and all(map(_NAME.fullmatch, given)):
+        return list(given)
+    return [f"T{number}" for number in range(1, len(given) + 1)]
+
+
+def _annotation(name: str, span: MarkedSpan, found: DocumentLink) -> str:
+    if found.link is None:
+        return ""
+    type = "_".join((span.type or span.kind or _TYPE).split())
+    offsets = ";".join(f"{start} {end}" for start, end in found.spans)
+    return f"{name}\t{type} {offsets}\t{' '.join((found.text or '').split())}\n"
 
 
 def _written(lines: Sequence[str], links: Mapping[str, DocumentLink], resource: str) -> str:

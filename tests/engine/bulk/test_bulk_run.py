@@ -131,7 +131,7 @@ def test_annotated_folders_are_read(linker: Linker, tmp_path: Path) -> None:
     with (folder / "n1.ann").open("a", encoding="utf-8") as file:
         file.write("T2\tDIAGNOSTICO 0 3\totro\nT3\tDIAGNOSTICO x y\ttos\n")
     run(linker, [folder], tmp_path / "out")
-    bad, row, other = rows_of(tmp_path / "out")
+    row, other, bad = rows_of(tmp_path / "out")
     assert (row["text"], row["document"], row["spans"], row["code"]) == ("HTA", "n1", "13-16", "I10")
     assert "error" in bad and "error" in other
 

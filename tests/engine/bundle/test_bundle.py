@@ -370,7 +370,7 @@ class TestWriting:
                 raise OSError(5, "Input/output error")
             return rename(path, target)
 
-        monkeypatch.setattr("cielo.bundle.writing.exchange", lambda *paths: False)  # as on other systems
+        monkeypatch.setattr("cielo.files.exchange", lambda *paths: False)  # as on other systems
         monkeypatch.setattr(Path, "rename", fail)
         with pytest.raises(OSError, match="Input/output"), writing(bundle.path, overwrite=True) as directory:
             (directory / "new").touch()

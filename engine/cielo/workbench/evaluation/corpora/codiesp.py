@@ -12,7 +12,7 @@ from cielo.link.documents import Span, mention_of
 from cielo.link.sentences import sentences
 from cielo.workbench.evaluation.corpora.line_ends import fitting_text
 from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, Gathering, read_lines, read_text
-from cielo.workbench.evaluation.records import Annotated, Corpus
+from cielo.workbench.evaluation.records import Annotated, Corpus, Skipped
 
 KINDS = {"DIAGNOSTICO": "diagnosis", "PROCEDIMIENTO": "procedure"}
 EXPECTED = (
@@ -194,6 +194,45 @@ def _add(gathering: Gathering, documents: _Documents, line: _Line) -> None:
         return
     gathering.read += 1
     gathering.mentions.append(Annotated(mention, (line.code,), document=line.article, spans=found.spans))
+
+
+@dataclass(frozen=True, slots=True)
+class CodiespDocument:
+    """A document of a split, and the lines that annotate it.
+
+    Attributes:
+        text: as its annotations fit best; empty where there is a reason.
+        lines: of the file of mentions: the line's number, its kind, the label of that, the text, the offsets.
+        reason: why it cannot be read; None: it can.
+    """
+
+    name: str
+    text: str
+    lines: tuple[tuple[int, str, str, str, str], ...]
+    reason: str | None = None
+
+
+def codiesp_documents(directory: Path, split: str | None = None) -> Iterator[CodiespDocument | Skipped]:
+    """Yield the lines of a split that cannot be read, and then its annotated documents, in the order of their mentions.
+
+    Args:
+        directory: see `read_codiesp`; so is `split`.
+        split: its name.
+
+    Raises:
+        TableError: where the split is not there, or its file of mentions cannot be read.
+    """
+    file, gathering = _file_of(directory, split), Gathering()
+    lines: dict[str, list[_Line]] = {}
+    for line in _lines(file, gathering):
+        lines.setdefault(line.article, []).append(line)
+    yield from gathering.skipped
+    folders = file.parent / "text_files", directory / "text_files"
+    labels = {kind: label for label, kind in KINDS.items()}
+    for article, own in lines.items():
+        document = _Documents(folders, _annotations(own), gathering).get(article)
+        found = tuple((line.number, line.kind, labels[line.kind], line.text, line.offsets) for line in own)
+        yield CodiespDocument(article, document.text, found, document.reason)
 
 
 def fragments_of(offsets: str) -> Span:

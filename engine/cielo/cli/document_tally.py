@@ -1,0 +1,76 @@
+"""What became of the documents of a command: how many could not be linked, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from cielo.documents.records import Document, LinkedDocument, MarkedSpan
+from cielo.records import Json
+from cielo.tables import format_of
+from cielo.tables.writing import open_output, write_table
+
+_FIRST = 10
+_COLUMNS = ("place", "document", "id", "error")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the documents and their spans.
+
+    Attributes:
+        wanted: whether every reason is kept.
+        first: the first reasons, each with its place.
+        spans: that could not be linked, of documents that could be read.
+        documents: that could not be read, or not be written.
+        linked: spans; `without`: those of them that have no code.
+    """
+
+    wanted: bool = False
+    first: list[str] = field(default_factory=list)
+    rows: list[dict[str, Json]] = field(default_factory=list)
+    spans: int = 0
+    documents: int = 0
+    linked: int = 0
+    without: int = 0
+
+    @property
+    def failed(self) -> int:
+        """How many spans and documents hold an error."""
+        return self.spans + self.documents
+
+    def counted(self, linked: Iterable[LinkedDocument]) -> Iterator[LinkedDocument]:
+        """Yield documents on, and count what became of them."""
+        for one in linked:
+            if one.document.error is not None:
+                self.refuse(one.document, one.document.error)
+            for span, found in zip(one.document.spans, one.found, strict=True):
+                if found.link is not None:
+                    self.linked, self.without = self.linked + 1, self.without + (found.link.code is None)
+                else:
+                    self.spans += 1
+                    self._keep(one.document, span, found.error or "")
+            yield one
+
+    def refuse(self, document: Document, reason: str) -> None:
+        """Count a document that could not be read, or not be written in the form that is asked for."""
+        self.documents += 1
+        self._keep(document, None, reason)
+
+    def _keep(self, document: Document, span: MarkedSpan | None, reason: str) -> None:
+        place = document.place if span is None else f"{document.place}, span {span.line}"
+        if len(self.first) < _FIRST:
+            self.first.append(f"{place}: {reason}")
+        if self.wanted:
+            name = None if span is None else span.name
+            self.rows.append({"place": place, "document": document.name, "id": name, "error": reason})
+
+    def write(self, target: str) -> None:
+        """Write every reason as a table.
+
+        Raises:
+            TableError: where it cannot be written.
+        """
+        form = format_of(target, default="csv")
+        with open_output(target) as output:
+            write_table(output, form, self.rows, order=lambda _: _COLUMNS)
