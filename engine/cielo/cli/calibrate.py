@@ -41,7 +41,7 @@ from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 @VERIFY
 @corpora.CORPUS
 @corpora.SPLIT
-@corpora.CUIS
+@corpora.CODE_MAP
 @model_options
 def calibrate(
     bundle: Path,
@@ -52,7 +52,7 @@ def calibrate(
     decodings: tuple[Any, ...],
     form: str | None,
     split: str | None,
-    cui_map: Path | None,
+    code_map: Path | None,
     **opening: Any,
 ) -> None:
     """Fit the confidence of BUNDLE's links on the annotated mentions of CORPUS, and keep it in a bundle.
@@ -65,7 +65,7 @@ def calibrate(
     from cielo.workbench.evaluation.run import linkable
 
     check_outputs(overwrite=overwrite, besides=("bundle",))
-    mapped = corpora.read_map(cui_map)
+    mapped = corpora.read_map(code_map)
     annotated = corpora.read(corpus, form, split, mapped)
     others = None if outside is None else read_outside(outside)
     opening["decoding"] = searched(decodings)
