@@ -42,7 +42,7 @@ from cielo.cli.progress import Progress
 @VERIFY
 @corpora.CORPUS
 @corpora.SPLIT
-@corpora.CUIS
+@corpora.CODE_MAP
 @model_options
 def calibrate(
     bundle: Path,
@@ -53,7 +53,7 @@ def calibrate(
     decodings: tuple[Any, ...],
     form: str | None,
     split: str | None,
-    cui_map: Path | None,
+    code_map: Path | None,
     **opening: Any,
 ) -> None:
     """Fit the confidence of BUNDLE's links on the annotated mentions of CORPUS, and keep it in a bundle.
@@ -66,7 +66,7 @@ def calibrate(
     from cielo.workbench.evaluation.run import linkable
 
     check_outputs(overwrite=overwrite, besides=("bundle",))
-    mapped = corpora.read_map(cui_map)
+    mapped = corpora.read_map(code_map)
     annotated = corpora.read(corpus, form, split, mapped)
     others = None if outside is None else read_outside(outside)
     opening["decoding"] = searched(decodings)

@@ -14,20 +14,21 @@ from cielo.errors import TableError
 
 if TYPE_CHECKING:
     from cielo.knowledge.reading import KnowledgeBase
-    from cielo.workbench.evaluation.corpora import CuiMap
+    from cielo.workbench.evaluation.corpora import CodeMap
     from cielo.workbench.evaluation.records import Corpus
 
-_FORMATS = ("codiesp", "sentences", "e3c", "brat", "rows")
+_FORMATS = ("codiesp", "sentences", "shared-task", "e3c", "brat", "rows")
 _SHOWN = 10
 _REASONS = 3
 NONE_LINKABLE = "no mention of the corpus can be linked"
 CORPUS = click.option("--format", "form", type=click.Choice(_FORMATS), help="Default: as its contents tell.")
 SPLIT = click.option("--split", help="Of CodiEsp (train, dev, test), where a folder holds several.")
-CUIS = click.option("--cui-map", type=click.Path(path_type=Path),
-                     help="CUIs to codes (cui,code or ClinIDMap's layout), for corpora with CUIs.")  # fmt: skip
+CODE_MAP = click.option("--code-map", "--cui-map", "code_map", type=click.Path(path_type=Path),
+                        help="CUIs or SNOMED CT to codes (cui,code; snomed,code; ClinIDMap's layout), for corpora with "
+                             "concepts.")  # fmt: skip
 
 
-def read(path: Path, form: Any, split: str | None, cui_map: CuiMap | None) -> Corpus:
+def read(path: Path, form: Any, split: str | None, code_map: CodeMap | None) -> Corpus:
     """Return the annotated mentions of a corpus.
 
     Raises:
@@ -35,16 +36,16 @@ def read(path: Path, form: Any, split: str | None, cui_map: CuiMap | None) -> Co
     """
     from cielo.workbench.evaluation.corpora import read_corpus
 
-    corpus = read_corpus(path, form, split=split, cui_map=cui_map)
+    corpus = read_corpus(path, form, split=split, code_map=code_map)
     require_mentions(corpus, f"{path}: no annotated mention could be read")
     return corpus
 
 
-def read_map(path: Path | None) -> CuiMap | None:
-    """Return the table of CUIs, if one is named."""
-    from cielo.workbench.evaluation.corpora import read_cui_map
+def read_map(path: Path | None) -> CodeMap | None:
+    """Return the table of concepts, if one is named."""
+    from cielo.workbench.evaluation.corpora import read_code_map
 
-    return None if path is None else read_cui_map(path)
+    return None if path is None else read_code_map(path)
 
 
 def require_mentions(corpus: Corpus, message: str) -> None:
@@ -56,7 +57,7 @@ def require_mentions(corpus: Corpus, message: str) -> None:
     if not corpus.mentions:
         reasons = [f"{entry.place}: {entry.reason}" for entry in corpus.skipped[-_REASONS:]]
         if corpus.uncoded:
-            reasons.append(f"{corpus.uncoded:,} mentions whose CUI no table maps")
+            reasons.append(f"{corpus.uncoded:,} mentions whose concept no table maps")
         raise TableError(f"{message} ({'; '.join(reasons) or 'there is none'})")
 
 
@@ -69,16 +70,16 @@ def report_unknown(corpora: Sequence[Corpus], base: KnowledgeBase) -> None:
         echo(f"  note: {describe(found)}", err=True)
 
 
-def report_skipped(corpora: Sequence[Corpus], cui_map: CuiMap | None) -> None:
-    """Say what of the corpora and of the table of CUIs was passed over; if anything was, end with exit code 3."""
+def report_skipped(corpora: Sequence[Corpus], code_map: CodeMap | None) -> None:
+    """Say what of the corpora and of the table of concepts was passed over; if anything was, end with exit code 3."""
     for note in dict.fromkeys(note for corpus in corpora for note in corpus.notes):
         echo(f"  note: {note}", err=True)
-    skipped = [*(cui_map.skipped if cui_map else ()), *(entry for corpus in corpora for entry in corpus.skipped)]
+    skipped = [*(code_map.skipped if code_map else ()), *(entry for corpus in corpora for entry in corpus.skipped)]
     for entry in skipped[:_SHOWN]:
         echo(f"  skipped: {entry.place}: {entry.reason}", err=True)
     if len(skipped) > _SHOWN:
         echo(f"  skipped: {len(skipped) - _SHOWN:,} more", err=True)
     if uncoded := sum(corpus.uncoded for corpus in corpora):
-        echo(f"  left out: {uncoded:,} mentions whose CUI no table maps", err=True)
+        echo(f"  left out: {uncoded:,} mentions whose concept no table maps", err=True)
     if skipped:
         sys.exit(EXIT_ROWS)

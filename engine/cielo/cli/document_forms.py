@@ -22,13 +22,14 @@ from cielo.cli.document_tools import (
     require_folder,
     write_brat,
 )
+from cielo.decisions import Thresholds
 from cielo.documents.records import Document, LinkedDocument, MarkedSpan
 from cielo.errors import MentionError, TableError
 from cielo.link.document_links import DocumentLink
 from cielo.records import Json
 from cielo.tables import FORMATS, Format, format_of
 from cielo.tables.formats import require_library
-from cielo.tables.mentions import link_columns, write_rows
+from cielo.tables.links import link_columns, write_rows
 from cielo.tables.writing import open_output, write_table
 
 if TYPE_CHECKING:
@@ -115,10 +116,10 @@ def write_documents(
     with _opened(target, form) as output:
         rows = _rows(linked, output, rows_of_one, tally)
         if form.has_errors:
-            write_rows(output, form.table, rows, guarded=settings.guard_formulas)
+            write_rows(output, form.table, rows, style=settings.style)
         else:
             order = NOTE_COLUMNS if form.name == "omop" else ()
-            write_table(output, form.table, rows, order=lambda _: order, guarded=settings.guard_formulas)
+            write_table(output, form.table, rows, order=lambda _: order, style=settings.style)
 
 
 def _maker(form: Form, settings: Settings, base: KnowledgeBase) -> RowsOfOne:
@@ -128,7 +129,7 @@ def _maker(form: Form, settings: Settings, base: KnowledgeBase) -> RowsOfOne:
         return notes(settings)
     if form.name == "bigbio":
         return bigbio(settings)
-    return lambda one: rows_of(one, flat=form.table not in _JSON)
+    return lambda one: rows_of(one, settings.thresholds, flat=form.table not in _JSON)
 
 
 @contextlib.contextmanager
@@ -151,18 +152,20 @@ def _rows(
         output.flush()
 
 
-def rows_of(linked: LinkedDocument, *, flat: bool = False) -> Iterator[dict[str, Json]]:
+def rows_of(linked: LinkedDocument, thresholds: Thresholds, *, flat: bool = False) -> Iterator[dict[str, Json]]:
     """Yield a row for each span, or one for a document that could not be read.
 
     Args:
         linked: a document with its results.
+        thresholds: of the column ``decision``.
         flat: write fragments as ``start end;start end``, as CodiEsp does, and not as a list.
     """
     document = linked.document
     if document.error is not None:
         yield {"document": document.name, "error": document.error}
     for span, found in zip(document.spans, linked.found, strict=True):
-        yield _row(document, span, found, flat=flat)
+        row = _row(document, span, found, flat=flat)
+        yield row if found.link is None else {**row, **link_columns(found.link, thresholds)}
 
 
 def _row(document: Document, span: MarkedSpan, found: DocumentLink, *, flat: bool) -> dict[str, Json]:
@@ -178,6 +181,4 @@ def _row(document: Document, span: MarkedSpan, found: DocumentLink, *, flat: boo
         "sentence": None if found.sentence is None else document.text[slice(*found.sentence)],
         "type": span.type,
     }
-    if found.link is None:
-        return {**row, "kind": span.kind, "error": found.error}
-    return {**row, **link_columns(found.link)}
+    return {**row, "kind": span.kind, "error": found.error} if found.link is None else row

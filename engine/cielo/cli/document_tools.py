@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import click
 
 from cielo.cli.document_tally import Tally
+from cielo.cli.tabular import style_of, thresholds_of
+from cielo.decisions import Thresholds
 from cielo.documents.records import Document, LinkedDocument
 from cielo.errors import MentionError, OptionError, TableError
 from cielo.files import replace_folder, temporary_folder
 from cielo.integrations.omop import NoteNlp, note_nlp, read_concepts
 from cielo.knowledge.code_systems import parse_code_systems
 from cielo.records import Json
+from cielo.tables.formats import OutputStyle
 from cielo.tables.rows import is_decoded
 
 if TYPE_CHECKING:
@@ -41,13 +44,16 @@ class Settings:
     number_notes: bool
     concepts: Path | None
     vocabularies: tuple[tuple[str, str], ...]
-    guard_formulas: bool
+    style: OutputStyle
+    thresholds: Thresholds
 
     @classmethod
     def taken(cls, given: dict[str, object]) -> Self:
         """Take the settings out of the options of a command."""
-        values: dict[str, Any] = {name: given.pop(name) for name in cls.__slots__}
-        return cls(**values)
+        style, thresholds = style_of(given), thresholds_of(given)
+        own = (name for name in cls.__slots__ if name not in ("style", "thresholds"))
+        values: dict[str, Any] = {name: given.pop(name) for name in own}
+        return cls(**values, style=style, thresholds=thresholds)
 
 
 def bundles(settings: Settings, base: KnowledgeBase) -> RowsOfOne:

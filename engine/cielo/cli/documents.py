@@ -15,7 +15,6 @@ from cielo.cli.options import (
     BUNDLE,
     DECODINGS,
     FORMATS,
-    GUARD,
     LEXICON,
     VERIFY,
     Assignment,
@@ -25,7 +24,9 @@ from cielo.cli.options import (
     model_options,
 )
 from cielo.cli.outputs import Output, writes
+from cielo.cli.tabular import decision_options, style_options
 from cielo.records import Decoding
+from cielo.text.kinds import kind_of
 
 if TYPE_CHECKING:
     from cielo.cli.document_tally import Tally
@@ -68,7 +69,8 @@ _FORMS = (*FORMATS, "brat", "fhir", "omop", "bigbio")
     "--cache", type=Output(kept=True, dir_okay=False, path_type=Path), help="Keep links in this file; it holds no text."
 )
 @LEXICON
-@GUARD
+@decision_options
+@style_options
 @linking_options
 @model_options
 @writes
@@ -129,7 +131,7 @@ def _documents(sources: list[DocumentSource], split: str | None, encoding: str |
 
 def _check_kinds(linker: Linker, kinds: list[str]) -> None:
     for kind in filter(None, kinds):
-        if kind not in linker.kinds:
+        if kind_of(kind, linker.kinds) is None:
             known = ", ".join(linker.kinds)
             raise click.UsageError(f"got the kind {kind!r}, which the knowledge base has not; expected one of {known}")
 

@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ import click
 
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli import corpora
-from cielo.cli.base import console, echo, echo_json, main, open_linker, report_problems, require_codes
+from cielo.cli.base import echo, echo_json, main, open_linker, report_problems, require_codes
+from cielo.cli.evaluation_shown import given_options, show_scores, write_rows
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
@@ -28,16 +30,15 @@ from cielo.cli.options import (
 )
 from cielo.cli.outputs import Output, writes
 from cielo.cli.progress import Progress, waiting
-from cielo.errors import TableError
-from cielo.files import atomic_write, temporary_folder
+from cielo.files import temporary_folder
 from cielo.options import LinkOptions
-from cielo.tables.writing import guard_formula
 
 if TYPE_CHECKING:
     from cielo.bundle.calibration import Reliability
+    from cielo.bundle.manifest import Manifest
     from cielo.link.linker import Linker
     from cielo.workbench.evaluation.records import Corpus
-    from cielo.workbench.evaluation.results import About, Evaluation, SplitScores, TrainingSource
+    from cielo.workbench.evaluation.results import About, TrainingSource
     from cielo.workbench.evaluation.run import Replay, Run
 
 _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
@@ -65,7 +66,7 @@ _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
 )
 @corpora.CORPUS
 @corpora.SPLIT
-@corpora.CUIS
+@corpora.CODE_MAP
 @click.option(
     "--train",
     "training",
@@ -92,12 +93,22 @@ _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
     show_default=True,
     help="Of the bootstrap that intervals come from.",
 )
+@click.option(
+    "--as-published",
+    is_flag=True,
+    help="Link as the model card does, and print its figures beside those measured; train and dev splits beside "
+    "CORPUS count as seen.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--html", type=Output(dir_okay=False, path_type=Path), help="A report with plots goes here.")
 @click.option(
     "--tsv", type=Output(dir_okay=False, path_type=Path), help="A line for each mention of the first run goes here."
 )
-@click.option("--with-text", is_flag=True, help="Let --tsv hold the mentions and their sentences.")
+@click.option(
+    "--with-text",
+    is_flag=True,
+    help="Let --tsv hold the mentions and their sentences, --html and --json examples of mistakes: clinical text.",
+)
 @LEXICON
 @GUARD
 @ALLOW_UNVERIFIED
@@ -109,10 +120,11 @@ _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
 def evaluate(corpus: Path | None, predictions: Path | None, **given: Any) -> None:
     """Score the links of CORPUS, or --predictions, against its annotations.
 
-    CORPUS is CodiEsp (a folder with text_files, or an X file), a file of sentences as the paper's, E3C, a folder of
-    BRAT files, or a table with the columns text, sentence, kind and code. Malformed lines are passed over and reported
-    (exit code 3).
+    CORPUS is CodiEsp (a folder with text_files, or an X file), a file of sentences as the paper's, a table of
+    DisTEMIST, SympTEMIST or MedProcNER, E3C, a folder of BRAT files, or a table with the columns text, sentence, kind
+    and code. Malformed lines are passed over and reported (exit code 3).
     """
+    from cielo.workbench.bench.system import describe_system
     from cielo.workbench.page.extra import require_all
 
     if (corpus is None) == (predictions is None):
@@ -121,18 +133,44 @@ def evaluate(corpus: Path | None, predictions: Path | None, **given: Any) -> Non
         raise click.UsageError("--predictions and --kb KIND=TABLE belong together")
     if predictions is not None:
         _refuse_linking(given)
+    elif given["as_published"]:
+        _as_published(corpus, given)
     if given["html"] is not None:
         require_all()  # before the work, not after it
-    cui_map = corpora.read_map(given.pop("cui_map"))
-    showing = {name: given.pop(name) for name in ("as_json", "html", "tsv", "with_text", "guard_formulas")}
+    code_map = corpora.read_map(given.pop("code_map"))
+    showing = {
+        name: given.pop(name) for name in ("as_json", "html", "tsv", "with_text", "guard_formulas", "as_published")
+    }
     source = corpus or predictions
     assert source is not None
-    annotated = corpora.read(source, given.pop("form"), given.pop("split"), cui_map)
-    training = {path: corpora.read(path, None, None, cui_map) for path in given.pop("training")}
+    annotated = corpora.read(source, given.pop("form"), given.pop("split"), code_map)
+    training = {path: corpora.read(path, None, None, code_map) for path in given.pop("training")}
+    made = datetime.now(UTC).isoformat(timespec="seconds")
     found = (_evaluate_stored if predictions else _evaluate_links)(annotated, _seen(training), given)
-    about = replace(found.about, corpus=click.format_filename(source.name), training=_about_training(training))
-    _show(replace(found, about=about), showing)
-    corpora.report_skipped([found.corpus, *training.values()], cui_map)
+    about = replace(
+        found.about,
+        corpus=click.format_filename(source.absolute().name),
+        training=_about_training(training),
+        made=made,
+        options=given_options(),
+        machine=describe_system(),
+    )
+    _show(found, about, showing)
+    corpora.report_skipped([found.corpus, *training.values()], code_map)
+
+
+def _as_published(corpus: Path | None, given: dict[str, Any]) -> None:
+    """Ask for what the model card describes, but where other options were given: they are said to differ."""
+    from cielo.workbench.evaluation.corpora.codiesp import splits_of
+    from cielo.workbench.evaluation.published import training_beside
+
+    assert corpus is not None
+    given["decodings"] = given["decodings"] or "published"
+    if click.get_current_context().get_parameter_source("matching") == click.core.ParameterSource.DEFAULT:
+        given["matching"] = "published"
+    if corpus.is_dir() and given["split"] is None and "test" in splits_of(corpus):
+        given["split"] = "test"
+    given["training"] = given["training"] or tuple(training_beside(corpus))
 
 
 def _seen(training: Mapping[Path, Corpus]) -> frozenset[str] | None:
@@ -160,6 +198,7 @@ class _Found:
     about: About
     resamples: int
     calibration: dict[str, Reliability] = field(default_factory=dict)
+    manifest: Manifest | None = None
 
 
 def _evaluate_links(corpus: Corpus, seen: frozenset[str] | None, given: dict[str, Any]) -> _Found:
@@ -185,7 +224,7 @@ def _evaluate_links(corpus: Corpus, seen: frozenset[str] | None, given: dict[str
         bundle = linker.bundle
         about = About(bundle=f"{bundle.name}@{bundle.sha256[:12]}", knowledge_base=linker.knowledge_base.edition)
         worth = {str(name): entry.reliability for name, entry in opened.calibrations().items()}
-        return _Found(runs, corpus, linker.knowledge_base.systems, about, resamples, worth)
+        return _Found(runs, corpus, linker.knowledge_base.systems, about, resamples, worth, opened.manifest)
 
 
 def _names(decodings: str | None) -> list[str]:
@@ -207,6 +246,7 @@ def _ways(
 
 
 def _evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[str, Any]) -> _Found:
+    from cielo.link.steps import problems_of
     from cielo.workbench.evaluation.results import About, KnowledgeSource
     from cielo.workbench.evaluation.run import stored_only
 
@@ -214,6 +254,8 @@ def _evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[st
     options = link_options(given)
     with _replay(given, options.pipeline) as replay:
         base = replay.resolver.knowledge_base
+        if replay.lexicon is not None:
+            report_problems(problems_of(replay.lexicon, base))
         corpus = stored_only(corpus, base.kinds)
         corpora.require_mentions(corpus, "no row can be scored")
         how = ", matched as in the paper" if options.matching == "published" else ""
@@ -232,12 +274,13 @@ def _evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[st
 
 def _refuse_linking(given: Mapping[str, Any]) -> None:
     """Refuse the options that mean nothing where outputs are stored."""
-    names = {"decodings": "--decoding", "lexicon": "--lexicon", "rerank": "--rerank", "chapters": "--chapter",
+    names = {"decodings": "--decoding", "as_published": "--as-published", "rerank": "--rerank", "chapters": "--chapter",
              "leaf": "--leaf", "codes": "--codes"}  # fmt: skip
     refused = [option for name, option in names.items() if given[name]]
     if given["min_confidence"] is not None:
         refused.append("--min-confidence")
-    refused += [f"--beside {way}" for way in given["beside"] if way not in ("published", "I")]
+    ways = ("published", "I", "no-lexicon") if given["lexicon"] else ("published", "I")
+    refused += [f"--beside {way}" for way in given["beside"] if way not in ways]
     if refused:
         raise click.UsageError(f"stored outputs are what they are: no {', '.join(refused)} with them")
 
@@ -254,83 +297,46 @@ def _replay(given: dict[str, Any], pipeline: str) -> Iterator[Replay]:
     with (
         temporary_folder(Path(tempfile.gettempdir())) as folder,
         waiting("reading the tables"),
-        open_replay(folder, tables, bundle, threads=given["threads"], verify_files=given["verify_files"]) as replay,
+        open_replay(
+            folder,
+            tables,
+            bundle,
+            lexicon=given["lexicon"],
+            threads=given["threads"],
+            verify_files=given["verify_files"],
+        ) as replay,
     ):
         yield replay
 
 
-def _show(found: _Found, showing: dict[str, Any]) -> None:
+def _show(found: _Found, about: About, showing: dict[str, Any]) -> None:
     from cielo.workbench.evaluation.results import to_json
     from cielo.workbench.evaluation.summary import corpus_hash, summarize
 
-    about = replace(found.about, corpus_sha256=corpus_hash(found.corpus))
     evaluation = summarize(
-        found.runs, found.corpus, found.systems, resamples=found.resamples, about=about, calibration=found.calibration
+        found.runs,
+        found.corpus,
+        found.systems,
+        resamples=found.resamples,
+        about=replace(about, corpus_sha256=corpus_hash(found.corpus)),
+        calibration=found.calibration,
+        with_text=showing["with_text"],
     )
+    if showing["as_published"] and found.manifest is not None:
+        from cielo.workbench.evaluation.published import compare_with_card
+
+        evaluation = replace(evaluation, card=compare_with_card(evaluation, found.manifest))
     if showing["html"]:
         from cielo.workbench.evaluation.report import write_page
 
         write_page(showing["html"], evaluation)
     if showing["tsv"]:
-        _write_rows(showing["tsv"], found, with_text=showing["with_text"], guarded=showing["guard_formulas"])
+        guarded, with_text = showing["guard_formulas"], showing["with_text"]
+        write_rows(showing["tsv"], found.runs[0].outcomes, found.systems, with_text=with_text, guarded=guarded)
     if showing["as_json"]:
         echo_json(to_json(evaluation))
     else:
-        _show_scores(evaluation)
-
-
-def _write_rows(path: Path, found: _Found, *, with_text: bool, guarded: bool) -> None:
-    from cielo.workbench.evaluation.analysis import columns, rows
-
-    lines = [columns(with_text), *rows(found.runs[0].outcomes, found.systems, with_text=with_text)]
-    try:
-        with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            cells = ([guard_formula(cell) if guarded else cell for cell in line] for line in lines)
-            stream.writelines("\t".join(line) + "\n" for line in cells)
-    except OSError as error:
-        raise TableError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _show_scores(evaluation: Evaluation) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from cielo.workbench.evaluation.summary import gold_notes
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("run", overflow="fold")  # the names may be folded where the terminal is narrow; figures never
-    notes = gold_notes(evaluation)
-    known = ("PLI, known", "PLII, known") if notes else ()  # else they are the same
-    for name in ("PLI", "PLII", *known, "3 char.", "recall@5", "MRR", "answered", "text"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for run in evaluation.runs:
-        for name, split in run.splits.items():
-            shown = [_with_interval(split, key) for key in ("pli", "plii", "accuracy_3")]
-            shown[2:2] = map(_percent, (split.pli_known, split.plii_known) if notes else ())
-            others = map(_percent, (split.recall_at_5, split.mrr, split.coverage, split.text_accuracy))
-            table.add_row(escape(f"{run.name}\n{name}, {split.count:,}"), *shown, *others)
-    table.caption, table.caption_justify = "in per cent; below a share its 95 % interval", "left"
-    out = console()
-    out.print(table)
-    for note in notes:
-        out.print(escape(note))
-    for entry in evaluation.comparisons:
-        out.print(
-            f"{entry.run} against {entry.against}: {entry.difference:+.2f} points "
-            f"({entry.low:+.2f} to {entry.high:+.2f}), p = {entry.p_value:.3g}; right in one alone: "
-            f"{entry.only_second} and {entry.only_first}"
-        )
-    if missed := evaluation.published_missed:
-        out.print(
-            f"the published decoding missed an output that is better by its own score on {missed.share:.1f} % of "
-            f"{missed.prompts:,} prompts"
-        )
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _with_interval(split: SplitScores, key: str) -> str:
-    value, interval = getattr(split, key), split.intervals.get(key)
-    return "-" if value is None or interval is None else f"{value:.2f}\n{interval.low:.1f}-{interval.high:.1f}"
+        show_scores(evaluation)
+    for name in ("html", "tsv") if showing["with_text"] else ():
+        if showing[name] is not None:
+            echo(f"  note: {click.format_filename(showing[name])} holds clinical text (--with-text)", err=True)

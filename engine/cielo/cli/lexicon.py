@@ -46,7 +46,7 @@ def lexicon() -> None:
 @click.option("--any-kind", is_flag=True, help="Make no difference between kinds.")
 @corpora.CORPUS
 @corpora.SPLIT
-@corpora.CUIS
+@corpora.CODE_MAP
 @BUNDLE
 @writes
 def build(
@@ -56,15 +56,15 @@ def build(
     minimum_purity: float,
     any_kind: bool,
     bundle: Path | None,
-    cui_map: Path | None,
+    code_map: Path | None,
     **reading: Any,
 ) -> None:
     """Make a lexicon of the mentions of CORPORA that annotators nearly always gave the same code."""
     from cielo.link import lexicon as module
 
-    mapped = corpora.read_map(cui_map)
+    mapped = corpora.read_map(code_map)
     Bundle.open(bundle or default_bundle())  # before anything is written
-    read = [corpora.read(path, cui_map=mapped, **reading) for path in paths]
+    read = [corpora.read(path, code_map=mapped, **reading) for path in paths]
     annotations = [
         (entry.mention.text, entry.mention.kind, entry.codes[0]) for corpus in read for entry in corpus.mentions
     ]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 _COLUMNS = ("text", "sentence", "kind", "id")
 _READING = ("encoding", "delimiter", "sheet")
 _USUAL_DELIMITERS = ",;\t|"
-_DELIMITER = "Of a CSV: written, and tried first where one is read; default: , written, and any read."
 _TABULATOR = {"\\t": "\t", "tab": "\t"}
 
 
@@ -27,6 +26,11 @@ def _delimiter(_: click.Context, __: click.Parameter, value: str | None) -> str 
     if value is not None and (len(value) != 1 or value in '"\r\n\0'):
         raise click.BadParameter(f"got {value!r}, expected one character: , or ; or | or tab")
     return value
+
+
+DELIMITER = click.option("--delimiter", callback=_delimiter, metavar="SIGN", help=(
+    "Of a CSV: written, and tried first where one is read; default: , written, and any read."
+))  # fmt: skip
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,7 +47,6 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ]  # fmt: skip
     for option in (
         click.option("--sheet", help="Of a workbook; default: the first with the columns."),
-        click.option("--delimiter", callback=_delimiter, metavar="SIGN", help=_DELIMITER),
         click.option("--encoding", help="Of the input; default: detected (UTF-8, UTF-16, else Windows-1252)."),
         *named,
     ):
@@ -93,6 +96,7 @@ def thresholds_of(given: dict[str, Any]) -> Thresholds:
 def style_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of tables for people; `style_of` makes the record of them."""
     for option in (
+        DELIMITER,
         click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True,
                      help="Of the words for people: on the terminal, in CSV, TSV and XLSX."),
         GUARD,

@@ -94,33 +94,9 @@ class Steps:
         ]
 
     def _look_up(self, mention: Mention, request: LinkRequest) -> Link | None:
-        """Return the lexicon's answer for a mention, if it has one that the knowledge base knows."""
-        if self._lexicon is None or request.is_published or not request.options.lexicon:
+        if self._lexicon is None:
             return None
-        code = self._lexicon.find(mention.text, mention.kind)
-        concept = self._stages.knowledge_base.find(code, mention.kind) if code is not None else None
-        if concept is None or not self._is_within(concept, request.options.subset):
-            return None
-        return Link(
-            code=concept.code,
-            codes=(concept.code,),
-            description=concept.description,
-            kind=concept.kind,
-            method="lexicon",
-            generated="",
-            log_prob=None,
-            distance=None,
-            candidates=(candidate_of(concept, "lexicon"),),
-            provenance=request.provenance,
-            title=concept.title,
-        )
-
-    def _is_within(self, concept: Concept, subset: Subset | None) -> bool:
-        if subset is None:
-            return True
-        # Another code may share its description: it is this one that has to be in.
-        found = self._stages.knowledge_base.match(concept.description, concept.kind, subset)
-        return concept.code in {other.code for other in found}
+        return look_up(self._lexicon, mention, self._stages.knowledge_base, request)
 
     def prompts(self, mentions: Sequence[Mention], request: LinkRequest) -> list[str]:
         """Return the generator's prompt of each mention."""
@@ -182,6 +158,37 @@ class Steps:
         if decoding == "probable" and alone and self._plan.first_search == "greedy":
             return certain_first(self._stages.generator, encoded, SEARCHES[decoding])
         return self._stages.generator.generate(encoded, SEARCHES[decoding])
+
+
+def look_up(lexicon: Lexicon, mention: Mention, base: KnowledgeBase, request: LinkRequest) -> Link | None:
+    """Return a lexicon's answer for a mention, if it is to be asked and has one that the knowledge base knows."""
+    if request.is_published or not request.options.lexicon:  # the paper has no lexicon
+        return None
+    code = lexicon.find(mention.text, mention.kind)
+    concept = base.find(code, mention.kind) if code is not None else None
+    if concept is None or not _is_within(concept, base, request.options.subset):
+        return None
+    return Link(
+        code=concept.code,
+        codes=(concept.code,),
+        description=concept.description,
+        kind=concept.kind,
+        method="lexicon",
+        generated="",
+        log_prob=None,
+        distance=None,
+        candidates=(candidate_of(concept, "lexicon"),),
+        provenance=request.provenance,
+        title=concept.title,
+    )
+
+
+def _is_within(concept: Concept, base: KnowledgeBase, subset: Subset | None) -> bool:
+    if subset is None:
+        return True
+    # Another code may share its description: it is this one that has to be in.
+    found = base.match(concept.description, concept.kind, subset)
+    return concept.code in {other.code for other in found}
 
 
 # Few linkers have a lexicon: what reads tables is loaded for these alone.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ LEXICON = (
     "text\tcode\tkind\nneumonía\tJ18.9\tdiagnosis\napendicitis aguda\tK35.80\tdiagnosis\n"
     "TC abdominal\tBW20\tprocedure\nfiebre\tR50.9\tdiagnosis\n"
 )
-CUI_MAP = "cui,code,kind\n" + "".join(f"{cui},{code.upper()},{KINDS[label]}\n" for _, label, code, cui in GOLD)
+CODE_MAP = "cui,code,kind\n" + "".join(f"{cui},{code.upper()},{KINDS[label]}\n" for _, label, code, cui in GOLD)
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +123,17 @@ def mantra(folder: Path) -> Path:
     return folder / "corpus"
 
 
+def shared_task(folder: Path) -> Path:
+    header = "filename\tmark\tlabel\toff0\toff1\tspan\tcode\tsemantic_rel\n"
+    lines = [
+        f"a1\tT{number}\tENFERMEDAD\t{offsets(text)[0]}\t{offsets(text)[1]}\t{text}\t{cui}\tEXACT\n"
+        for number, (text, *_, cui) in enumerate(GOLD, start=1)
+    ]
+    cut = "a1\tT9\tENFERMEDAD\t0\n"
+    write(folder, {"corpus/linking.tsv": header + "".join(lines) + cut, "corpus/text_files/a1.txt": TEXT})
+    return folder / "corpus" / "linking.tsv"
+
+
 def rows(folder: Path) -> Path:
     lines = [{"text": text, "kind": KINDS[label], "code": code, "document": "a1"} for text, label, code, _ in GOLD]
     write(folder, {"corpus.jsonl": "".join(json.dumps(line) + "\n" for line in [*lines, {"text": 7, "code": "x"}])})
@@ -132,7 +144,8 @@ def rows(folder: Path) -> Path:
     ("make", "form", "file"),
     [
         (codiesp, "codiesp", "testX.tsv, line 3"), (sentences, "sentences", "corpus.tsv, line 6"), (e3c, "e3c", "a1"),
-        (ct_ebm, "brat", "a1.ann, line 10"), (mantra, "brat", "a1.ann, line 9"), (rows, "rows", "corpus.jsonl, line 5"),
+        (shared_task, "shared-task", "linking.tsv, line 6"), (ct_ebm, "brat", "a1.ann, line 10"),
+        (mantra, "brat", "a1.ann, line 9"), (rows, "rows", "corpus.jsonl, line 5"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("named", [False, True])
@@ -140,15 +153,17 @@ def test_a_corpus_of_each_format_by_hand(
     tmp_path: Path, make: Callable[[Path], Path], form: str, file: str, named: bool
 ) -> None:
     corpus = make(tmp_path)
-    write(tmp_path, {"lexicon.tsv": LEXICON, "map.csv": CUI_MAP})
+    write(tmp_path, {"lexicon.tsv": LEXICON, "map.csv": CODE_MAP})
     options = ["--format", form] if named else []
-    told = evaluated(corpus, *options, "--lexicon", tmp_path / "lexicon.tsv", "--cui-map", tmp_path / "map.csv", code=3)
+    told = evaluated(
+        corpus, *options, "--lexicon", tmp_path / "lexicon.tsv", "--code-map", tmp_path / "map.csv", code=3
+    )
     assert told["corpus"]["mentions"] == 4
     assert (told["corpus"]["skipped"], told["corpus"]["documents"]) == (1, 1)
     (skipped,) = told["corpus"]["skipped_places"]
     assert skipped["place"].startswith(file)
     assert skipped["reason"]
-    test = told["splits"]["test"]
+    test = told["splits"]["all"]
     assert (test["count"], test["right"], test["no_answer"]) == (4, 2, 0)
     assert (test["pli"], test["plii"], test["accuracy_3"], test["mrr"]) == (50.0, 50.0, 75.0, 50.0)
     assert (test["recall_at_3"], test["coverage"], test["text_accuracy"]) == (50.0, 100.0, None)
@@ -165,7 +180,7 @@ def test_a_corpus_of_each_format_by_hand(
     assert measures["diagnosis"]["map"]["value"] == pytest.approx(1 / 3)
     assert measures["procedure"]["map"]["value"] == 1.0
     assert measures["diagnosis"]["micro"]["f1"] == pytest.approx(1 / 3)
-    if form in ("codiesp", "e3c", "brat"):  # which have places in the text
+    if form in ("codiesp", "e3c", "brat", "shared-task"):  # which have places in the text
         assert whole["positions"]["right"] == whole["matched_positions"]["right"] == 2
         assert whole["positions"]["precision"] == whole["positions"]["recall"] == 0.5
 
@@ -201,18 +216,18 @@ def test_stored_outputs_by_hand(stored: list[str | Path], tmp_path: Path) -> Non
     write(tmp_path, {"train.csv": 'text,code\n"frío",T68\nHTA,I10\ntac,B\n,X\n'})
     told = evaluated(*stored, "--pipeline", "I", "--train", tmp_path / "train.csv", code=3)
     splits = told["splits"]
-    assert (splits["test"]["count"], splits["test"]["right"], splits["test"]["no_answer"]) == (5, 2, 2)
-    assert splits["test"]["pli"] == 40.0
-    assert splits["test"]["accuracy_3"] == 60.0  # BW2
-    assert splits["test"]["mrr"] == 50.0  # (1 + 1 + 1/2) / 5
-    assert splits["test"]["text_accuracy"] == 40.0
-    assert splits["test"]["normal_text_accuracy"] == 60.0
-    assert splits["test"]["plii"] is None
+    assert (splits["all"]["count"], splits["all"]["right"], splits["all"]["no_answer"]) == (5, 2, 2)
+    assert splits["all"]["pli"] == 40.0
+    assert splits["all"]["accuracy_3"] == 60.0  # BW2
+    assert splits["all"]["mrr"] == 50.0  # (1 + 1 + 1/2) / 5
+    assert splits["all"]["text_accuracy"] == 40.0
+    assert splits["all"]["normal_text_accuracy"] == 60.0
+    assert splits["all"]["plii"] is None
     # Seen in training: 1 and 4. `tac` is not `TAC`.
-    assert (splits["test_seen"]["count"], splits["test_seen"]["pli"]) == (2, 50.0)
-    assert splits["test_unseen"]["count"] == 3
-    assert splits["test_unseen"]["pli"] == pytest.approx(100 / 3)
-    assert splits["test_unseen"]["mrr"] == 50.0
+    assert (splits["seen"]["count"], splits["seen"]["pli"]) == (2, 50.0)
+    assert splits["unseen"]["count"] == 3
+    assert splits["unseen"]["pli"] == pytest.approx(100 / 3)
+    assert splits["unseen"]["mrr"] == 50.0
     assert told["corpus"]["skipped_places"] == [
         {"place": "stored.tsv, line 7", "reason": "the row has 1 columns; the header has 7"}
     ]
@@ -224,9 +239,9 @@ def test_stored_outputs_by_hand(stored: list[str | Path], tmp_path: Path) -> Non
 def test_stored_outputs_as_published_beside_the_default(stored: list[str | Path]) -> None:
     told = evaluated(*stored, "--pipeline", "I", "--beside", "published", code=3)
     default, published = told["runs"]
-    assert (default["splits"]["test"]["pli"], published["splits"]["test"]["pli"]) == (40.0, 20.0)
-    assert published["splits"]["test"]["accuracy_3"] == 60.0
-    assert published["splits"]["test"]["mrr"] == 20.0
+    assert (default["splits"]["all"]["pli"], published["splits"]["all"]["pli"]) == (40.0, 20.0)
+    assert published["splits"]["all"]["accuracy_3"] == 60.0
+    assert published["splits"]["all"]["mrr"] == 20.0
     (compared,) = told["comparisons"]
     assert (compared["only_first"], compared["only_second"], compared["difference"]) == (1, 0, -20.0)
     assert told["published_missed"] is None
@@ -236,7 +251,7 @@ def test_stored_outputs_as_published_beside_the_default(stored: list[str | Path]
 
 def test_stored_outputs_with_the_nearest_description(stored: list[str | Path]) -> None:
     told = evaluated(*stored, "--pipeline", "II", "--matching", "published", "--beside", "I", "--threads", "1", code=3)
-    second, first = (entry["splits"]["test"] for entry in told["runs"])
+    second, first = (entry["splits"]["all"] for entry in told["runs"])
     assert first["pli"] == second["pli"] == 20.0
     assert first["plii"] is None
     # The fourth gets the nearest of the two diagnoses, however far it is; the fifth has no text.
@@ -249,8 +264,12 @@ def test_stored_outputs_for_a_reader(stored: list[str | Path]) -> None:
     result = run("evaluate", *stored, "--pipeline", "I")
     assert result.exit_code == 3
     lines = result.stdout.splitlines()
+    assert lines[0] == "PLI 40.00 %: stored outputs; the knowledge base holds the right code of 100.00 %"
     place = next(place for place, line in enumerate(lines) if line.startswith("stored outputs"))
-    assert (lines[place].split()[2], lines[place + 1].split()[:2]) == ("40.00", ["test,", "5"])
+    # Text accuracy in normal form, PLI, no PLII, and CodiEsp's MAP and F1 of each kind.
+    assert lines[place].split()[2:5] == ["60.00", "40.00", "-"]
+    assert lines[place + 1].split()[:2] == ["all,", "5"]
+    assert "No interval for these mentions: all (3)" in result.stdout
     assert "line 7" in result.stderr
     assert SECRET not in result.output
 
@@ -274,7 +293,109 @@ def test_tables_of_another_kind_leave_rows_out(stored: list[str | Path]) -> None
     told = evaluated(*stored[:3], "--pipeline", "I", code=3)
     assert told["corpus"]["mentions"] == 3
     assert told["corpus"]["skipped"] == 3
-    assert told["splits"]["test"]["pli"] == pytest.approx(100 / 3)
+    assert told["splits"]["all"]["pli"] == pytest.approx(100 / 3)
+
+
+def test_what_a_lexicon_adds_to_stored_outputs(stored: list[str | Path], tmp_path: Path) -> None:
+    # It knows 3, which was wrong, and 5, for which nothing was generated; its third line names no code of the tables.
+    write(tmp_path, {
+        "lexicon.tsv": f"text\tcode\tkind\nTAC\tBW201ZZ\tprocedure\n{SECRET} con HTA\tI10\tdiagnosis\nasma\tJ45\t\n"
+    })  # fmt: skip
+    lexicon = ["--pipeline", "I", "--lexicon", tmp_path / "lexicon.tsv"]
+    told = evaluated(*stored, *lexicon, "--beside", "no-lexicon", "--beside", "published", code=3)
+    with_it, without, published = told["runs"]
+    assert [run["splits"]["all"]["pli"] for run in told["runs"]] == [80.0, 40.0, 20.0]
+    assert told["best"] == with_it["name"] == "stored outputs"
+    assert with_it["breakdown"]["methods"]["lexicon"]["count"] == 2
+    assert with_it["settings"]["lexicon"]
+    assert without["settings"]["lexicon"] is published["settings"]["lexicon"] is None  # the paper has none
+    # The text accuracy is the model's, with a lexicon and without one.
+    assert {run["splits"]["all"]["normal_text_accuracy"] for run in told["runs"]} == {60.0}
+    result = run("evaluate", *stored, *lexicon)
+    assert "lexicon, line 4" in result.stderr and SECRET not in result.output
+
+
+def test_the_head_says_when_where_and_with_which_options(stored: list[str | Path], tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    about = evaluated(*stored, "--pipeline", "I", "--html", page, "--overwrite", code=3)["about"]
+    assert about["options"] == [
+        "--predictions stored.tsv", "--kb diagnosis=diagnoses.tsv", "--kb procedure=procedures.tsv", "--resamples 100",
+        "--json", "--html page.html", "--pipeline I", "--overwrite",
+    ]  # fmt: skip
+    assert about["machine"]["cores"] >= 1 and "cielo" in about["machine"]["libraries"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", about["made"])
+    head = page.read_text(encoding="utf-8").partition("</header>")[0]
+    for words in (about["made"][:10], "options: --predictions stored.tsv", f"{about['machine']['cores']} cores"):
+        assert words in head
+    assert str(tmp_path) not in page.read_text(encoding="utf-8")
+
+
+def test_mistakes_stand_on_the_page_with_their_texts_only_where_asked_for(
+    stored: list[str | Path], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    told = evaluated(*stored, "--pipeline", "I", "--html", page, "--with-text", code=3)
+    shown = page.read_text(encoding="utf-8")
+    assert "This page holds clinical text: 3 mistakes" in shown
+    assert f"{SECRET} con HTA" in shown and "none of the texts" not in shown
+    assert [(one["name"], one["mention"], one["codes"], one["code"]) for one in told["examples"]] == [
+        ("near: parent", "TAC", ["bw201zz"], "BW20"), ("none", "HTA", ["i10"], None),
+        ("none", f"{SECRET} con HTA", ["i10"], None),
+    ]  # fmt: skip
+    result = run("evaluate", *stored, "--pipeline", "I", "--html", page, "--with-text", "--overwrite")
+    assert "page.html holds clinical text" in result.stderr and SECRET not in result.output
+    assert evaluated(*stored, "--pipeline", "I", code=3)["examples"] == []
+
+
+CASES = {
+    "train": [("neumonía", D, "j18.9")], "dev": [("fiebre", D, "r50.9")],
+    "test": [("neumonía", D, "j18.9"), ("TC abdominal", P, "bw20"), ("apendicitis aguda", D, "k35.80")],
+}  # fmt: skip
+
+
+def splits_of_codiesp(folder: Path) -> Path:
+    for split, mentions in CASES.items():
+        lines = (["a1", label, code, text, "{} {}".format(*offsets(text))] for text, label, code in mentions)
+        write(folder / split, {f"{split}X.tsv": "".join("\t".join(line) + "\n" for line in lines)})
+        write(folder / split, {"text_files/a1.txt": TEXT})
+    return folder
+
+
+def test_the_card_s_figures_stand_beside_those_measured(tmp_path: Path) -> None:
+    corpus = splits_of_codiesp(tmp_path / "codiesp")
+    told = evaluated(corpus, "--as-published", "--threads", "1", "--html", tmp_path / "page.html")
+    assert (told["corpus"]["split"], told["corpus"]["mentions"]) == ("test", 3)
+    assert [source["name"] for source in told["about"]["training"]] == ["devX.tsv", "trainX.tsv"]
+    settings = told["runs"][0]["settings"]
+    assert (settings["decoding"], settings["matching"], settings["pipeline"]) == ("published", "published", "II")
+    splits, card = told["splits"], told["card"]
+    assert (splits["seen"]["count"], splits["unseen"]["count"]) == (1, 2)
+    assert [(one["measure"], one["split"], one["card"], one["spread"], one["measured"]) for one in card["scores"]] == [
+        ("PLI", "all", 70.46, 0.32, splits["all"]["pli"]), ("PLII", "all", 77.04, 0.35, splits["all"]["plii"]),
+        ("PLI", "unseen", 42.46, 1.46, splits["unseen"]["pli"]),
+        ("PLII", "unseen", 53.49, 1.34, splits["unseen"]["plii"]),
+    ]  # fmt: skip
+    assert card["seconds"] > 0 and card["hardware"]
+    differences = " ".join(card["differences"])
+    for words in ("the bundle is mini", "the edition is cielo mini 1", "3 mentions, of the split test", "compute type"):
+        assert words in differences
+    assert "decoding" not in differences and "matching" not in differences and "training" not in differences
+    assert "77.04 ± 0.35" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_what_was_asked_for_otherwise_is_said_to_differ(tmp_path: Path) -> None:
+    corpus = splits_of_codiesp(tmp_path / "codiesp") / "test" / "testX.tsv"
+    result = run(
+        "evaluate", corpus, "--as-published", "--decoding", "greedy", "--matching", "tiered", "--pipeline", "I",
+        "--train", tmp_path / "codiesp" / "dev" / "devX.tsv", "--threads", "1",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    for name, value, card in (
+        ("decoding", "greedy", "published"), ("matching", "tiered", "published"), ("pipeline", "I", "II"),
+    ):  # fmt: skip
+        assert f"differs: {name} is {value}; the card's is {card}" in result.stdout
+    line = next(line for line in result.stdout.splitlines() if line.startswith("PLII, unseen"))
+    assert line.split()[2:] == ["53.49", "±", "1.34", "-", "–"]  # of pipeline I there is none
 
 
 @pytest.fixture(scope="module")
@@ -301,8 +422,8 @@ def test_searches_side_by_side(development: Path, tmp_path: Path) -> None:
     # The table is of the first run: it says the same as the scores.
     lines = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()]
     right = sum(line[lines[0].index("class")] == "right" for line in lines[1:])
-    assert (len(lines) - 1, right) == (15, told["splits"]["test"]["right"])
-    assert told["splits"]["test"]["plii"] == pytest.approx(100 * right / 15)
+    assert (len(lines) - 1, right) == (15, told["splits"]["all"]["right"])
+    assert told["splits"]["all"]["plii"] == pytest.approx(100 * right / 15)
     assert all(entry["seconds"] > 0 for entry in told["runs"])
 
 
@@ -311,7 +432,7 @@ def test_searches_for_a_reader(development: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "greedy against published" in result.stdout
     assert "the published decoding missed" in result.stdout
-    assert "test_seen" in result.stdout and "test_unseen" not in result.stdout
+    assert "seen in training" in result.stdout and "unseen in training" not in result.stdout
 
 
 def test_the_lexicon_and_without_it(development: Path, tmp_path: Path) -> None:
@@ -335,8 +456,8 @@ def test_another_edition_is_said_and_what_follows(tmp_path: Path) -> None:
     told = evaluated(tmp_path / "other.csv")
     assert told["gold"]["all"] == {"mentions": 4, "unknown": 2, "codes": 4, "unknown_codes": 2}
     assert told["gold"]["kinds"]["procedure"]["unknown"] == 1
-    assert (told["gold"]["ceiling"], told["splits"]["test"]["known"]) == (50.0, 2)
-    assert told["splits"]["test"]["pli_known"] == 2 * told["splits"]["test"]["pli"]
+    assert (told["gold"]["ceiling"], told["splits"]["all"]["known"]) == (50.0, 2)
+    assert told["splits"]["all"]["pli_known"] == 2 * told["splits"]["all"]["pli"]
     page = tmp_path / "page.html"
     result = run("evaluate", tmp_path / "other.csv", "--html", page)
     assert SAID in result.stdout and "PLI, known" in result.stdout
@@ -346,7 +467,7 @@ def test_another_edition_is_said_and_what_follows(tmp_path: Path) -> None:
 def test_a_subset_lowers_the_ceiling(tmp_path: Path) -> None:
     write(tmp_path, {"other.csv": OTHER_EDITION, "codes.txt": "R05\n"})
     told = evaluated(tmp_path / "other.csv", "--codes", tmp_path / "codes.txt")
-    assert (told["gold"]["ceiling"], told["splits"]["test"]["known"]) == (25.0, 1)
+    assert (told["gold"]["ceiling"], told["splits"]["all"]["known"]) == (25.0, 1)
 
 
 def test_stored_outputs_of_another_edition(stored: list[str | Path]) -> None:
@@ -371,7 +492,8 @@ WRONG: list[tuple[list[str], int]] = [
     (["--predictions", "{s}", "--kb", "diagnosis={d}", "--pipeline", "I", "--codes", NOWHERE], 2),
     (["--predictions", "{s}", "--kb", "diagnosis={d}", "--pipeline", "I", "--min-confidence", "0"], 2),
     (["--predictions", "{s}", "--kb", "diagnosis={d}", "--rerank"], 2),
-    (["--predictions", "{s}", "--kb", "diagnosis={d}", "--lexicon", "{s}"], 2),
+    (["--predictions", "{s}", "--kb", "diagnosis={d}", "--pipeline", "I", "--lexicon", "{s}"], 1),
+    (["--predictions", "{s}", "--kb", "diagnosis={d}", "--as-published"], 2),
     (["--predictions", "{s}", "--kb", "diagnosis={d}", "--beside", "no-lexicon"], 2),
     (["--predictions", "{s}", "--kb", "diagnosis={d}", "--pipeline", "III"], 2),
     (["--predictions", "{s}", "--kb", f"diagnosis={NOWHERE}", "--pipeline", "I"], 1),
@@ -447,7 +569,7 @@ def test_what_is_passed_over_in_the_other_files_is_told_too(tmp_path: Path) -> N
     lines = (corpus / "a1.ann").read_text(encoding="utf-8").splitlines(keepends=True)[:-1]  # whole now
     unmapped = "T8\tC0000098 0 5\tVarón\n"
     write(tmp_path, {
-        "corpus/a1.ann": "".join(lines) + unmapped, "map.csv": CUI_MAP + f"{SECRET},R52,diagnosis\n",
+        "corpus/a1.ann": "".join(lines) + unmapped, "map.csv": CODE_MAP + f"{SECRET},R52,diagnosis\n",
         "train.csv": f"text,code\nfiebre,R50\n{SECRET},\n", "lexicon.tsv": LEXICON,
     })  # fmt: skip
     result = run(
@@ -455,7 +577,7 @@ def test_what_is_passed_over_in_the_other_files_is_told_too(tmp_path: Path) -> N
         "--lexicon", tmp_path / "lexicon.tsv",
     )  # fmt: skip
     assert result.exit_code == 3, result.output
-    for place in ("map.csv, line 6", "train.csv, line 3", "1 mentions whose CUI no table maps"):
+    for place in ("map.csv, line 6", "train.csv, line 3", "1 mentions whose concept no table maps"):
         assert place in result.stderr, place
     assert SECRET not in result.output
 
@@ -511,7 +633,7 @@ def test_a_bundle_is_calibrated_in_a_copy_and_then_in_place(annotated: Path, tmp
         code=3,
     )  # fmt: skip
     assert told["calibration"]["probable"]["mentions"] == made.calibrations()["probable"].model.mentions
-    assert told["runs"][0]["splits"]["test"]["coverage"] < told["runs"][1]["splits"]["test"]["coverage"]
+    assert told["runs"][0]["splits"]["all"]["coverage"] < told["runs"][1]["splits"]["all"]["coverage"]
 
     result = run("calibrate", output, other, "--output", output, "--overwrite", "--decoding", "published")
     assert result.exit_code == 3, result.output

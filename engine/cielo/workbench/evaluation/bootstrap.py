@@ -26,6 +26,7 @@ from cielo.workbench.evaluation.scores import is_right
 
 RESAMPLES = 2_000
 LEVEL = 0.95
+FEWEST = 10  # documents, below which an interval says nothing of others
 _AT_ONCE = 1_000_000  # draws held in memory
 
 _Floats = npt.NDArray[np.float64]
@@ -56,7 +57,8 @@ class Comparison:
 
     Attributes:
         first, second: accuracy of each, in percent.
-        difference: of the second over the first, in percentage points, with its interval `low` to `high`.
+        difference: of the second over the first, in percentage points, with its interval `low` to `high`; None: there
+            are too few documents for one.
         p_value: two-sided, of the randomisation test over documents.
         only_first, only_second: mentions that one run alone has right; `both` and `neither`: the rest.
         mcnemar_p_value: two-sided, exact.
@@ -65,8 +67,8 @@ class Comparison:
     first: float
     second: float
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     level: float
     p_value: float
     only_first: int

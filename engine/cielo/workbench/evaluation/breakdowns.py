@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 from cielo.text.visible import visible
+from cielo.workbench.bench.system import System
 from cielo.workbench.evaluation.analysis import Quartiles
 from cielo.workbench.evaluation.results import Evaluation, PooledScores, RunScores
 from cielo.workbench.evaluation.scores import Scores
@@ -60,7 +61,7 @@ def _group_view(title: str, what: str, groups: dict[str, Scores]) -> GroupView:
 
 @dataclass(frozen=True, slots=True)
 class MistakesView:
-    """The kinds of mistakes of each run, and how sure the first run's answers of each kind were."""
+    """The kinds of mistakes of each run, and how sure the best run's answers of each kind were."""
 
     keys: Facts
     picture: Picture
@@ -69,8 +70,8 @@ class MistakesView:
     sureness: PageTable | None
 
 
-def mistakes_view(runs: Sequence[RunScores]) -> MistakesView:
-    """Return the mistakes of each run."""
+def mistakes_view(runs: Sequence[RunScores], best: RunScores) -> MistakesView:
+    """Return the mistakes of each run, and how sure the answers of the best one are."""
     shares = [{_MISTAKES[one.name][0]: one.share / 100 for one in run.errors if one.name in _MISTAKES} for run in runs]
     stacks = [
         plots.Stack(visible(run.name), f"{100 * sum(found.values()):.1f} % wrong", found)
@@ -88,7 +89,7 @@ def mistakes_view(runs: Sequence[RunScores]) -> MistakesView:
     rows = tuple((name, *(count(found.get(name)) for found in counts)) for name in ("right", *_MISTAKES))
     table = PageTable("Mentions of each class, for each run", ("mentions", *(run.name for run in runs)), rows)
     keys = tuple((long, colour) for _, long, colour in _MISTAKES.values())
-    return MistakesView(keys, picture, table, len(runs) > 2, _sureness(runs[0]))
+    return MistakesView(keys, picture, table, len(runs) > 2, _sureness(best))
 
 
 def _sureness(run: RunScores) -> PageTable | None:
@@ -162,14 +163,28 @@ class SettingsView:
 def settings_view(evaluation: Evaluation) -> SettingsView:
     """Return the settings."""
     corpus, runs = evaluation.corpus, evaluation.runs
-    evaluated = [(name, words(value)) for name, value in _entries(evaluation.about)]
+    evaluated = [(name, value) for name, value in _entries(evaluation.about) if name != "machine"]
     evaluated += [(name, count(getattr(corpus, name))) for name in ("mentions", "documents", "skipped", "uncoded")]
+    if evaluation.about.machine is not None:
+        evaluated += [("machine", _machine(evaluation.about.machine))]
     settings = [dict(_entries(run.settings)) for run in runs]
     alike = {name: value for name, value in settings[0].items() if all(one[name] == value for one in settings)}
     other = [name for name in settings[0] if name not in alike]
     rows = tuple((run.name, *(one[name] for name in other)) for run, one in zip(runs, settings, strict=True))
     differing = PageTable("Settings in which the runs differ", ("run", *other), rows) if other else None
     return SettingsView((*evaluated, *_intervals_of(runs)), tuple(alike.items()), differing)
+
+
+def _machine(machine: System) -> str:
+    """Name what of a machine changes results: the processor and its kernels, and the libraries."""
+    return "; ".join(
+        (
+            machine.processor,
+            f"{machine.cores} cores",
+            *(f"{name} {version}" for name, version in machine.libraries.items()),
+            " ".join(machine.instruction_sets),
+        )
+    )
 
 
 def _entries(record: object) -> Iterator[tuple[str, str]]:
@@ -185,7 +200,7 @@ def _plain(value: object) -> object:
 
 
 def _intervals_of(runs: Sequence[RunScores]) -> Facts:
-    first = next(iter(runs[0].splits["test"].intervals.values()), None)
+    first = next(iter(runs[0].splits["all"].intervals.values()), None)
     if first is None:
         return ()
     drawn = f"{100 * first.level:g} %, {first.resamples:,} resamples of {first.clusters:,} "

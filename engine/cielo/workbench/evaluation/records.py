@@ -46,8 +46,9 @@ class Corpus:
         mentions: in the order of its files.
         skipped: what could not be read.
         document_codes: the codes of each ``(document, kind)``, where the corpus lists them apart from the mentions.
-        uncoded: mentions that were left out because no code is known for them (a CUI that no table maps).
+        uncoded: mentions that were left out because no code is known for them (a concept that no table maps).
         notes: what was read in another way than the files have it.
+        split: ``train``, ``dev`` or ``test``, where the names of its file and folders say which; None: they do not.
     """
 
     mentions: tuple[Annotated, ...]
@@ -55,6 +56,7 @@ class Corpus:
     document_codes: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     uncoded: int = 0
     notes: tuple[str, ...] = ()
+    split: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

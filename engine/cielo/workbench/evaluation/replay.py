@@ -13,6 +13,7 @@ from cielo.knowledge.code_tables import CodeTable
 from cielo.knowledge.codes import System, guess_system
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.link.resolver import Resolver
+from cielo.link.steps import open_lexicon
 from cielo.machine import usable_cores
 from cielo.retrieval.embedder import Embedder
 from cielo.retrieval.index import Index, IndexSettings
@@ -26,6 +27,7 @@ def open_replay(
     tables: Sequence[CodeTable],
     bundle: Bundle | None = None,
     *,
+    lexicon: Path | None = None,
     threads: int | None = None,
     verify_files: VerifyFiles = "once",
 ) -> Iterator[Replay]:
@@ -35,11 +37,12 @@ def open_replay(
         folder: for the knowledge base, which is built again.
         tables: of codes and descriptions.
         bundle: whose encoder embeds the descriptions and the outputs that have no match; None: pipeline I alone.
+        lexicon: of mentions and codes, asked before the stored output; None: there is none.
         threads: of the encoder; None: the processors.
         verify_files: when the encoder's files are hashed; see `cielo.bundle.hashes.check_files`.
 
     Raises:
-        TableError: where a table cannot be read.
+        TableError: where a table or the lexicon cannot be read.
         BundleError: where the encoder was altered or cannot be opened.
     """
     path = folder / KNOWLEDGE_BASE
@@ -49,8 +52,9 @@ def open_replay(
     with contextlib.ExitStack() as opened:
         base = KnowledgeBase(path)
         opened.callback(base.close)
+        asked = None if lexicon is None else open_lexicon(lexicon, base)
         if bundle is None:
-            yield Replay(Resolver(base), edition, 0.0, _systems(base))
+            yield Replay(Resolver(base), edition, 0.0, _systems(base), lexicon=asked)
             return
         check_files(bundle, verify_files, [bundle.encoder, bundle.encoder_tokenizer])
         tokenizer = Tokenizer(bundle.encoder_tokenizer, bundle.manifest.encoder.max_tokens)
@@ -61,7 +65,8 @@ def open_replay(
             texts = base.descriptions(kind)
             indexes[kind] = Index.build(texts, embedder.embed(texts), IndexSettings())
         limit = bundle.manifest.index.max_distance
-        yield Replay(Resolver(base, embedder, indexes), edition, limit, _systems(base), bundle.name, bundle.sha256)
+        resolver = Resolver(base, embedder, indexes)
+        yield Replay(resolver, edition, limit, _systems(base), bundle.name, bundle.sha256, asked)
 
 
 def _systems(base: KnowledgeBase) -> dict[str, System]:

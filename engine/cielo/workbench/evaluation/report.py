@@ -1,7 +1,7 @@
 """The evaluation as one HTML page: no network, no script, plots as inline SVG, light and dark.
 
 It is made of the record that `summary.summarize` returns, so that a page can be made again from a kept JSON file
-(`results.from_json`). It holds scores, counts, names and hashes, and no clinical text.
+(`results.from_json`). It holds scores, counts, names and hashes, and clinical text only where examples were asked for.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from cielo.errors import TableError
 from cielo.text.visible import visible
-from cielo.workbench.evaluation import breakdowns, views
-from cielo.workbench.evaluation.results import CorpusSummary, Evaluation, RunScores
-from cielo.workbench.evaluation.summary import gold_notes
-from cielo.workbench.evaluation.views import best_known, interval_of
+from cielo.workbench.evaluation import breakdowns, first_views, views
+from cielo.workbench.evaluation.bootstrap import FEWEST
+from cielo.workbench.evaluation.headline import gold_notes, interval_notes, named_best
+from cielo.workbench.evaluation.results import CorpusSummary, Evaluation
 from cielo.workbench.page import render
-from cielo.workbench.page.parts import Facts, PageTable, Tile, count, many, words
+from cielo.workbench.page.parts import Facts, PageTable, Tile, many, words
 from cielo.workbench.records import write_text
 
 _FEW_DOCUMENTS = 20  # from which intervals are not to be relied on
@@ -49,7 +49,10 @@ class _View:
     corpus_hash: str
     below: tuple[str, ...]
     tiles: tuple[Tile, ...]
+    paper: PageTable | None
+    card: first_views.CardView | None
     caveats: tuple[str, ...]
+    best: str
     first: str
     splits: Sequence[views.SplitView]
     shapes: Facts
@@ -60,6 +63,7 @@ class _View:
     groups: Sequence[breakdowns.GroupView]
     mistakes: breakdowns.MistakesView
     codiesp: breakdowns.CodiEspView | None
+    examples: PageTable | None
     skipped: _SkippedView | None
     settings: breakdowns.SettingsView
 
@@ -74,9 +78,12 @@ def to_html(evaluation: Evaluation) -> str:
     view = _View(
         corpus=words(about.corpus),
         corpus_hash=f"@{about.corpus_sha256[:12]}" if about.corpus_sha256 else "",
-        below=tuple(_below(evaluation)),
-        tiles=tuple(_tiles(evaluation.corpus, runs[0])),
-        caveats=(*gold_notes(evaluation), *_caveats(evaluation.corpus, runs[0])),
+        below=tuple(first_views.header_lines(evaluation)),
+        tiles=tuple(first_views.tiles(evaluation)),
+        paper=first_views.paper_table(evaluation),
+        card=first_views.card_view(evaluation.card),
+        caveats=(*gold_notes(evaluation), *interval_notes(evaluation), *_caveats(evaluation)),
+        best=named_best(evaluation).name,
         first=runs[0].name,
         splits=views.split_views(runs),
         shapes=tuple((label, shape) for _, label, shape in views.MEASURES),
@@ -84,46 +91,24 @@ def to_html(evaluation: Evaluation) -> str:
         withholding=views.withholding_view(runs),
         reliability=[views.reliability_view(visible(name), one) for name, one in evaluation.calibration.items()],
         qualities=tuple((label, shape) for _, label, shape in views.QUALITIES),
-        groups=breakdowns.group_views(runs[0]),
-        mistakes=breakdowns.mistakes_view(runs),
+        groups=breakdowns.group_views(named_best(evaluation)),
+        mistakes=breakdowns.mistakes_view(runs, named_best(evaluation)),
         codiesp=breakdowns.codiesp_view(runs),
+        examples=first_views.examples_table(evaluation),
         skipped=_skipped(evaluation.corpus),
         settings=breakdowns.settings_view(evaluation),
     )
     return render.render("evaluation.html.j2", f"cielo evaluate: {view.corpus}", view)
 
 
-def _below(evaluation: Evaluation) -> Iterator[str]:
-    """Yield the lines below the headline."""
-    about = evaluation.about
-    if about.bundle:
-        yield f"bundle {about.bundle}"
-    elif about.encoder:
-        yield f"stored outputs; encoder of {about.encoder}"
-    if about.knowledge_base:
-        named = about.knowledge_base
-        listed = named if isinstance(named, str) else "; ".join(
-            f"{one.name}, {one.kind}, {one.rows:,} rows, {one.rejected:,} rejected" for one in named
-        )  # fmt: skip
-        yield f"knowledge base: {listed}"
-
-
-def _tiles(corpus: CorpusSummary, run: RunScores) -> Iterator[Tile]:
-    split = run.splits["test"]
-    among = f" in {many(corpus.documents, 'document')}" if corpus.documents else ""
-    yield Tile(count(corpus.mentions), "", f"annotated mentions{among} were scored")
-    key, name, value = best_known(split)
-    low, high = interval_of(split, key)
-    interval = "" if low is None or high is None else f" (95\u00a0%: {low:.1f} to {high:.1f})"
-    yield Tile(f"{value:.1f}", "%", f"{name} of “{run.name}”: the first code is right{interval}")
-    yield Tile(f"{split.accuracy_3:.1f}", "%", "are right in the first three characters of the code")
-    beside = "" if split.accuracy_covered is None else f"; of these {split.accuracy_covered:.1f}\u00a0% are right"
-    yield Tile(f"{split.coverage:.1f}", "%", f"got a code{beside}")
-    yield Tile(count(corpus.skipped), "", "places of the corpus were skipped")
-
-
-def _caveats(corpus: CorpusSummary, run: RunScores) -> Iterator[str]:
+def _caveats(evaluation: Evaluation) -> Iterator[str]:
     """Say what makes the figures worth less than they look."""
+    corpus, runs = evaluation.corpus, evaluation.runs
+    if len(runs) > 1:
+        yield (
+            f"“{evaluation.best}” is the best of {len(runs)} runs on these very mentions: what was chosen so looks "
+            "better than it is."
+        )
     if corpus.skipped:
         yield f"{many(corpus.skipped, 'place')} of the corpus could not be used: no score counts any (see “Skipped”)."
     if corpus.uncoded:
@@ -134,10 +119,10 @@ def _caveats(corpus: CorpusSummary, run: RunScores) -> Iterator[str]:
             "The corpus names no documents, so that the intervals take every mention for independent. Where mentions "
             "come from the same texts, the intervals are too narrow."
         )
-    elif corpus.documents < _FEW_DOCUMENTS:
+    elif FEWEST <= corpus.documents < _FEW_DOCUMENTS:
         among = many(corpus.documents, "document")
         yield f"Intervals are resampled from {among} only: they are a rough guide, no more."
-    if not {"test_seen", "test_unseen"} & set(run.splits):
+    if not {"seen", "unseen"} & set(runs[0].splits):
         yield "No training mentions were given: how many of these the model has seen before is not known."
 
 

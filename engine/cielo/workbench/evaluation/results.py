@@ -1,8 +1,8 @@
 """What an evaluation found, as records: what ``cielo evaluate --json`` prints, and what its page is made of.
 
 Names. ``pli`` and ``plii`` are the model card's: the share of mentions whose first code is right when only exact
-matches count, and when the nearest description answers for the rest. Splits are ``test`` (all mentions) and, where
-training mentions are given, ``test_unseen`` and ``test_seen`` (mentions whose text occurs among them, or not).
+matches count, and when the nearest description answers for the rest. Parts are ``all`` mentions and, where training
+mentions are given, ``unseen`` and ``seen`` (whether a mention's text occurs among them).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from cielo.bundle.calibration import Reliability
 from cielo.errors import TableError
-from cielo.workbench.evaluation.analysis import ClassCount
+from cielo.workbench.bench.system import System
+from cielo.workbench.evaluation.analysis import Class, ClassCount
 from cielo.workbench.evaluation.bootstrap import Comparison, Interval
 from cielo.workbench.evaluation.codiesp import MeanAveragePrecision
 from cielo.workbench.evaluation.gold import GoldSummary
@@ -50,6 +51,9 @@ class About:
         bundle: name and hash; None where outputs were stored.
         knowledge_base: the bundle's edition, or the tables that stored outputs were resolved with.
         encoder: name of the bundle whose encoder resolved stored outputs; None: there was none.
+        made: when, in UTC, as ISO 8601 writes it; empty: not known.
+        options: that were given, as on the command line; files and folders by their last names.
+        machine: that did the work, and the versions of its libraries; None: not known.
     """
 
     corpus: str = ""
@@ -58,6 +62,9 @@ class About:
     bundle: str | None = None
     knowledge_base: str | tuple[KnowledgeSource, ...] | None = None
     encoder: str | None = None
+    made: str = ""
+    options: tuple[str, ...] = ()
+    machine: System | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ class CorpusSummary:
         skipped: places that could not be used; `skipped_places` are the first of them.
         uncoded: mentions left out because no table maps their annotation to a code.
         notes: what was read in another way than the files have it.
+        split: ``train``, ``dev`` or ``test``, where names of files and folders say it.
     """
 
     mentions: int
@@ -78,6 +86,7 @@ class CorpusSummary:
     uncoded: int
     skipped_places: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    split: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,8 @@ class SplitScores:
         accuracy_3: of the first three characters.
         known: mentions with a right code that could be answered; `pli_known`, `plii_known`: the scores among them. None
             where that is not known, or where it is none.
-        intervals: of ``pli``, ``plii`` and ``accuracy_3``, where they are known.
+        intervals: of ``pli``, ``plii`` and ``accuracy_3``, where they are known and there are documents enough.
+        clusters: documents, and mentions without one: what intervals are resampled from.
 
     The others are as in `scores.Scores`.
     """
@@ -116,6 +126,7 @@ class SplitScores:
     known: int | None = None
     pli_known: float | None = None
     plii_known: float | None = None
+    clusters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +172,7 @@ class RunScores:
         name: of the run.
         settings: what it was made with.
         seconds: that linking took; None where outputs were stored.
-        splits: by name, ``test`` (all mentions) first.
+        splits: by name, ``all`` first.
         breakdown: scores by kind, chapter, method, and seen in training.
         coverage_curve: accuracy over coverage, at most some 200 points.
         risk_coverage_area: in [0, 1], less is better.
@@ -189,11 +200,87 @@ class RunComparison(Comparison):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PaperScores:
+    """What the paper shows of a run, and what bounds it.
+
+    Attributes:
+        run: its name.
+        split: ``all``, ``unseen`` or ``seen``.
+        mentions: how many.
+        text_accuracy: in the normal form, in percent; None where the corpus names no descriptions.
+        pli, plii: in percent; `plii` is None for a run of pipeline I.
+        map, f1: CodiEsp's, by kind, in [0, 1]; empty where they are not known, and of a part of the mentions.
+        ceiling: the share of mentions whose right code the knowledge base holds, in percent: no run can have more
+            right. None where that is not known.
+    """
+
+    run: str
+    split: str
+    mentions: int
+    text_accuracy: float | None
+    pli: float
+    plii: float | None
+    map: dict[str, float] = field(default_factory=dict)
+    f1: dict[str, float] = field(default_factory=dict)
+    ceiling: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A mistake, with the user's texts: of its class, what was marked and answered."""
+
+    name: Class
+    mention: str
+    sentence: str | None
+    kind: str | None
+    codes: tuple[str, ...]
+    right_description: str | None
+    code: str | None
+    description: str | None
+    generated: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardScore:
+    """A figure of the model card with its spread, and the one measured, in percent; None: it was not measured."""
+
+    measure: str
+    split: str
+    card: float
+    spread: float
+    measured: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardComparison:
+    """The model card's figures beside those of a run.
+
+    Attributes:
+        run: its name.
+        model: whose card it is.
+        scores: the card's, and those measured.
+        seconds: that linking took.
+        hardware: that did it.
+        differences: in what the run is not what the card describes, a sentence each.
+    """
+
+    run: str
+    model: str
+    scores: tuple[CardScore, ...]
+    seconds: float | None
+    hardware: str
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A whole evaluation; it holds scores, counts, names and hashes, and no clinical text.
+    """A whole evaluation; it holds scores, counts, names and hashes, and clinical text in its `examples` alone.
 
     Attributes:
         about: what was evaluated.
+        best: the name of the run with the most right first codes, of all mentions.
+        paper: what the paper shows, of each run and part of the mentions.
+        card: beside the model card's figures; None: that was not asked for.
         corpus: what it holds.
         splits: those of the first run.
         runs: on the same mentions.
@@ -201,9 +288,13 @@ class Evaluation:
         published_missed: None where there is no published search, or no other, to compare.
         calibration: what the bundle's calibrations are worth, by search.
         gold: how many right codes could not be answered; None where that is not known.
+        examples: of the best run's mistakes, where they were asked for.
     """
 
     about: About
+    best: str = ""
+    paper: tuple[PaperScores, ...] = ()
+    card: CardComparison | None = None
     corpus: CorpusSummary
     splits: dict[str, SplitScores]
     runs: tuple[RunScores, ...]
@@ -211,6 +302,7 @@ class Evaluation:
     published_missed: Missed | None = None
     calibration: dict[str, Reliability] = field(default_factory=dict)
     gold: GoldSummary | None = None
+    examples: tuple[Example, ...] = ()
 
 
 def to_json(evaluation: Evaluation) -> bytes:

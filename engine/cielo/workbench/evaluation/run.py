@@ -12,9 +12,11 @@ from cielo.knowledge.codes import System
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
 from cielo.link.candidates import LinkRequest, Work
+from cielo.link.lexicon import Lexicon
 from cielo.link.linker import Linker
 from cielo.link.progress import Told
 from cielo.link.resolver import Resolver
+from cielo.link.steps import look_up
 from cielo.link.timing import StageTimer
 from cielo.options import LinkOptions
 from cielo.records import BundleIdentity, Hypothesis, Link, Provenance
@@ -85,7 +87,8 @@ def link_corpus(
     links = tuple(linker.link_iter((entry.mention for entry in corpus.mentions), options, progress=progress))
     seconds = time.perf_counter() - start
     options = options or LinkOptions()
-    pairs = zip(corpus.mentions, links, strict=True)
+    # What was stored for a mention has no part in its link.
+    pairs = zip((replace(entry, generated=None) for entry in corpus.mentions), links, strict=True)
     base, written = linker.knowledge_base, options.matching == "published"
     outcomes = tuple(_outcome(entry, link, seen, base, options.subset, as_written=written) for entry, link in pairs)
     return Run(name, _settings(linker, options), outcomes, links, seconds)
@@ -162,6 +165,7 @@ class Replay:
         systems: the code system of each kind.
         encoder: name of the bundle that the encoder comes from; empty: there is none.
         encoder_sha256: of that bundle.
+        lexicon: asked before the stored output, as in linking; None: there is none.
     """
 
     resolver: Resolver
@@ -170,6 +174,7 @@ class Replay:
     systems: Mapping[str, System]
     encoder: str = ""
     encoder_sha256: str = ""
+    lexicon: Lexicon | None = None
 
     def run(
         self,
@@ -186,11 +191,25 @@ class Replay:
         links: list[Link] = []
         for start in range(0, len(corpus.mentions), _AT_ONCE):
             part = corpus.mentions[start : start + _AT_ONCE]
-            links += self.resolver.resolve([_stored(entry) for entry in part], request, StageTimer())
+            links += self._resolve(part, request)
         pairs = zip(corpus.mentions, links, strict=True)
         base = self.resolver.knowledge_base
         outcomes = [_outcome(entry, link, seen, base, as_written=True) for entry, link in pairs]
-        return Run(name, replace(_origin(provenance), top_k=options.top_k), tuple(_without_probability(outcomes)))
+        asked = self.lexicon is not None and options.lexicon and not request.is_published
+        lexicon = self.lexicon.sha256 if self.lexicon is not None and asked else None
+        settings = replace(_origin(provenance), top_k=options.top_k, lexicon=lexicon)
+        return Run(name, settings, tuple(_without_probability(outcomes)))
+
+    def _resolve(self, part: Sequence[Annotated], request: LinkRequest) -> list[Link]:
+        base, lexicon = self.resolver.knowledge_base, self.lexicon
+        listed = [None if lexicon is None else look_up(lexicon, entry.mention, base, request) for entry in part]
+        works = [_stored(entry) for entry, link in zip(part, listed, strict=True) if link is None]
+        found = iter(self.resolver.resolve(works, request, StageTimer()))
+        # What was generated stands beside the lexicon's answer: the text accuracy is the model's, of all mentions.
+        return [
+            next(found) if link is None else replace(link, generated=fold_spaces(entry.generated or ""))
+            for entry, link in zip(part, listed, strict=True)
+        ]
 
 
 def _stored(entry: Annotated) -> Work:

@@ -122,7 +122,8 @@ def _text_matches(outcomes: Iterable[Outcome]) -> list[tuple[bool, bool]]:
     matches = []
     for outcome in outcomes:
         description = outcome.annotated.description
-        if description is None or (outcome.method == "lexicon" and not outcome.generated):
+        nothing = not outcome.generated and outcome.annotated.generated is None
+        if description is None or (outcome.method == "lexicon" and nothing):
             continue
         form = normal_form(outcome.generated)
         matches.append((outcome.generated == description, bool(form) and form == normal_form(description)))

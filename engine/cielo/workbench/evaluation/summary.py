@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from cielo.bundle.calibration import Reliability
 from cielo.knowledge.codes import System
 from cielo.text.normal import normal_form
 from cielo.workbench.evaluation import codiesp
 from cielo.workbench.evaluation.analysis import count_classes
-from cielo.workbench.evaluation.bootstrap import accuracy_interval, compare
-from cielo.workbench.evaluation.gold import count_gold, describe, judged_by
+from cielo.workbench.evaluation.bootstrap import FEWEST, accuracy_interval, compare, documents
+from cielo.workbench.evaluation.examples import examples
+from cielo.workbench.evaluation.gold import count_gold, judged_by
+from cielo.workbench.evaluation.headline import best_run, paper_scores
 from cielo.workbench.evaluation.records import Corpus, Missed, Outcome
 from cielo.workbench.evaluation.results import (
     About,
@@ -48,6 +50,7 @@ def summarize(
     resamples: int,
     about: About,
     calibration: Mapping[str, Reliability] | None = None,
+    with_text: bool = False,
 ) -> Evaluation:
     """Return the whole evaluation.
 
@@ -58,6 +61,7 @@ def summarize(
         resamples: of the bootstrap.
         about: what was evaluated.
         calibration: what the bundle's calibrations are worth, by search.
+        with_text: let it hold examples of mistakes: clinical text of the user's.
 
     Raises:
         ValueError: where there is no run, or no mention.
@@ -65,8 +69,11 @@ def summarize(
     if not runs:
         raise ValueError("got no runs, expected at least one")
     scored = tuple(_run(run, corpus, systems, resamples) for run in runs)
+    best = best_run(scored)
     return Evaluation(
         about=about,
+        best=best.name,
+        paper=tuple(paper_scores(scored)),
         corpus=_corpus(corpus),
         splits=scored[0].splits,
         runs=scored,
@@ -74,6 +81,7 @@ def summarize(
         published_missed=_missed(runs),
         calibration=dict(calibration or {}),
         gold=count_gold(judged_by(runs[0].outcomes)),
+        examples=tuple(examples(runs[scored.index(best)].outcomes, systems)) if with_text else (),
     )
 
 
@@ -85,11 +93,14 @@ def _corpus(corpus: Corpus) -> CorpusSummary:
         uncoded=corpus.uncoded,
         skipped_places=corpus.skipped[:_SKIPPED_SHOWN],
         notes=corpus.notes,
+        split=corpus.split,
     )
 
 
 def _comparison(first: Run, second: Run, resamples: int) -> RunComparison:
     found = compare(first.outcomes, second.outcomes, resamples=resamples)
+    if found.clusters < FEWEST:
+        found = replace(found, low=None, high=None)
     return RunComparison(**asdict(found), run=second.name, against=first.name)
 
 
@@ -117,8 +128,8 @@ def _run(run: Run, corpus: Corpus, systems: Mapping[str, System], resamples: int
 
 
 def _splits(outcomes: Sequence[Outcome]) -> list[tuple[str, Sequence[Outcome]]]:
-    parts: list[tuple[str, Sequence[Outcome]]] = [("test", outcomes)]
-    for name, seen in (("test_unseen", False), ("test_seen", True)):
+    parts: list[tuple[str, Sequence[Outcome]]] = [("all", outcomes)]
+    for name, seen in (("unseen", False), ("seen", True)):
         if part := [outcome for outcome in outcomes if outcome.seen is seen]:
             parts.append((name, part))
     return parts
@@ -132,6 +143,7 @@ def _split(outcomes: Sequence[Outcome], run: Run, resamples: int) -> SplitScores
     shares = _shares(outcomes, measures)
     known = [outcome for outcome in outcomes if outcome.known]
     among = _shares(known, measures)
+    clusters = len(set(documents(outcomes)))
     return SplitScores(
         count=scores.count,
         right=scores.right,
@@ -149,11 +161,14 @@ def _split(outcomes: Sequence[Outcome], run: Run, resamples: int) -> SplitScores
         text_accuracy=scores.text_accuracy,
         normal_text_accuracy=scores.normal_text_accuracy,
         intervals={
-            name: accuracy_interval(outcomes, right, resamples=resamples) for name, right in sorted(measures.items())
+            name: accuracy_interval(outcomes, right, resamples=resamples)
+            for name, right in sorted(measures.items())
+            if clusters >= FEWEST
         },
         known=None if all(outcome.known is None for outcome in outcomes) else len(known),
         pli_known=among.get("pli"),
         plii_known=among.get("plii"),
+        clusters=clusters,
     )
 
 
@@ -199,22 +214,6 @@ def _codiesp(outcomes: Sequence[Outcome], corpus: Corpus) -> CodiEspScores | Non
 
 def _pooled(found: codiesp.Micro) -> PooledScores:
     return PooledScores(found.predicted, found.gold, found.right, found.precision, found.recall, found.f1)
-
-
-def gold_notes(evaluation: Evaluation) -> list[str]:
-    """Say, where right codes could not be answered, how many, the ceiling, and the first run's scores among the others.
-
-    The list is empty where all could be.
-    """
-    gold, run = evaluation.gold, evaluation.runs[0]
-    if gold is None or not gold.all.unknown:
-        return []
-    split = run.splits["test"]
-    where = "the knowledge base" if run.settings.subset is None else "the part of the knowledge base that was asked for"
-    scores = [("PLI", split.pli_known), ("PLII", split.plii_known)]
-    among = " and ".join(f"{name} {value:.2f} %" for name, value in scores if value is not None)
-    beside = f"; among the other {split.known:,} mentions “{run.name}” has {among}" if among else ""
-    return [f"{describe(gold, where)}. No run can have more than {gold.ceiling:.2f} % right{beside}."]
 
 
 def corpus_hash(corpus: Corpus) -> str:

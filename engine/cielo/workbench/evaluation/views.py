@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 from cielo.bundle.calibration import Reliability, ReliabilityQuality
 from cielo.text.visible import visible
+from cielo.workbench.evaluation.headline import PARTS, main_score, shown_p
 from cielo.workbench.evaluation.results import Evaluation, RunComparison, RunScores, SplitScores
 from cielo.workbench.page import plots
 from cielo.workbench.page.canvas import Picture, Shape
 from cielo.workbench.page.parts import DASH, PageCell, PageTable, count, figure
 from cielo.workbench.page.text import shorten
 
-_SPLITS = {"test": "All mentions", "test_unseen": "Unseen in training", "test_seen": "Seen in training"}
 MEASURES: tuple[tuple[str, str, Shape], ...] = (
     ("plii", "PLII", "circle"), ("pli", "PLI", "square"), ("accuracy_3", "3 characters", "diamond"),
 )  # fmt: skip
 _COLUMNS = (
     ("recall_at_3", "recall@3"), ("recall_at_5", "recall@5"), ("mrr", "MRR"), ("coverage", "answered"),
     ("accuracy_covered", "right of answered"), ("pli_known", "PLI, known"), ("plii_known", "PLII, known"),
-    ("text_accuracy", "text"),
+    ("normal_text_accuracy", "text"), ("text_accuracy", "text, to the letter"),
 )  # fmt: skip
 
 
@@ -28,11 +28,6 @@ def interval_of(split: SplitScores, measure: str) -> tuple[float | None, float |
     """Return the ends of a measure's interval, where it has one."""
     found = split.intervals.get(measure)
     return (None, None) if found is None else (found.low, found.high)
-
-
-def best_known(split: SplitScores) -> tuple[str, str, float]:
-    """Return key, name and value of the measure that counts for a run: PLII where there is one, else PLI."""
-    return ("pli", "PLI", split.pli) if split.plii is None else ("plii", "PLII", split.plii)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +44,8 @@ def split_views(runs: Sequence[RunScores]) -> list[SplitView]:
     """Return a view of each split that some run has."""
     found = []
     for name in dict.fromkeys(name for run in runs for name in run.splits):
-        title = _SPLITS.get(name, name)
-        if name != "test" and all(run.splits.get(name) == run.splits["test"] for run in runs):
+        title = "All mentions" if name == "all" else PARTS.get(name, name).capitalize()
+        if name != "all" and all(run.splits.get(name) == run.splits["all"] for run in runs):
             found.append(SplitView(title))
         else:
             found.append(_split_view(runs, name, title))
@@ -78,7 +73,7 @@ def _estimates(split: SplitScores) -> list[plots.Estimate]:
 
 
 def _note(split: SplitScores) -> str:
-    _, label, value = best_known(split)
+    _, label, value = main_score(split)
     return f"{label} {figure(value, 1)}"
 
 
@@ -87,7 +82,7 @@ def _scores_row(run: RunScores, split: SplitScores, name: str) -> tuple[str | Pa
         run.name,
         *(_with_interval(getattr(split, key), *interval_of(split, key)) for key in ("pli", "plii", "accuracy_3")),
         *(figure(getattr(split, key)) for key, _ in _COLUMNS),
-        _seconds(run.seconds) if name == "test" else DASH,
+        seconds(run.seconds) if name == "all" else DASH,
     )
 
 
@@ -96,7 +91,8 @@ def _with_interval(value: float | None, low: float | None, high: float | None) -
     return PageCell(figure(value), f"{low:.2f} to {high:.2f}" if known else "")
 
 
-def _seconds(value: float | None) -> str:
+def seconds(value: float | None) -> str:
+    """Write a time."""
     return figure(value, 1 if value is not None and value >= 10 else 2)
 
 
@@ -136,11 +132,15 @@ def comparisons_view(evaluation: Evaluation) -> ComparisonsView | None:
 def _comparison_row(entry: RunComparison) -> tuple[str | PageCell, ...]:
     return (
         entry.run,
-        PageCell(f"{entry.difference:+.2f}", f"{entry.low:+.2f} to {entry.high:+.2f}"),
-        f"{entry.p_value:.3g}",
-        f"{entry.mcnemar_p_value:.3g}",
+        PageCell(f"{entry.difference:+.2f}", _ends(entry)),
+        shown_p(entry.p_value, entry.resamples).removeprefix("= "),
+        shown_p(entry.mcnemar_p_value).removeprefix("= "),
         *(count(value) for value in (entry.only_second, entry.only_first, entry.both, entry.neither)),
     )
+
+
+def _ends(entry: RunComparison) -> str:
+    return "" if entry.low is None or entry.high is None else f"{entry.low:+.2f} to {entry.high:+.2f}"
 
 
 def _missed(evaluation: Evaluation) -> str:

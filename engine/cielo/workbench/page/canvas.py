@@ -27,6 +27,7 @@ Anchor = Literal["left", "center", "right"]
 Place = Literal["data", "row", "axes"]
 
 TEXT_SIZE = 12.0
+_VALUE_SIZE = 10.5
 WIDE, HALF, NARROW, THIRD = 900.0, 440.0, 330.0, 290.0  # pixels: a page, half of it, a phone, a third of a page
 _MARKERS: dict[Shape, tuple[str, float]] = {"circle": ("o", 10.0), "square": ("s", 9.0), "diamond": ("D", 8.5)}
 _DPI = 72  # one point is one pixel
@@ -203,6 +204,15 @@ class Canvas:
         marker, size = _MARKERS[shape]
         face, edge = ("accent", "card") if shape == "circle" else ("card", "ink")
         self._marks([(x, y)], marker, size, face, f"mark-{shape}", title, edge=edge)
+
+    def beside(self, content: str, low: float, high: float, y: float) -> None:
+        """Write a short value right of a bar from `low` to `high`; left of it where the area ends."""
+        (start, end), inner = self._axes.get_xlim(), self.width - self.margins.left - self.margins.right
+        room = (end - high) / (end - start) * inner
+        if room > 12 + 0.6 * _VALUE_SIZE * len(content):
+            self.text(content, high, y, dx=8, kind="estimate", size=_VALUE_SIZE)
+        else:
+            self.text(content, low, y, dx=-8, anchor="right", kind="estimate", size=_VALUE_SIZE)
 
     def dots(
         self, points: Sequence[tuple[float, float]], radius: float, kind: str, colour: str, title: str = "",

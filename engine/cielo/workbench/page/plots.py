@@ -170,14 +170,15 @@ def intervals(
             columns.names(canvas, top, height, row.name, row.note)
             middle = top + (columns.head + height) / 2
             for number, one in enumerate(row.estimates):
-                _estimate(canvas, one, middle + 15 * (number - (len(row.estimates) - 1) / 2))
+                y = middle + 15 * (number - (len(row.estimates) - 1) / 2)
+                _estimate(canvas, one, y, named=len(row.estimates) > 1)  # the value of a single one is the row's note
             top += height
         return canvas
 
     return Picture(label, draw, (WIDE, NARROW))
 
 
-def _estimate(canvas: Canvas, one: Estimate, y: float) -> None:
+def _estimate(canvas: Canvas, one: Estimate, y: float, *, named: bool) -> None:
     title = f"{one.name}: {one.value:.2f}"
     if one.low is not None and one.high is not None:
         title += f" ({one.low:.2f} to {one.high:.2f})"
@@ -185,6 +186,9 @@ def _estimate(canvas: Canvas, one: Estimate, y: float) -> None:
         for end in (one.low, one.high):
             canvas.line([(end, y - 4), (end, y + 4)], "whisker-end", "ink", width=1.4)
     canvas.mark(one.value, y, one.shape, title)
+    if named:
+        ends = [end for end in (one.low, one.value, one.high) if end is not None]
+        canvas.beside(f"{one.value:.1f}", min(ends), max(ends), y)
 
 
 @dataclass(frozen=True, slots=True)

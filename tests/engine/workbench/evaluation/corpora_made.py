@@ -58,7 +58,7 @@ NOTES = (
     "T5\tPROC 28 35\tSe hace\n"
     "#4\tAnnotatorNotes T5\tC0000009; Unmapped; Procedure\n"
 )
-CUI_MAP = "cui,code,kind\nC0000001,R50,diagnosis\nC0000001,R50.9,diagnosis\nC0000002,G44,diagnosis\n" + (
+CODE_MAP = "cui,code,kind\nC0000001,R50,diagnosis\nC0000001,R50.9,diagnosis\nC0000002,G44,diagnosis\n" + (
     "C0000003,R52,diagnosis\nC0000004,0HB,procedure\n"
 )
 

@@ -9,16 +9,16 @@ from cielo.workbench.evaluation.corpora import (
     CORPUS_FORMATS,
     CorpusFormat,
     detect_format,
+    read_code_map,
     read_codiesp,
     read_corpus,
-    read_cui_map,
     read_rows,
     read_sentences,
 )
 from corpora_made import (
     ARTICLE,
+    CODE_MAP,
     CODIESP,
-    CUI_MAP,
     MANTRA,
     MANTRA_TEXT,
     PREDICTIONS,
@@ -65,7 +65,7 @@ def test_codiesp_may_lie_in_a_folder_for_each_split(tmp_path: Path) -> None:
         ("a1\tDIAGNOSTICO\tr52\tdolor", "the line has 4 columns; expected 5"),
         ("a1\tOTRO\tr52\tdolor\t0 5", "DIAGNOSTICO or PROCEDIMIENTO in the second column"),
         ("a1\tDIAGNOSTICO\t \tdolor\t0 5", "a code in the third column"),
-        ("a9\tDIAGNOSTICO\tr52\tdolor\t0 5", "the article has no text file"),
+        ("a9\tDIAGNOSTICO\tr52\tdolor\t0 5", "the document has no text file"),
         ("../a1\tDIAGNOSTICO\tr52\tdolor\t0 5", "no name of a file"),
         ("a\0b\tDIAGNOSTICO\tr52\tdolor\t0 5", "no name of a file"),
         ("a" * 400 + "\tDIAGNOSTICO\tr52\tdolor\t0 5", "cannot be read"),
@@ -207,13 +207,13 @@ def test_formats_are_known_by_their_contents(
     tmp_path: Path, name: str, files: dict[str, str | bytes], expected: CorpusFormat
 ) -> None:
     write(tmp_path / "c", files)
-    write(tmp_path, {"map.csv": CUI_MAP})
+    write(tmp_path, {"map.csv": CODE_MAP})
     path = tmp_path / "c" / name
     assert detect_format(path) == expected
-    cui_map = read_cui_map(tmp_path / "map.csv")
-    corpus = read_corpus(str(path), cui_map=cui_map)
+    code_map = read_code_map(tmp_path / "map.csv")
+    corpus = read_corpus(str(path), code_map=code_map)
     assert corpus.mentions
-    assert corpus == read_corpus(path, expected, cui_map=cui_map)
+    assert corpus == read_corpus(path, expected, code_map=code_map)
 
 
 @pytest.mark.parametrize("content", ["", "hola\n", "text\n", b"\xff\xfe\x00", "{}"])
@@ -221,14 +221,14 @@ def test_formats_are_known_by_their_contents(
 def test_what_is_no_corpus_says_what_was_expected(tmp_path: Path, content: str | bytes, format: CorpusFormat) -> None:
     write(tmp_path, {"x.tsv": content})
     with pytest.raises(TableError, match=r"expected|has no column"):
-        read_corpus(tmp_path / "x.tsv", format, cui_map={})
+        read_corpus(tmp_path / "x.tsv", format, code_map={})
 
 
 @pytest.mark.parametrize("format", [None, *CORPUS_FORMATS])
 def test_what_is_not_there_or_empty_is_an_error(tmp_path: Path, format: CorpusFormat | None) -> None:
     for path in (tmp_path / "none", tmp_path, tmp_path / "a\0b"):
         with pytest.raises(TableError):
-            read_corpus(path, format, cui_map={})
+            read_corpus(path, format, code_map={})
 
 
 def test_unknown_formats_are_refused(tmp_path: Path) -> None:

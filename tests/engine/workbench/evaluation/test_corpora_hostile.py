@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 from cielo.errors import TableError
 from cielo.workbench.evaluation.corpora import (
-    CodeOfCui,
     CorpusFormat,
+    MappedCode,
     read_brat,
+    read_code_map,
     read_codiesp,
     read_corpus,
-    read_cui_map,
     read_e3c,
     read_rows,
     read_sentences,
 )
 from cielo.workbench.evaluation.records import Corpus
 from corpora_made import (
+    CODE_MAP,
     CODIESP,
-    CUI_MAP,
     MANTRA,
     NOTES,
     NOTES_TEXT,
@@ -34,7 +34,7 @@ from corpora_made import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-MAP = {f"C000000{number}": (CodeOfCui("R05", "diagnosis"),) for number in range(1, 5)}
+MAP = {f"C000000{number}": (MappedCode("R05", "diagnosis"),) for number in range(1, 5)}
 ROWS = 'text\tsentence\tkind\tcode\ntos\tTiene tos.\tdiagnosis\tR05\nfiebre\t"Tiene" fiebre.\t\tR50|R50.9\n'
 JSON_ROWS = '{"text": "tos", "code": "R05"}\n{"text": "fiebre", "codes": ["R50"], "sentence": "Tiene fiebre."}\n'
 # Words of the fixtures' texts; none may come up in what is said about a file.
@@ -75,7 +75,7 @@ def attempt(path: Path, format: CorpusFormat) -> None:
         "brat": lambda: read_brat(path, MAP),
         "rows": lambda: read_rows(path),
     }
-    for read in (readers[format], lambda: read_corpus(path, cui_map=MAP)):
+    for read in (readers[format], lambda: read_corpus(path, code_map=MAP)):
         try:
             check(read())
         except TableError as error:
@@ -115,13 +115,13 @@ def test_folders_of_brat(lines: bytes, text: bytes) -> None:
         attempt(write(Path(folder), {"1.ann": lines, "1.txt": text, "2.ann": NOTES, "2.txt": NOTES_TEXT}), "brat")
 
 
-@given(mutated(CUI_MAP, "CUI|SAB|CODE|STR|ICD10CM_SPA\nC0000001|ICD10CM|R05|Tos|\nC0000002|MSH|D1|fiebre|R50\n"))
+@given(mutated(CODE_MAP, "CUI|SAB|CODE|STR|ICD10CM_SPA\nC0000001|ICD10CM|R05|Tos|\nC0000002|MSH|D1|fiebre|R50\n"))
 @settings(max_examples=200, deadline=None)
 def test_maps(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder), {"map.csv": content}) / "map.csv"
         try:
-            found = read_cui_map(path)
+            found = read_code_map(path)
         except TableError as error:
             assert not any(word in str(error).casefold() for word in WORDS)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cielo.workbench.evaluation.corpora import CuiMap, read_brat, read_codiesp, read_cui_map, read_e3c
+from cielo.workbench.evaluation.corpora import CodeMap, read_brat, read_code_map, read_codiesp, read_e3c
 from cielo.workbench.evaluation.corpora.line_ends import fitting_text
 from cielo.workbench.evaluation.records import Corpus
 from hypothesis import given
@@ -76,14 +76,16 @@ def test_a_mention_of_an_edited_text_is_passed_over_and_the_others_stay(tmp_path
 
 
 @pytest.fixture
-def cui_map(tmp_path: Path) -> CuiMap:
+def code_map(tmp_path: Path) -> CodeMap:
     path = tmp_path / "map.csv"
     path.write_text("cui,code,kind\nC0000001,R05,diagnosis\n", encoding="utf-8")
-    return read_cui_map(path)
+    return read_code_map(path)
 
 
 @pytest.mark.parametrize(("annotated", "stored", "change"), READINGS)
-def test_brat_is_read_so_too(tmp_path: Path, cui_map: CuiMap, annotated: str, stored: str, change: str | None) -> None:
+def test_brat_is_read_so_too(
+    tmp_path: Path, code_map: CodeMap, annotated: str, stored: str, change: str | None
+) -> None:
     folder = tmp_path / "brat"
     folder.mkdir()
     (folder / "1.txt").write_bytes(stored.encode())
@@ -92,18 +94,18 @@ def test_brat_is_read_so_too(tmp_path: Path, cui_map: CuiMap, annotated: str, st
         for number, part in enumerate(("neumonía", "tos", "dolor torácico"), 1)
     ]
     (folder / "1.ann").write_text("\n".join(marks), encoding="utf-8")
-    corpus = read_brat(folder, cui_map)
+    corpus = read_brat(folder, code_map)
     assert [one.mention.text for one in corpus.mentions] == ["neumonía", "tos", "dolor torácico"]
     assert [one.mention.sentence for one in corpus.mentions][1:] == ["Niega tos.", "Tiene dolor torácico desde ayer."]
     assert len(corpus.notes) == (change is not None)
 
 
-def test_brat_passes_over_what_fits_in_no_reading(tmp_path: Path, cui_map: CuiMap) -> None:
+def test_brat_passes_over_what_fits_in_no_reading(tmp_path: Path, code_map: CodeMap) -> None:
     folder = tmp_path / "brat"
     folder.mkdir()
     (folder / "1.txt").write_text("Niega la tos.\n", encoding="utf-8")
     (folder / "1.ann").write_text("T1\tC0000001 6 9\ttos\nT2\tC0000001 9 12\ttos\nT3\tC0000001 0 5\n", encoding="utf-8")
-    corpus = read_brat(folder, cui_map)
+    corpus = read_brat(folder, code_map)
     assert [one.mention.text for one in corpus.mentions] == ["tos", "Niega"]
     (skipped,) = corpus.skipped
     assert (skipped.place, "not the annotated one" in skipped.reason) == ("1.ann, line 1", True)
@@ -123,7 +125,7 @@ def test_a_text_that_fits_is_left_as_it_is(parts: list[str], data: st.DataObject
     [(TEXT, TEXT, 3), (crlf(TEXT), crlf(TEXT), 3), (crlf(TEXT), TEXT, 3), (TEXT, crlf(TEXT), 3), (TEXT, TEXT + "!", 0)],
 )
 def test_e3c_says_how_long_its_text_was(
-    tmp_path: Path, cui_map: CuiMap, annotated: str, stored: str, read: int
+    tmp_path: Path, code_map: CodeMap, annotated: str, stored: str, read: int
 ) -> None:
     parts = ("neumonía", "tos", "dolor torácico")
     marks = "".join(
@@ -138,7 +140,7 @@ def test_e3c_says_how_long_its_text_was(
         f'<cas:Sofa xmi:id="1" sofaString="{escaped}"/></xmi:XMI>',
         encoding="utf-8",
     )
-    corpus = read_e3c(tmp_path / "a.xml", cui_map)
+    corpus = read_e3c(tmp_path / "a.xml", code_map)
     assert [one.mention.text for one in corpus.mentions] == list(parts[:read])
     assert len(corpus.skipped) == 3 - read
     assert all("not as long as when it was annotated" in entry.reason for entry in corpus.skipped)

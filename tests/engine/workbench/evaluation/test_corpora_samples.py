@@ -11,25 +11,25 @@ from pathlib import Path
 
 import pytest
 from cielo.text.prompt import prepare_sentence
-from cielo.workbench.evaluation.corpora import CodeOfCui, detect_format, read_corpus, read_sentences
+from cielo.workbench.evaluation.corpora import MappedCode, detect_format, read_corpus, read_sentences
 from cielo.workbench.evaluation.records import Corpus
 
 FOLDER = os.environ.get("CIELO_CORPORA")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="CIELO_CORPORA names no folder of samples")
 
 
-class Everything(dict[str, tuple[CodeOfCui, ...]]):
+class Everything(dict[str, tuple[MappedCode, ...]]):
     """A map that gives each CUI itself as its code."""
 
-    def get(self, cui: str, default: object = None) -> tuple[CodeOfCui, ...]:  # type: ignore[override]
-        return (CodeOfCui(cui, "diagnosis"),)
+    def get(self, cui: str, default: object = None) -> tuple[MappedCode, ...]:  # type: ignore[override]
+        return (MappedCode(cui, "diagnosis"),)
 
 
-def sample(name: str, cui_map: Mapping[str, tuple[CodeOfCui, ...]] | None = None) -> tuple[Path, Corpus]:
+def sample(name: str, code_map: Mapping[str, tuple[MappedCode, ...]] | None = None) -> tuple[Path, Corpus]:
     path = Path(FOLDER or "", name)
     if not path.is_dir():
         pytest.skip(f"there is no {name}")
-    return path, read_corpus(path, cui_map=Everything() if cui_map is None else cui_map)
+    return path, read_corpus(path, code_map=Everything() if code_map is None else code_map)
 
 
 def texts_of(corpus: Corpus, folder: Path) -> list[tuple[str, str]]:

@@ -102,7 +102,7 @@ def ranked(run: Run) -> list[tuple[str, ...]]:
     return [outcome.ranked for outcome in run.outcomes]
 
 
-def split(run: Run, corpus: Corpus, name: str = "test") -> SplitScores:
+def split(run: Run, corpus: Corpus, name: str = "all") -> SplitScores:
     systems: dict[str, System] = {"diagnosis": "icd-10-cm", "procedure": "icd-10-pcs"}
     return summarize([run], corpus, systems, resamples=100, about=About()).splits[name]
 
@@ -153,7 +153,7 @@ def test_seen_and_unseen_by_hand(replay: Replay, corpus: Corpus) -> None:
     # Runs of spaces apart, the training mentions' texts are those of rows 1, 3 and 7: `tifoideas` is another text.
     training = Corpus(tuple(Annotated(Mention(text), ("A00",)) for text in SEEN))
     run = replay.run(corpus, "stored", LinkOptions(pipeline="I"), seen=seen_texts([training]))
-    seen, unseen = split(run, corpus, "test_seen"), split(run, corpus, "test_unseen")
+    seen, unseen = split(run, corpus, "seen"), split(run, corpus, "unseen")
     assert (seen.count, unseen.count, split(run, corpus).count) == (3, 6, 9)
     assert seen.pli == pytest.approx(100 * 2 / 3)
     assert unseen.pli == pytest.approx(100 * 2 / 6)  # 2 and 8 of 2, 4, 5, 6, 8, 9

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from cielo.records import BundleIdentity, Link, Mention, Provenance
 from cielo.workbench.evaluation.gold import GoldCount
+from cielo.workbench.evaluation.headline import gold_notes
 from cielo.workbench.evaluation.records import Annotated, Corpus, Missed, Outcome, RunSettings, Skipped
 from cielo.workbench.evaluation.report import to_html
 from cielo.workbench.evaluation.results import About, Evaluation, from_json, to_json
 from cielo.workbench.evaluation.run import Run
-from cielo.workbench.evaluation.summary import corpus_hash, gold_notes, summarize
+from cielo.workbench.evaluation.summary import corpus_hash, summarize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from outcome_fakes import SYSTEMS, outcome, outcomes
@@ -47,7 +48,7 @@ def told(*runs: Run, corpus: Corpus | None = None, resamples: int = 100) -> Eval
 
 def test_scores_of_each_split_by_hand() -> None:
     splits = told(run_of(*OUTCOMES)).splits
-    test, seen, unseen = splits["test"], splits["test_seen"], splits["test_unseen"]
+    test, seen, unseen = splits["all"], splits["seen"], splits["unseen"]
     assert (test.count, test.right, test.no_answer, test.no_exact_match) == (7, 3, 1, 3)
     assert test.pli == pytest.approx(100 * 2 / 7)  # by a description, and by the lexicon
     assert test.plii == pytest.approx(100 * 3 / 7)  # and by a neighbour
@@ -76,7 +77,7 @@ def test_right_codes_that_cannot_be_answered_are_counted_by_kind() -> None:
     assert found.gold.all == GoldCount(mentions=5, unknown=3, codes=4, unknown_codes=2)
     assert found.gold.kinds == {"diagnosis": GoldCount(3, 1, 3, 1), "procedure": GoldCount(2, 2, 1, 1)}
     assert found.gold.ceiling == 40.0
-    split = found.splits["test"]
+    split = found.splits["all"]
     assert (split.pli, split.known, split.pli_known, split.plii_known) == (20.0, 2, 50.0, 50.0)
     (note,) = gold_notes(found)
     for said in ("3 of 5 mentions", "2 of 4 codes", "diagnosis 1 of 3", "procedure 2 of 2", "40.00 %", "PLI 50.00 %"):
@@ -89,22 +90,22 @@ def test_nothing_is_said_where_every_right_code_is_known_or_nobody_looked() -> N
     for known in (True, None):
         found = told(run_of(outcome("T68", known=known)))
         assert gold_notes(found) == []
-        assert (found.gold is None) == (found.splits["test"].known is None) == (known is None)
-    none = told(run_of(outcome("T68", "I10", known=False))).splits["test"]
+        assert (found.gold is None) == (found.splits["all"].known is None) == (known is None)
+    none = told(run_of(outcome("T68", "I10", known=False))).splits["all"]
     assert (none.known, none.pli_known, none.plii_known) == (0, None, None)
 
 
 def test_plii_is_not_claimed_of_pipeline_one() -> None:
-    found = told(run_of(*OUTCOMES, pipeline="I")).splits["test"]
+    found = told(run_of(*OUTCOMES * 2, pipeline="I")).splits["all"]
     assert found.plii is None and "plii" not in found.intervals
     assert set(found.intervals) == {"pli", "accuracy_3"}
 
 
 def test_splits_are_only_told_where_training_mentions_are_known() -> None:
     unknown = tuple(replace(entry, seen=None) for entry in OUTCOMES)
-    assert list(told(run_of(*unknown)).splits) == ["test"]
+    assert list(told(run_of(*unknown)).splits) == ["all"]
     all_seen = tuple(replace(entry, seen=True) for entry in OUTCOMES)
-    assert list(told(run_of(*all_seen)).splits) == ["test", "test_seen"]
+    assert list(told(run_of(*all_seen)).splits) == ["all", "seen"]
 
 
 def test_text_accuracy_by_hand() -> None:
@@ -117,20 +118,22 @@ def test_text_accuracy_by_hand() -> None:
             outcome("T68", generated="Hipotermia"),  # not named: not counted
             outcome("T68", method="lexicon", annotated=named),  # nothing was generated: not counted
         )
-    ).splits["test"]
+    ).splits["all"]
     assert found.described == 3
     assert found.text_accuracy == pytest.approx(100 / 3)
     assert found.normal_text_accuracy == pytest.approx(200 / 3)
 
 
 def test_intervals_lie_around_the_scores_and_count_documents() -> None:
-    found = [replace(one, annotated=replace(one.annotated, document=f"d{row % 3}")) for row, one in enumerate(OUTCOMES)]
-    test = told(run_of(*found), resamples=500).splits["test"]
+    found = [
+        replace(one, annotated=replace(one.annotated, document=f"d{row % 10}")) for row, one in enumerate(OUTCOMES * 2)
+    ]
+    test = told(run_of(*found), resamples=500).splits["all"]
     for name in ("pli", "plii", "accuracy_3"):
         interval = test.intervals[name]
         assert interval.value == pytest.approx(getattr(test, name))
         assert 0 <= interval.low <= getattr(test, name) <= interval.high <= 100
-        assert (interval.count, interval.clusters, interval.resamples) == (7, 3, 500)
+        assert (interval.count, interval.clusters, interval.resamples) == (14, 10, 500)
 
 
 def test_groups() -> None:
@@ -277,7 +280,7 @@ def test_whatever_the_outcomes_the_scores_are_plain_json_and_in_their_range(foun
     json.loads(to_json(content), parse_constant=pytest.fail)
     again = from_json(to_json(content))
     assert again == content
-    assert sum(split.count for name, split in again.splits.items() if name != "test") <= len(found)
+    assert sum(split.count for name, split in again.splits.items() if name != "all") <= len(found)
     for split in again.splits.values():
         assert split.pli <= split.plii <= split.accuracy_3 <= 100
         assert split.recall_at_3 <= split.recall_at_5

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from cielo.errors import TableError
 from cielo.workbench.evaluation.corpora.brat import read_brat
+from cielo.workbench.evaluation.corpora.code_map import CodeMap, MappedCode, read_code_map
 from cielo.workbench.evaluation.corpora.codiesp import read_codiesp, splits_of
 from cielo.workbench.evaluation.corpora.concepts import files_under
-from cielo.workbench.evaluation.corpora.cui_map import CodeOfCui, CuiMap, read_cui_map
 from cielo.workbench.evaluation.corpora.e3c import SUFFIXES, read_e3c
 from cielo.workbench.evaluation.corpora.lines import unreadable
 from cielo.workbench.evaluation.corpora.rows import read_rows
 from cielo.workbench.evaluation.corpora.sentences import is_header, read_sentences
+from cielo.workbench.evaluation.corpora.shared_tasks import is_shared_task, read_shared_task, tables_of
+from cielo.workbench.evaluation.corpora.splits import split_of
 from cielo.workbench.evaluation.records import Corpus
 
-CorpusFormat = Literal["codiesp", "sentences", "e3c", "brat", "rows"]
-CORPUS_FORMATS: tuple[CorpusFormat, ...] = ("codiesp", "sentences", "e3c", "brat", "rows")
+CorpusFormat = Literal["codiesp", "sentences", "shared-task", "e3c", "brat", "rows"]
+CORPUS_FORMATS: tuple[CorpusFormat, ...] = ("codiesp", "sentences", "shared-task", "e3c", "brat", "rows")
 __all__ = [
     "CORPUS_FORMATS",
-    "CodeOfCui",
+    "CodeMap",
     "CorpusFormat",
-    "CuiMap",
+    "MappedCode",
     "detect_format",
     "read_brat",
+    "read_code_map",
     "read_codiesp",
     "read_corpus",
-    "read_cui_map",
     "read_e3c",
     "read_rows",
     "read_sentences",
+    "read_shared_task",
 ]
 _BEGINNING = 1 << 16
 
@@ -41,7 +45,7 @@ def read_corpus(
     format: CorpusFormat | None = None,
     *,
     split: str | None = None,
-    cui_map: Mapping[str, tuple[CodeOfCui, ...]] | None = None,
+    code_map: Mapping[str, tuple[MappedCode, ...]] | None = None,
 ) -> Corpus:
     """Read a corpus.
 
@@ -49,7 +53,7 @@ def read_corpus(
         path: a file or a folder.
         format: one of `CORPUS_FORMATS`; None: as its contents tell.
         split: of CodiEsp; None: the only one that there is, or the one whose file is named.
-        cui_map: needed for corpora that are annotated with CUIs (see `read_cui_map`).
+        code_map: needed for corpora that are annotated with concepts (see `read_code_map`).
 
     Raises:
         TableError: where the format is not known, the map is missing, or none of it can be read.
@@ -59,12 +63,18 @@ def read_corpus(
     if format == "codiesp":
         folder, named = (path.parent, path.name.removesuffix("X.tsv")) if path.is_file() else (path, split)
         return read_codiesp(folder, named)
+    return replace(_read(path, format, code_map), split=split_of(path))
+
+
+def _read(path: Path, format: CorpusFormat, code_map: Mapping[str, tuple[MappedCode, ...]] | None) -> Corpus:
     if format == "sentences":
         return read_sentences(path)
+    if format == "shared-task":
+        return read_shared_task(path, code_map)
     if format == "e3c":
-        return read_e3c(path, cui_map)
+        return read_e3c(path, code_map)
     if format == "brat":
-        return read_brat(path, cui_map)
+        return read_brat(path, code_map)
     if format == "rows":
         return read_rows(path)
     raise TableError(f"the format of a corpus was given as {format!r}; expected one of {', '.join(CORPUS_FORMATS)}")
@@ -90,6 +100,8 @@ def detect_format(path: Path) -> CorpusFormat:
 def _format_of_folder(path: Path) -> CorpusFormat | None:
     if splits_of(path):
         return "codiesp"
+    if tables_of(path):
+        return "shared-task"
     if any(files_under(path, (".ann",))):
         return "brat"
     return "e3c" if any(files_under(path, SUFFIXES)) else None
@@ -105,6 +117,8 @@ def _format_of_file(path: Path) -> CorpusFormat | None:
         return "e3c"
     if is_header(first):
         return "sentences"
+    if is_shared_task(first):
+        return "shared-task"
     if path.name.endswith("X.tsv") and first.count("\t") == 4:
         return "codiesp"
     names = {name.strip().strip('"') for name in first.replace("\t", ",").split(",")}

@@ -1,7 +1,7 @@
 """Corpora in BRAT's standoff format (https://brat.nlplab.org/standoff.html) whose annotations bear CUIs.
 
 Two ways of writing CUIs are read: Mantra GSC has them as the annotation's type, CT-EBM-SP in the annotator's note
-(``CUI; name; type | CUI; name; type``; ``"CUI", "name", …`` is read there too).
+(``CUI; name; type | CUI; name; type``, in its second release ``name (CUI)``; ``"CUI", "name", …`` is read there too).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from cielo.errors import MentionError, TableError
 from cielo.link.documents import DocumentMention, Span, mention_of
 from cielo.link.sentences import sentences
+from cielo.workbench.evaluation.corpora.code_map import CUI, MappedCode
 from cielo.workbench.evaluation.corpora.codiesp import fragments_of
 from cielo.workbench.evaluation.corpora.concepts import add_linked, files_under, needs_map
-from cielo.workbench.evaluation.corpora.cui_map import CUI, CodeOfCui
 from cielo.workbench.evaluation.corpora.line_ends import fitting_text
 from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, Gathering, read_lines, read_text
 from cielo.workbench.evaluation.records import Corpus
@@ -24,6 +24,7 @@ from cielo.workbench.evaluation.records import Corpus
 EXPECTED = "BRAT's `NAME.ann` beside `NAME.txt` with CUIs as types or in AnnotatorNotes, a file or a folder of them"
 _NOTE = re.compile(r"#\d*\tAnnotatorNotes +(T\S*)\t(.*)", re.DOTALL)
 _MARK = re.compile(r"(T\d+)\t(\S+) ([^\t]*)(?:\t(.*))?", re.DOTALL)
+_NAMED_CUI = re.compile(r"\((C[0-9]{7})\)")
 _QUOTED_CUI = re.compile(r'\s*"(C\d{7})"')
 # What begins BRAT's lines: texts, relations, events, attributes, normalisations, equivalences, notes.
 _BEGINNING = re.compile(r"(?:[TREAMN]\d+|\*|#\d*)\t")
@@ -99,7 +100,9 @@ class _File:
             if marked is None:
                 self.gathering.skip(note.place, "the note belongs to no annotation that could be read")
             elif not noted and note.target not in found:
-                self.gathering.skip(note.place, "the note names no CUI; expected `CUI; name; type | CUI; …`")
+                self.gathering.skip(
+                    note.place, "the note names no CUI; expected `CUI; name; type | CUI; …` or `name (CUI)`"
+                )
             elif not CUI.fullmatch(marked.type):
                 found.setdefault(note.target, []).extend(noted)
         return found
@@ -109,11 +112,13 @@ def _noted(content: str) -> list[str]:
     if quoted := _QUOTED_CUI.match(content):
         return [quoted[1]]
     firsts = [entry.partition(";")[0].strip() for entry in content.split("|")]
-    return [first for first in firsts if CUI.fullmatch(first)] if CUI.fullmatch(firsts[0]) else []
+    if CUI.fullmatch(firsts[0]):
+        return [first for first in firsts if CUI.fullmatch(first)]
+    return _NAMED_CUI.findall(content)
 
 
-def read_brat(path: Path, cui_map: Mapping[str, tuple[CodeOfCui, ...]] | None = None) -> Corpus:
-    """Read annotations that bear CUIs; their codes are those that `cui_map` gives for them.
+def read_brat(path: Path, code_map: Mapping[str, tuple[MappedCode, ...]] | None = None) -> Corpus:
+    """Read annotations that bear CUIs; their codes are those that `code_map` gives for them.
 
     Annotations without a CUI (cues of negation, ages, doses) are no mentions. A mention's text is the corpus's own;
     where it is not what stands at its offsets, other line ends are tried (see `line_ends`), and a mention that fits in
@@ -122,12 +127,12 @@ def read_brat(path: Path, cui_map: Mapping[str, tuple[CodeOfCui, ...]] | None = 
 
     Args:
         path: one ``.ann`` file, or a folder that holds them.
-        cui_map: see `read_cui_map`.
+        code_map: see `read_code_map`.
 
     Raises:
         TableError: where there is no map, or none of it can be read.
     """
-    found = needs_map(cui_map, path)
+    found = needs_map(code_map, path)
     gathering = Gathering()
     for file, name in files_under(path, (".ann",)):
         try:
@@ -150,7 +155,7 @@ def _add(
     gathering: Gathering,
     annotations: _File,
     text: str,
-    cui_map: Mapping[str, tuple[CodeOfCui, ...]],
+    code_map: Mapping[str, tuple[MappedCode, ...]],
     document: str,
 ) -> None:
     cuis = annotations.cuis()
@@ -166,7 +171,7 @@ def _add(
         except MentionError as error:
             gathering.skip(marked.place, str(error))
             continue
-        add_linked(gathering, found, cuis[name], cui_map, document)
+        add_linked(gathering, found, cuis[name], code_map, document)
 
 
 def _mention(text: str, marked: _Marked, borders: list[tuple[int, int]], name: str) -> DocumentMention:

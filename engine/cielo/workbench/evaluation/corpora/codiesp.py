@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cielo.errors import MentionError, TableError
 from cielo.link.documents import Span, mention_of
-from cielo.link.sentences import sentences
-from cielo.workbench.evaluation.corpora.line_ends import fitting_text
-from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, Gathering, read_lines, read_text
+from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, Gathering, read_lines
+from cielo.workbench.evaluation.corpora.splits import split_of
+from cielo.workbench.evaluation.corpora.texts import Documents
 from cielo.workbench.evaluation.records import Annotated, Corpus, Skipped
 
 KINDS = {"DIAGNOSTICO": "diagnosis", "PROCEDIMIENTO": "procedure"}
@@ -20,15 +20,6 @@ EXPECTED = (
     "with tabs between them and no header) and `text_files/<article>.txt`, or the same in a subfolder `{split}`"
 )
 _DOCUMENT_FILES = {"D": "diagnosis", "P": "procedure"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """A document's text and the borders of its sentences, or why it has none."""
-
-    text: str = ""
-    borders: tuple[tuple[int, int], ...] = ()
-    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,45 +33,6 @@ class _Line:
     code: str
     text: str
     offsets: str
-
-
-@dataclass(slots=True)
-class _Documents:
-    """The documents that were read, by the article's name.
-
-    Attributes:
-        folders: where their texts are.
-        annotations: of each document, with their own text: how its line ends are read depends on them.
-        gathering: keeps how a document was read.
-    """
-
-    folders: tuple[Path, ...]
-    annotations: Mapping[str, Sequence[tuple[Span, str]]]
-    gathering: Gathering
-    known: dict[str, _Document] = field(default_factory=dict)
-
-    def get(self, article: str) -> _Document:
-        """Return a document, reading it where it is not known."""
-        if article not in self.known:
-            self.known[article] = self._read(article)
-        return self.known[article]
-
-    def _read(self, article: str) -> _Document:
-        name = f"{article}.txt"
-        if not article or Path(name).name != name or "\0" in name:
-            return _Document(reason="the article's name is no name of a file")
-        try:
-            file = next((file for folder in self.folders if (file := folder / name).is_file()), None)
-            if file is None:
-                return _Document(reason="the article has no text file")
-            text = read_text(file)
-        except (OSError, TableError):
-            return _Document(reason="the article's text file cannot be read")
-        if text is None:
-            return _Document(reason="the article's text file is not UTF-8; save it as UTF-8")
-        text, change = fitting_text(text, self.annotations.get(article, ()))
-        self.gathering.reread(change)
-        return _Document(text, tuple(sentences(text)))
 
 
 def splits_of(directory: Path) -> dict[str, Path]:
@@ -117,7 +69,7 @@ def read_codiesp(directory: Path, split: str | None = None) -> Corpus:
     gathering = Gathering()
     lines = list(_lines(file, gathering))
     folders = file.parent / "text_files", directory / "text_files"
-    documents = _Documents(folders, _annotations(lines), gathering)
+    documents = Documents(folders, _annotations(lines), gathering)
     for line in lines:
         _add(gathering, documents, line)
     codes = {
@@ -125,7 +77,7 @@ def read_codiesp(directory: Path, split: str | None = None) -> Corpus:
         for letter, kind in _DOCUMENT_FILES.items()
         for key, found in _document_codes(file.with_name(f"{split}{letter}.tsv"), kind, gathering).items()
     }
-    return gathering.corpus(file, EXPECTED, codes)
+    return replace(gathering.corpus(file, EXPECTED, codes), split=split_of(file, split))
 
 
 def _file_of(directory: Path, split: str | None) -> Path:
@@ -174,7 +126,7 @@ def _annotations(lines: Iterable[_Line]) -> dict[str, list[tuple[Span, str]]]:
     return found
 
 
-def _add(gathering: Gathering, documents: _Documents, line: _Line) -> None:
+def _add(gathering: Gathering, documents: Documents, line: _Line) -> None:
     document = documents.get(line.article)
     if document.reason is not None:
         gathering.skip(line.place, document.reason)
@@ -230,7 +182,7 @@ def codiesp_documents(directory: Path, split: str | None = None) -> Iterator[Cod
     folders = file.parent / "text_files", directory / "text_files"
     labels = {kind: label for label, kind in KINDS.items()}
     for article, own in lines.items():
-        document = _Documents(folders, _annotations(own), gathering).get(article)
+        document = Documents(folders, _annotations(own), gathering).get(article)
         found = tuple((line.number, line.kind, labels[line.kind], line.text, line.offsets) for line in own)
         yield CodiespDocument(article, document.text, found, document.reason)
 

@@ -1,4 +1,4 @@
-"""What the readers of corpora that are annotated with CUIs share."""
+"""What the readers of corpora share that are annotated with concepts: CUIs of UMLS, identifiers of SNOMED CT."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from pathlib import Path
 
 from cielo.errors import TableError
 from cielo.link.documents import DocumentMention
-from cielo.workbench.evaluation.corpora.cui_map import CodeOfCui
+from cielo.workbench.evaluation.corpora.code_map import MappedCode
 from cielo.workbench.evaluation.corpora.lines import Gathering
 from cielo.workbench.evaluation.records import Annotated
 
 
-def needs_map(cui_map: Mapping[str, tuple[CodeOfCui, ...]] | None, path: Path) -> Mapping[str, tuple[CodeOfCui, ...]]:
+def needs_map(
+    code_map: Mapping[str, tuple[MappedCode, ...]] | None, path: Path
+) -> Mapping[str, tuple[MappedCode, ...]]:
     """Return the map.
 
     Raises:
         TableError: where there is none.
     """
-    if cui_map is None:
+    if code_map is None:
         raise TableError(
-            f"{path}: its mentions bear CUIs of UMLS and no codes; give a table that maps CUIs to codes "
-            "(columns cui and code, or ClinIDMap's)"
+            f"{path}: its mentions bear concepts (CUIs of UMLS, or SNOMED CT) and no codes; give a table that maps "
+            "concepts to codes (--code-map: columns cui or snomed, and code; or ClinIDMap's)"
         )
-    return cui_map
+    return code_map
 
 
 def files_under(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
@@ -50,19 +52,20 @@ def files_under(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, s
 def add_linked(
     gathering: Gathering,
     found: DocumentMention,
-    cuis: Iterable[str],
-    cui_map: Mapping[str, tuple[CodeOfCui, ...]],
+    concepts: Iterable[str],
+    code_map: Mapping[str, tuple[MappedCode, ...]],
     document: str,
 ) -> None:
-    """Add a mention with the codes of its CUIs, any of which is right; without a code it is counted alone.
+    """Add a mention with the codes of its concepts, any of which is right; without a code it is counted alone.
 
-    Its kind is that of its codes where they have one in common, else None.
+    Its kind is that of its codes where they have one in common, else its own.
     """
-    codes = [code for cui in cuis for code in cui_map.get(cui, ())]
+    codes = [code for concept in concepts for code in code_map.get(concept, ())]
     if not codes:
         gathering.uncoded += 1
         return
     kinds = {code.kind for code in codes}
-    mention = replace(found.mention, kind=kinds.pop() if len(kinds) == 1 else None)
+    kind = kinds.pop() if len(kinds) == 1 else None
+    mention = replace(found.mention, kind=kind or found.mention.kind)
     right = tuple(dict.fromkeys(code.code for code in codes))
     gathering.mentions.append(Annotated(mention, right, document=document, spans=found.spans))

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 from cielo.errors import MentionError, TableError
 from cielo.link.documents import mention_of
 from cielo.link.sentences import sentence_at, sentences
+from cielo.workbench.evaluation.corpora.code_map import MappedCode
 from cielo.workbench.evaluation.corpora.concepts import add_linked, files_under, needs_map
-from cielo.workbench.evaluation.corpora.cui_map import CodeOfCui
 from cielo.workbench.evaluation.corpora.line_ends import readings
 from cielo.workbench.evaluation.corpora.lines import Gathering, read_text
 from cielo.workbench.evaluation.records import Corpus
@@ -101,20 +101,20 @@ class _Text:
         return self.own if sentence_at(self.own, at) else self.sentences
 
 
-def read_e3c(path: Path, cui_map: Mapping[str, tuple[CodeOfCui, ...]] | None = None) -> Corpus:
-    """Read E3C's clinical entities; their codes are those that `cui_map` gives for their CUIs.
+def read_e3c(path: Path, code_map: Mapping[str, tuple[MappedCode, ...]] | None = None) -> Corpus:
+    """Read E3C's clinical entities; their codes are those that `code_map` gives for their CUIs.
 
     The sentence is the corpus's own where it marks one there. A discontinuous entity is marked from its first
     character to its last. Entities without a CUI (``CUILESS``), or whose CUI no table maps, are counted and left out.
 
     Args:
         path: one file, or a folder that holds them.
-        cui_map: see `read_cui_map`.
+        code_map: see `read_code_map`.
 
     Raises:
         TableError: where there is no map, or none of it can be read.
     """
-    found = needs_map(cui_map, path)
+    found = needs_map(code_map, path)
     gathering = Gathering()
     for file, name in files_under(path, SUFFIXES):
         try:
@@ -185,7 +185,7 @@ def _add(
     gathering: Gathering,
     texts: Mapping[str, _Text],
     entity: Mapping[str, str],
-    cui_map: Mapping[str, tuple[CodeOfCui, ...]],
+    code_map: Mapping[str, tuple[MappedCode, ...]],
     names: tuple[str, str],
 ) -> None:
     document, place = names
@@ -207,7 +207,7 @@ def _add(
     except MentionError as error:
         gathering.skip(place, str(error))
         return
-    add_linked(gathering, located, cuis, cui_map, document)
+    add_linked(gathering, located, cuis, code_map, document)
 
 
 def _cuis(entity: Mapping[str, str]) -> Iterable[str] | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cielo.errors import TableError
+from cielo.tables import Role
+from cielo.tables.columns import has_all
+from cielo.tables.delimiters import DELIMITERS, find_dialect
 from cielo.workbench.evaluation.records import Annotated, Corpus, Skipped
 
 NOT_UTF8 = "the line is not UTF-8; save the file as UTF-8"
@@ -20,6 +23,7 @@ class Gathering:
     Attributes:
         read: how many of the corpus's own units (lines, documents) were understood, with or without a mention.
         readings: how many documents were read in each other way (see `line_ends`).
+        textless: documents without a text, whose mentions were taken from the table alone.
     """
 
     mentions: list[Annotated] = field(default_factory=list)
@@ -27,6 +31,7 @@ class Gathering:
     uncoded: int = 0
     read: int = 0
     readings: Counter[str] = field(default_factory=Counter)
+    textless: set[str] = field(default_factory=set)
 
     def reread(self, change: str | None) -> None:
         """Note that a document was read in another way than its file has it, if it was."""
@@ -58,6 +63,14 @@ class Gathering:
     def _notes(self) -> Iterator[str]:
         for change, count in sorted(self.readings.items()):
             yield f"{count} document{'s were' if count > 1 else ' was'} read {change}, as their annotations count"
+        if self.textless:
+            yield f"mentions of {len(self.textless):,} documents that have no text file were read without a sentence"
+
+
+def has_header(line: str, roles: Sequence[Role]) -> bool:
+    """Tell whether a first line names the columns of `roles`, each column once."""
+    names = find_dialect([line], roles, DELIMITERS, "lenient").columns
+    return bool(names) and has_all(names, roles) and len({*map(str.strip, names)}) == len(names)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str | None]]:

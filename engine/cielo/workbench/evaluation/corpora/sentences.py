@@ -8,9 +8,8 @@ from cielo.errors import MentionError, TableError
 from cielo.records import Mention
 from cielo.tables import Cell, ColumnFinder, RejectedRow, Role, TableFormat, format_of, read_table
 from cielo.tables.columns import refuse_twice
-from cielo.tables.delimiters import DELIMITERS, find_dialect
 from cielo.workbench.evaluation.corpora.codiesp import KINDS
-from cielo.workbench.evaluation.corpora.lines import Gathering, in_order
+from cielo.workbench.evaluation.corpora.lines import Gathering, has_header, in_order
 from cielo.workbench.evaluation.records import Annotated, Corpus
 
 NEEDED = ("sentence", "words", "label")
@@ -23,8 +22,7 @@ EXPECTED = f"a table whose header names the columns {', '.join(NEEDED)} (and lab
 
 def is_header(line: str) -> bool:
     """Tell whether a first line names the columns, each once."""
-    names = find_dialect([line], _ROLES, DELIMITERS, "lenient").columns
-    return bool(names) and len({*map(str.strip, names)}) == len(names)
+    return has_header(line, _ROLES)
 
 
 def read_sentences(path: Path) -> Corpus:

@@ -1,4 +1,4 @@
-"""Tables that map the concepts of UMLS (CUIs) to codes."""
+"""Tables that map concepts, CUIs of UMLS or identifiers of SNOMED CT, to codes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from pathlib import Path
 
 from cielo.errors import TableError
 from cielo.knowledge.codes import System, canonical_code
-from cielo.tables import RejectedRow, Role, Table, TableFormat, TableRow, format_of, read_table
+from cielo.tables import Cell, RejectedRow, Role, Table, TableFormat, TableRow, format_of, read_table
 from cielo.tables.columns import refuse_twice
+from cielo.tables.rows import UnfitError, text_of
 from cielo.workbench.evaluation.corpora.lines import in_order
 from cielo.workbench.evaluation.records import Skipped
 
 CUI = re.compile(r"C\d{7}")
+CONCEPT = re.compile(r"C[0-9]{7}|[1-9][0-9]{5,17}")  # a CUI, or an identifier of SNOMED CT
+CONCEPT_EXPECTED = "expected a CUI (`C` and seven digits) or an identifier of SNOMED CT (6 to 18 digits)"
 _EXPECTED = (
-    "two columns `cui` and `code` (and `kind`, if wanted), or columns CUI and ICD10CM…, ICD10PCS… or SAB and CODE, "
-    "with tabs, commas, semicolons or `|` between them"
+    "two columns `cui` or `snomed`, and `code` (and `kind`, if wanted), or columns CUI and ICD10CM…, ICD10PCS… or SAB "
+    "and CODE, with tabs, commas, semicolons or `|` between them"
 )
-_CUI = Role("CUI", ("cui",))
-_ROLES = (_CUI, Role("code", ("code",)), Role("kind", ("kind",)), Role("vocabulary", ("sab",)))
+_CONCEPT = Role("concept", ("cui", "snomed", "snomedct", "snomedid", "snomedcode", "sctid", "conceptid", "concept"))
+_ROLES = (_CONCEPT, Role("code", ("code",)), Role("kind", ("kind",)), Role("vocabulary", ("sab",)))
 # The vocabularies of UMLS and of ClinIDMap that hold ICD-10 codes, by the beginnings of their names.
 _VOCABULARIES: dict[str, tuple[str, System]] = {
     "ICD10CM": ("diagnosis", "icd-10-cm"),
@@ -33,7 +36,7 @@ _BETWEEN_CODES = re.compile(r"[\s,;|]+")
 
 
 @dataclass(frozen=True, slots=True)
-class CodeOfCui:
+class MappedCode:
     """A code that a concept is mapped to, and the code's kind; None where the table names none."""
 
     code: str
@@ -41,14 +44,14 @@ class CodeOfCui:
 
 
 @dataclass(frozen=True, slots=True)
-class CuiMap(Mapping[str, tuple[CodeOfCui, ...]]):
-    """The codes of each CUI, and the lines of the table that could not be read."""
+class CodeMap(Mapping[str, tuple[MappedCode, ...]]):
+    """The codes of each concept, and the lines of the table that could not be read."""
 
-    codes: Mapping[str, tuple[CodeOfCui, ...]]
+    codes: Mapping[str, tuple[MappedCode, ...]]
     skipped: tuple[Skipped, ...] = ()
 
-    def __getitem__(self, cui: str) -> tuple[CodeOfCui, ...]:
-        return self.codes[cui]
+    def __getitem__(self, concept: str) -> tuple[MappedCode, ...]:
+        return self.codes[concept]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.codes)
@@ -68,20 +71,20 @@ class _CodeColumn:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where a table's CUIs, codes and kinds stand; `vocabulary` and `code` are the columns SAB and CODE."""
+    """Where a table's concepts, codes and kinds stand; `vocabulary` and `code` are the columns SAB and CODE."""
 
     width: int
-    cui: str
+    concept: str
     columns: tuple[_CodeColumn, ...]
     kind: str | None = None
     vocabulary: str | None = None
     code: str | None = None
 
 
-def read_cui_map(path: Path, columns: Mapping[str, str | None] | None = None) -> CuiMap:
-    """Read a table that maps CUIs to codes.
+def read_code_map(path: Path, columns: Mapping[str, str | None] | None = None) -> CodeMap:
+    """Read a table that maps concepts to codes.
 
-    Either ``cui, code`` and, if wanted, ``kind``, with or without a header, or the layout of ClinIDMap
+    Either ``cui, code`` or ``snomed, code`` and, if wanted, ``kind``, with or without a header, or ClinIDMap's layout
     (https://github.com/Vicomtech/ClinIDMap): the columns of UMLS's MRCONSO and more. There a code is the ``CODE`` of
     a row whose ``SAB`` begins with ``ICD10CM`` or ``ICD10PCS``, and any cell of a column of such a name that looks
     like a code; in published tables these columns hold Spanish titles, which are no codes and are passed over. Codes
@@ -96,7 +99,7 @@ def read_cui_map(path: Path, columns: Mapping[str, str | None] | None = None) ->
     """
     form = format_of(path, default="csv")
     flat = TableFormat(format="csv", quoting="lenient")
-    table = read_table(path, flat if form in ("csv", "tsv") else TableFormat(format=form), (_CUI,))
+    table = read_table(path, flat if form in ("csv", "tsv") else TableFormat(format=form), (_CONCEPT,))
     rows = iter(table)
     first = next(rows, None)
     if first is None and table.header is None:
@@ -105,8 +108,8 @@ def read_cui_map(path: Path, columns: Mapping[str, str | None] | None = None) ->
     return _mapped(path, layout, rows if first is None else chain([first], rows))
 
 
-def _mapped(path: Path, layout: _Layout, rows: Iterable[TableRow | RejectedRow]) -> CuiMap:
-    found: dict[str, dict[CodeOfCui, None]] = {}
+def _mapped(path: Path, layout: _Layout, rows: Iterable[TableRow | RejectedRow]) -> CodeMap:
+    found: dict[str, dict[MappedCode, None]] = {}
     skipped: list[Skipped] = []
     for row in rows:
         reason = _reason(row, layout)
@@ -116,10 +119,20 @@ def _mapped(path: Path, layout: _Layout, rows: Iterable[TableRow | RejectedRow])
             continue
         cells = {name: cell if isinstance(cell, str) else "" for name, cell in row.values.items()}
         if codes := dict.fromkeys(_codes(cells, layout)):
-            found.setdefault(cells[layout.cui].strip(), {}).update(codes)
+            found.setdefault(_concept(row.values.get(layout.concept)), {}).update(codes)
     if not found:
-        raise TableError(f"{path}: no code of any CUI could be read of it; expected {_EXPECTED}")
-    return CuiMap({cui: tuple(codes) for cui, codes in found.items()}, tuple(skipped))
+        raise TableError(f"{path}: no code of any concept could be read of it; expected {_EXPECTED}")
+    return CodeMap({concept: tuple(codes) for concept, codes in found.items()}, tuple(skipped))
+
+
+def _concept(cell: Cell) -> str:
+    """Return what a cell has in a concept's place: identifiers of SNOMED CT may have been kept as numbers."""
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return str(cell)
+    try:
+        return text_of(cell, "concept", digits=True).strip()
+    except UnfitError:
+        return ""
 
 
 def _reason(row: TableRow | RejectedRow, layout: _Layout) -> str | None:
@@ -128,9 +141,8 @@ def _reason(row: TableRow | RejectedRow, layout: _Layout) -> str | None:
     count = len(row.values)
     if count < layout.width or (count > layout.width and layout.kind is None):
         return f"the row has {count} columns; expected {layout.width}"
-    cui = row.values.get(layout.cui)
-    if not isinstance(cui, str) or not CUI.fullmatch(cui.strip()):
-        return "the line's CUI is none; expected `C` and seven digits"
+    if not CONCEPT.fullmatch(_concept(row.values.get(layout.concept))):
+        return f"the line's concept is none; {CONCEPT_EXPECTED}"
     return None
 
 
@@ -141,12 +153,13 @@ def _layout(
     json = headless and table.format in ("json", "jsonl")
     names = list(first.values) if json and isinstance(first, TableRow) else list(table.columns)
     if headless and not json:
-        cell = first.values.get("1") if isinstance(first, TableRow) else None
+        cell = _concept(first.values.get("1")) if isinstance(first, TableRow) else ""
         if columns is not None:
             raise TableError(f"{path}: the table has no header that names the columns; expected {', '.join(columns)}")
-        if not isinstance(cell, str) or not CUI.fullmatch(cell.strip()):
+        if not CONCEPT.fullmatch(cell):
             raise TableError(
-                f"{path}: the first line names no column `cui` and begins with no CUI; expected {_EXPECTED}"
+                f"{path}: the first line names no column `cui` or `snomed` and begins with no concept; "
+                f"expected {_EXPECTED}"
             )
         return _Layout(2, "1", (_CodeColumn("2", None),), kind="3")
     refuse_twice(str(path), table.raw_columns)
@@ -156,37 +169,37 @@ def _layout(
 def _named(path: Path, names: list[str], columns: Mapping[str, str | None] | None) -> _Layout:
     width = len(names)
     found = {role: names[place] for role in _ROLES if (place := role.find(names)) is not None}
-    cui, code, kind, vocabulary = (found.get(role) for role in _ROLES)
-    if cui is None:
-        raise TableError(f"{path}: the table has no column `cui`; expected {_EXPECTED}")
+    concept, code, kind, vocabulary = (found.get(role) for role in _ROLES)
+    if concept is None:
+        raise TableError(f"{path}: the table has no column `cui` or `snomed`; expected {_EXPECTED}")
     if columns is not None:
         if missing := [name for name in columns if name not in names]:
             raise TableError(f"{path}: the table has no column {', '.join(missing)}")
-        return _Layout(width, cui, tuple(_CodeColumn(name, kind) for name, kind in columns.items()))
+        return _Layout(width, concept, tuple(_CodeColumn(name, kind) for name, kind in columns.items()))
     titled = tuple(_CodeColumn(name, *known) for name in names if (known := _vocabulary(name)))
     if vocabulary is not None and code is not None:
-        return _Layout(width, cui, titled, vocabulary=vocabulary, code=code)
+        return _Layout(width, concept, titled, vocabulary=vocabulary, code=code)
     if not titled and code is not None:
-        return _Layout(width, cui, (_CodeColumn(code, None),), kind=kind)
+        return _Layout(width, concept, (_CodeColumn(code, None),), kind=kind)
     if not titled:
         raise TableError(f"{path}: the table has no column of codes; expected {_EXPECTED}")
-    return _Layout(width, cui, titled)
+    return _Layout(width, concept, titled)
 
 
 def _vocabulary(name: str) -> tuple[str, System] | None:
     return next((found for prefix, found in _VOCABULARIES.items() if name.upper().startswith(prefix)), None)
 
 
-def _codes(cells: Mapping[str, str], layout: _Layout) -> Iterator[CodeOfCui]:
+def _codes(cells: Mapping[str, str], layout: _Layout) -> Iterator[MappedCode]:
     own = cells.get(layout.kind, "").strip() if layout.kind is not None else ""
     for column in layout.columns:
         for code in _codes_of(cells[column.name], column.system):
-            yield CodeOfCui(code, own or column.kind)
+            yield MappedCode(code, own or column.kind)
     if layout.vocabulary is None or layout.code is None:
         return
     if found := _vocabulary(cells[layout.vocabulary].strip()):
         kind, system = found
-        yield from (CodeOfCui(code, kind) for code in _codes_of(cells[layout.code], system))
+        yield from (MappedCode(code, kind) for code in _codes_of(cells[layout.code], system))
 
 
 def _codes_of(cell: str, system: System | None) -> tuple[str, ...]:
