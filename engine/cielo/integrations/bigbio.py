@@ -1,4 +1,4 @@
-"""BigBio's documents (the schema ``kb``), as xMEN reads and writes them: codes as ``normalized`` of the entities."""
+"""BigBio's documents (the schema ``kb``): codes as ``normalized`` of the entities."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def add_normalized(
     kinds: Mapping[str, str] | None = None,
     database: str = DATABASE,
 ) -> Normalized:
-    """Link the entities of a document, and add the code of each to its `normalized`.
+    """Link the entities of a document, and add the codes of each to its `normalized`, the link's own first.
 
     Entries of other databases stay; those of `database` are replaced where the entity was linked.
 
@@ -88,8 +88,8 @@ def add_normalized(
         if linked.link is not None:
             old = copy.get("normalized")
             kept = [entry for entry in (old if isinstance(old, list) else []) if not _of(entry, database)]
-            code = linked.link.code
-            copy["normalized"] = kept + ([{"db_name": database, "db_id": code}] if code is not None else [])
+            made: list[Json] = [{"db_name": database, "db_id": code} for code in linked.link.codes]
+            copy["normalized"] = kept + made
         entities.append(copy)
     problems = tuple(f"{one.id}: {link.error}" for one, link in zip(read.entities, found, strict=True) if link.error)
     return Normalized({**document, "entities": entities}, problems)
