@@ -72,9 +72,9 @@ def kill_at_random(source: Path, output: Path, kills: int, seed: int) -> list[in
 @pytest.mark.parametrize("kills", [4, pytest.param(KILLS, marks=pytest.mark.slow)])
 def test_random_kills_change_no_byte(source: Path, unbroken: dict[str, str], tmp_path: Path, kills: int) -> None:
     killed = 0
-    for number in range(max(1, kills // 5)):  # a run is finished after some: then the next one begins
-        output = tmp_path / f"out{number}"
-        killed += sum(code != 0 for code in kill_at_random(source, output, min(5, kills), kills + number))
+    for begun in range(0, kills, 5):  # a run is finished after some: then the next one begins
+        output = tmp_path / f"out{begun}"
+        killed += sum(code != 0 for code in kill_at_random(source, output, min(5, kills - begun), kills + begun))
         found = call([source], output, *OPTIONS)
         assert found.returncode == 0, found.stderr
         assert final_bytes(output) == unbroken
