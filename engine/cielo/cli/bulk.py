@@ -14,11 +14,11 @@ from cielo.cli.base import EXIT_ROWS, KEPT, console, echo, echo_json, main, open
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
-    DECODINGS,
+    DECODING,
     GUARD,
     LEXICON,
+    MEMORY,
     VERIFY,
-    Size,
     link_options,
     linking_options,
     model_options,
@@ -57,8 +57,8 @@ _KEPT = "what is done stays; the same command goes on"
 @click.option("--address", help="Of a Ray cluster (auto: the one here); default: Ray on this machine alone.")
 @click.option("--actors", type=click.IntRange(1),
               help="Of Ray, with --threads cores each (1); default: as many as cores and memory hold.")  # fmt: skip
-@click.option("--decoding", type=click.Choice(DECODINGS), help="How outputs are searched for; default: the bundle's.")
-@click.option("--memory", type=Size(), help="Keep the models within this much, such as 3GB.")
+@DECODING
+@MEMORY
 @BUNDLE
 @ALLOW_UNVERIFIED
 @VERIFY
