@@ -146,10 +146,23 @@ def _sizes(
     """
     if wanted.actors is not None:
         return wanted.actors, None
+    if not _room(ray, wanted, None):
+        raise DeviceError(f"no node of Ray has {wanted.cores} core(s) for an actor; give it fewer --threads")
     # A worker of Ray that ends with this task: what it has loaded would stay in memory beside the actors.
     memory = ray.get(ray.remote(num_cpus=wanted.cores, max_calls=1)(process_bytes).remote(opening, linking))
+    count = _room(ray, wanted, memory)
+    if not count:
+        raise DeviceError(
+            f"no node of Ray has room for an actor, which takes {(memory or 0) / 1e9:.1f} GB; give Ray more memory, or "
+            "--actors to try all the same"
+        )
+    return count, memory
+
+
+def _room(ray: ModuleType, wanted: RayOptions, memory: int | None) -> int:
+    """Return how many actors the cluster's nodes hold together."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    count = sum(
+    return sum(
         plan_actors(
             int(node.get("CPU", 0)),
             int(node["memory"]) if "memory" in node else None,
@@ -157,12 +170,6 @@ def _sizes(
             memory_each=memory,
         )
         for node in nodes
-    )
-    if count:
-        return count, memory
-    raise DeviceError(
-        f"no node of Ray has room for an actor, which takes {wanted.cores} core(s) and {(memory or 0) / 1e9:.1f} GB; "
-        "give it fewer --threads, a smaller bundle, or --actors to try all the same"
     )
 
 

@@ -96,6 +96,8 @@ def test_a_cluster_without_room_or_out_of_reach_is_told_in_one_line(tmp_path: Pa
     try:
         with pytest.raises(DeviceError, match="room for an actor"):
             run_on_ray([str(source)], tmp_path / "out", OPENING)
+        with pytest.raises(DeviceError, match=r"2 core\(s\) for an actor"):
+            run_on_ray([str(source)], tmp_path / "out", OPENING, ray_options=RayOptions(cores=2))
     finally:
         ray.shutdown()
     found = call([source], tmp_path / "out", "--engine", "ray", "--address", "auto")
@@ -127,7 +129,7 @@ def test_an_actor_without_cores_or_memory_is_refused() -> None:
             plan_actors(4, 1, **wrong)
 
 
-def test_a_process_is_measured_with_its_linker_and_a_margin() -> None:
+def test_a_process_is_measured_with_its_linker_and_what_a_run_holds() -> None:
     measured, held = process_bytes(OPENING), resident_bytes()
     assert (measured is None) == (held is None)
     assert measured is None or held is None or measured > held
