@@ -11,7 +11,7 @@ from graph import MODULES, RUNTIME, Module, graph
 # A module may import those of lower layers, and of its own room. The longest name that fits a module counts.
 LAYERS = (
     ("errors",),
-    ("arrays", "machine", "files", "children", "schema", "onnx_runtime"),
+    ("arrays", "extras", "machine", "files", "children", "schema", "onnx_runtime"),
     ("origins", "licences"),
     ("downloads",),
     ("records", "knowledge.codes"),

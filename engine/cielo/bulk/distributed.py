@@ -5,16 +5,21 @@ So a run can be gone on with by Ray or without it, and nothing leans on Ray's ow
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from cielo.bulk.layout import RunFolder
 from cielo.bulk.records import BulkOptions, Summary
 from cielo.bulk.running import Run
-from cielo.errors import CieloError, OptionError
+from cielo.bulk.sizing import plan_actors, process_bytes
+from cielo.errors import CieloError, DeviceError, OptionError
+from cielo.extras import require
+from cielo.machine import usable_cores
 
 if TYPE_CHECKING:
     from cielo.link.linker import Linker
@@ -28,7 +33,7 @@ class RayOptions:
     Attributes:
         address: of a cluster, such as ``auto``; None: Ray is started on this machine, for the run alone.
         cores: of each actor; its linker should be opened with as many threads.
-        actors: how many; None: as many as the cluster has cores for.
+        actors: how many; None: as many as each node's cores and memory hold, by what one is measured to need there.
 
     Raises:
         OptionError: where a number is less than 1.
@@ -88,42 +93,88 @@ def run_on_ray(
         started: is given the actors' handles once they are asked for.
 
     Raises:
-        OptionError: where Ray is not installed.
-        CieloError: what the run itself raises; see `Run`.
+        CieloError: where Ray is not installed, or what the run itself raises; see `Run`.
+        DeviceError: where the cluster cannot be reached, has no room for an actor, or does not see the output.
     """
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise OptionError("a run on Ray needs ray; install it with `pip install 'cielo[ray]'`") from error
+    ray = require("ray", "ray", "a run on Ray")
     wanted = ray_options or RayOptions()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports to its makers unless it is told not to
-    mine = not ray.is_initialized()
-    if mine:
-        local: dict[str, Any] = {} if wanted.address else {"num_cpus": _local_cores(wanted), "include_dashboard": False}
-        ray.init(address=wanted.address, log_to_driver=False, **local)
-    try:
-        count = wanted.actors or max(1, int(ray.cluster_resources().get("CPU", 1)) // wanted.cores)
-        remote = ray.remote(num_cpus=wanted.cores, max_restarts=-1, max_task_retries=-1)(Actor)
+    with _connected(ray, wanted):
+        count, memory = _sizes(ray, wanted, opening, linking)
+        remote = ray.remote(num_cpus=wanted.cores, memory=memory, max_restarts=-1, max_task_retries=-1)(Actor)
         actors = [remote.remote(opening) for _ in range(count)]
         started(actors)
         task = ([_absolute(name) for name in inputs], output.absolute(), linking, options, bundle)
         ray.get([actor.work.remote(*task) for actor in actors])
+    folder = RunFolder(output)
+    summary = folder.read(folder.summary, Summary)
+    if summary is None:
+        raise DeviceError(f"{output}: was not written; every node must have it at the same place")
+    return summary
+
+
+@contextlib.contextmanager
+def _connected(ray: ModuleType, wanted: RayOptions) -> Iterator[None]:
+    """Connect to Ray while the block runs, unless this process is connected, and hand on what its actors raise."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports to its makers unless it is told not to
+    mine = not ray.is_initialized()
+    try:
+        if mine:
+            local: dict[str, Any] = {"num_cpus": _local_cores(wanted), "include_dashboard": False}
+            ray.init(address=wanted.address, log_to_driver=False, **({} if wanted.address else local))
+        yield
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, CieloError):
             raise error.cause from error
         raise
+    except (ConnectionError, ray.exceptions.RayError) as error:
+        raise DeviceError(
+            f"Ray cannot work at {wanted.address or 'this machine'} ({type(error).__name__}); see that it runs and has "
+            "the memory for its actors (fewer --actors), and run the same command again"
+        ) from error
     finally:
         if mine:
             ray.shutdown()
-    folder = RunFolder(output)
-    summary = folder.read(folder.summary, Summary)
-    if summary is None:
-        raise OptionError(f"{output}: was not written; every node must have it at the same place")
-    return summary
 
 
-def _local_cores(wanted: RayOptions) -> int | None:
-    return None if wanted.actors is None else wanted.actors * wanted.cores
+def _sizes(
+    ray: ModuleType, wanted: RayOptions, opening: Callable[[], Linker], linking: LinkOptions | None
+) -> tuple[int, int | None]:
+    """Return how many actors there are to be, and the memory that Ray keeps for each, in bytes.
+
+    Raises:
+        DeviceError: where no node has room for one.
+    """
+    if wanted.actors is not None:
+        return wanted.actors, None
+    if not _room(ray, wanted, None):
+        raise DeviceError(f"no node of Ray has {wanted.cores} core(s) for an actor; give it fewer --threads")
+    # A worker of Ray that ends with this task: what it has loaded would stay in memory beside the actors.
+    memory = ray.get(ray.remote(num_cpus=wanted.cores, max_calls=1)(process_bytes).remote(opening, linking))
+    count = _room(ray, wanted, memory)
+    if not count:
+        raise DeviceError(
+            f"no node of Ray has room for an actor, which takes {(memory or 0) / 1e9:.1f} GB; give Ray more memory, or "
+            "--actors to try all the same"
+        )
+    return count, memory
+
+
+def _room(ray: ModuleType, wanted: RayOptions, memory: int | None) -> int:
+    """Return how many actors the cluster's nodes hold together."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(
+        plan_actors(
+            int(node.get("CPU", 0)),
+            int(node["memory"]) if "memory" in node else None,
+            cores_each=wanted.cores,
+            memory_each=memory,
+        )
+        for node in nodes
+    )
+
+
+def _local_cores(wanted: RayOptions) -> int:
+    return max(wanted.cores, usable_cores()) if wanted.actors is None else wanted.actors * wanted.cores
 
 
 def _absolute(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import BinaryIO, cast
 
 from cielo.bulk.annotated import brat_rows, codiesp_rows
 from cielo.bulk.records import InputFile
-from cielo.errors import CieloError, OptionError, TableError
+from cielo.errors import CieloError, TableError
+from cielo.extras import require
 from cielo.files import sha256_of
 from cielo.tables import TableFormat, format_of
 from cielo.tables.mentions import InputRow, MentionColumns, read_mentions
@@ -148,12 +150,7 @@ def _decompressed(path: Path, raw: BinaryIO) -> Iterator[BinaryIO]:
     if not path.name.lower().endswith(_ZSTD):
         yield raw
         return
-    try:
-        import zstandard
-    except ModuleNotFoundError as error:
-        raise OptionError(f"{path}: zstd needs zstandard; install it with `pip install 'cielo[bulk]'`") from error
-    import io
-
+    zstandard = require("zstandard", "bulk", f"{path}: zstd")
     opened: Callable[..., object] = zstandard.ZstdDecompressor().stream_reader
     with _damage_named(path):
         yield cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, opened(raw, read_across_frames=True))))

@@ -13,10 +13,10 @@ from cielo.cli.base import EXIT_ROWS, KEPT, echo, echo_json, main, open_linker, 
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
-    DECODINGS,
+    DECODING,
     LEXICON,
+    MEMORY,
     VERIFY,
-    Size,
     link_options,
     linking_options,
     model_options,
@@ -63,9 +63,10 @@ _KEPT = "what is done stays; the same command goes on"
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
               help="Who works: this process, or actors of Ray.")  # fmt: skip
 @click.option("--address", help="Of a Ray cluster (auto: the one here); default: Ray on this machine alone.")
-@click.option("--actors", type=click.IntRange(1), help="Of Ray, with --threads cores each (1); default: all cores.")
-@click.option("--decoding", type=click.Choice(DECODINGS), help="How outputs are searched for; default: the bundle's.")
-@click.option("--memory", type=Size(), help="Keep the models within this much, such as 3GB.")
+@click.option("--actors", type=click.IntRange(1),
+              help="Of Ray, with --threads cores each (1); default: as many as cores and memory hold.")  # fmt: skip
+@DECODING
+@MEMORY
 @BUNDLE
 @ALLOW_UNVERIFIED
 @VERIFY
@@ -148,7 +149,10 @@ def _on_ray(
     cores = opening["threads"] or 1
     opened = functools.partial(Linker.open, **{**opening, "threads": cores, "cache": False, "use": "bulk"})
     wanted = RayOptions(address=where[0], actors=where[1], cores=cores)
-    return run_on_ray(inputs, output, opened, linking, options, ray_options=wanted, bundle=opening["bundle"])
+    return run_on_ray(
+        inputs, output, opened, linking, options, ray_options=wanted, bundle=opening["bundle"],
+        started=lambda actors: echo(f"cielo: {len(actors)} actor(s) of Ray, {cores} core(s) each", err=True),
+    )  # fmt: skip
 
 
 def _show_estimate(run: Run) -> None:

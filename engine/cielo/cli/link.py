@@ -13,12 +13,12 @@ from cielo.cli.base import echo, echo_json, main, open_linker, report_problems, 
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
-    DECODINGS,
+    DECODING,
     FORMATS,
     INPUT_FORMATS,
     LEXICON,
+    MEMORY,
     VERIFY,
-    Size,
     link_options,
     linking_options,
     model_options,
@@ -69,15 +69,11 @@ if TYPE_CHECKING:
 )
 @reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option(
-    "--decoding", type=click.Choice(DECODINGS), help="How outputs are searched for; default: the bundle's own."
-)
+@DECODING
 @BUNDLE
 @ALLOW_UNVERIFIED
 @VERIFY
-@click.option(
-    "--memory", type=Size(), help="Keep the process within this much memory, such as 3GB, by making batches smaller."
-)
+@MEMORY
 @click.option(
     "--cache", type=Output(kept=True, dir_okay=False, path_type=Path), help="Keep links in this file; it holds no text."
 )

@@ -64,6 +64,8 @@ LEXICON = click.option("--lexicon", type=click.Path(dir_okay=False, path_type=Pa
                        help="Mentions and their codes, asked before the model.")  # fmt: skip
 VERIFY = click.option("--verify", "verify_files", type=click.Choice(["always", "once", "never"]), default="once",
                       show_default=True, help="When the bundle's files are hashed: once for this machine.")  # fmt: skip
+DECODING = click.option("--decoding", type=click.Choice(DECODINGS),
+                        help="How outputs are searched for; default: the bundle's own.")  # fmt: skip
 ALLOW_UNVERIFIED = click.option("--allow-unverified", is_flag=True, help=UNVERIFIED)
 GUARD = click.option("--guard-formulas/--no-guard-formulas", default=False, show_default=True,
                      help="Put an apostrophe before what a spreadsheet takes for a formula (CSV, TSV).")  # fmt: skip
@@ -196,3 +198,8 @@ class Size(click.ParamType[int]):
             return parse_size(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+MEMORY = click.option(
+    "--memory", type=Size(), help="Keep the process within this much memory, such as 3GB, by making batches smaller."
+)

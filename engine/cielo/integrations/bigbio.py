@@ -1,4 +1,4 @@
-"""BigBio's documents (the schema ``kb``), as xMEN reads and writes them: codes as ``normalized`` of the entities."""
+"""BigBio's documents (the schema ``kb``): codes as ``normalized`` of the entities."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def add_normalized(
     kinds: Mapping[str, str] | None = None,
     database: str = DATABASE,
 ) -> Normalized:
-    """Link the entities of a document, and add the code of each to its `normalized`.
+    """Link the entities of a document, and add the codes of each to its `normalized`, the link's own first.
 
     Entries of other databases stay; those of `database` are replaced where the entity was linked.
 
@@ -81,8 +81,8 @@ def normalized(document: Document, found: Sequence[DocumentLink], *, database: s
         if linked.link is not None:
             before = copy.get("normalized")
             kept = [entry for entry in (before if isinstance(before, list) else []) if not _of(entry, database)]
-            code = linked.link.code
-            copy["normalized"] = kept + ([{"db_name": database, "db_id": code}] if code is not None else [])
+            codes: list[Json] = [{"db_name": database, "db_id": code} for code in linked.link.codes]
+            copy["normalized"] = kept + codes
         entities.append(copy)
     return Normalized({**given, "entities": entities}, problems)
 

@@ -51,7 +51,8 @@ def add_references(
     """Link the text-bound annotations of a document, and write their codes back as references.
 
     All other lines stay as they are. References of the same resource to an annotation that is linked here are
-    replaced, so that a second run changes nothing. An annotation that has no code gets no reference.
+    replaced, so that a second run changes nothing. An annotation whose description has several codes gets a reference
+    for each, the link's own first; one that has no code gets none.
 
     Args:
         annotations: what the ``.ann`` file holds.
@@ -147,9 +148,10 @@ def _replaced(line: str, links: Mapping[str, DocumentLink], resource: str) -> bo
 def _references(links: Mapping[str, DocumentLink], resource: str, first: int) -> Iterator[str]:
     coded = ((name, code, found.link) for name, found in links.items() if found.link for code in _codes(found))
     for number, (name, code, link) in enumerate(coded, start=first):
-        title = " ".join((link.title or link.description or "").split())
+        titles = {candidate.code: candidate.title for candidate in link.candidates} | {link.code: link.title}
+        title = " ".join((titles.get(code) or link.description or "").split())
         yield f"N{number}\tReference {name} {resource}:{code}\t{title}"
 
 
 def _codes(found: DocumentLink) -> tuple[str, ...]:
-    return (found.link.code,) if found.link is not None and found.link.code is not None else ()
+    return found.link.codes if found.link is not None else ()

@@ -5,7 +5,7 @@ The addresses of the code systems are those that the knowledge base names, or th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 from uuid import uuid4
@@ -34,9 +34,11 @@ def bundle_of(
 ) -> _Resource:
     """Return a document's links as a Bundle (`collection`) of Condition, Procedure, Provenance and Device.
 
-    A condition's `verificationStatus` is unconfirmed; a procedure, which has none in R4, has the status unknown. Both
-    have the mention as `code.text`, and each code as a coding that no user selected. Mentions without a code are left
-    out. For each way of linking there is one Device and one Provenance, which points to what it made.
+    A condition's `verificationStatus` is unconfirmed; a procedure, which has none in R4, has the status unknown.
+    Both have the mention as `code.text`, and each code of the description as a coding that no user selected, the
+    link's own first. Of the others those are written that stand among the link's candidates as codes of its kind,
+    since a code of another kind has another system. Mentions without a code are left out. For each way of linking
+    there is one Device and one Provenance, which points to what it made.
 
     Args:
         found: as `Linker.link_document` gives it.
@@ -91,15 +93,9 @@ def _clinical(
             f"the address of the code system of the kind {kind!r} is not known, and is not invented; name it when the "
             "knowledge base is built (--code-system KIND=URL), or give it here"
         )
-    system = code_systems[kind]
-    coding: _Resource = {"system": system.url, "code": link.code, "userSelected": False}
-    if system.version is not None:
-        coding["version"] = system.version
-    if link.title:
-        coding["display"] = " ".join(link.title.split())
     resource: _Resource = {
         "resourceType": resource_types[kind],
-        "code": {"coding": [coding], "text": entry.text},
+        "code": {"coding": list(_codings(link, code_systems[kind])), "text": entry.text},
         "subject": {"reference": subject},
     }
     if resource_types[kind] == "Condition":
@@ -107,6 +103,18 @@ def _clinical(
     else:
         resource["status"] = "unknown"
     return resource
+
+
+def _codings(link: Link, system: CodeSystem) -> Iterator[Json]:
+    titles: dict[str | None, str | None] = {link.code: link.title}
+    titles |= {candidate.code: candidate.title for candidate in link.candidates if candidate.kind == link.kind}
+    for code in (code for code in link.codes if code in titles):
+        coding: _Resource = {"system": system.url, "code": code, "userSelected": False}
+        if system.version is not None:
+            coding["version"] = system.version
+        if title := " ".join((titles.get(code) or "").split()):
+            coding["display"] = title
+        yield coding
 
 
 def _device(provenance: Provenance) -> _Resource:

@@ -6,8 +6,7 @@ Concept ids come from the user's own table CONCEPT alone, as Athena exports it; 
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +15,14 @@ from cielo.errors import TableError
 from cielo.knowledge.codes import code_key
 from cielo.link.document_links import DocumentLink
 from cielo.records import Link
+from cielo.tables import ColumnFinder, RejectedRow, Role, TableFormat, TableRow, read_table
+from cielo.text.normal import fold_name
 
-_COLUMNS = ("concept_id", "vocabulary_id", "concept_code", "standard_concept")
+_ROLES = tuple(
+    Role(name, (fold_name(name),)) for name in ("concept_id", "vocabulary_id", "concept_code", "standard_concept")
+)
+_FORM = TableFormat(format="tsv", encoding="utf-8")  # whatever its name ends with
+_finder = ColumnFinder(*_ROLES)
 _LONGEST = 250  # characters of snippet and lexical_variant
 _LONGEST_MODIFIERS = 2000
 
@@ -61,32 +66,27 @@ def read_concepts(path: Path, vocabularies: Collection[str]) -> dict[tuple[str, 
         TableError: where it cannot be read, lacks a column, or has no concept of these vocabularies.
     """
     found: dict[tuple[str, str], OmopConcept] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            for vocabulary, code, concept in _concepts(path, stream):
-                if vocabulary in vocabularies:
-                    found.setdefault((vocabulary, code), concept)
-    except OSError as error:
-        raise TableError(f"{path}: cannot be read ({error.strerror}); name Athena's CONCEPT.csv") from error
-    except UnicodeDecodeError as error:
-        raise TableError(f"{path}: is not UTF-8; export it as UTF-8") from error
-    except csv.Error as error:
-        raise TableError(f"{path}: is no table ({error}); name Athena's CONCEPT.csv") from error
+    with read_table(path, _FORM, _ROLES) as table:
+        if table.header is None:
+            names = ", ".join(role.name for role in _ROLES)
+            raise TableError(f"{path}: the header lacks some of {names}; name Athena's CONCEPT.csv, tab-separated")
+        for row in table:
+            vocabulary, code, concept = _concept_of(path, row)
+            if vocabulary in vocabularies:
+                found.setdefault((vocabulary, code), concept)
     if not found:
         raise TableError(f"{path}: has no concept of {', '.join(sorted(vocabularies))}; name a vocabulary that it has")
     return found
 
 
-def _concepts(path: Path, stream: Iterable[str]) -> Iterator[tuple[str, str, OmopConcept]]:
-    reader = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-    if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
-        raise TableError(f"{path}: the header lacks {', '.join(missing)}; name Athena's CONCEPT.csv, tab-separated")
-    for row in reader:
-        number, vocabulary, code, standard = (row[name] for name in _COLUMNS)
-        # A line that is cut short has None in its last columns.
-        if None in (number, vocabulary, code) or not number.isascii() or not number.isdigit():
-            raise TableError(f"{path}, line {reader.line_num}: got no concept_id, vocabulary_id and concept_code")
-        yield vocabulary, code_key(code), OmopConcept(int(number), standard == "S")
+def _concept_of(path: Path, row: TableRow | RejectedRow) -> tuple[str, str, OmopConcept]:
+    if isinstance(row, RejectedRow):
+        raise TableError(f"{path}, line {row.line}: {row.reason}")
+    number, vocabulary, code, standard = _finder.cells(row.values)
+    # A line that is cut short lacks its last columns.
+    if not (isinstance(number, str) and number.isascii() and number.isdigit() and vocabulary and code):
+        raise TableError(f"{path}, line {row.number}: got no concept_id, vocabulary_id and concept_code")
+    return str(vocabulary), code_key(str(code)), OmopConcept(int(number), standard == "S")
 
 
 def note_nlp(
@@ -132,6 +132,7 @@ def _row(
 ) -> NoteNlp:
     begin, end = entry.sentence or (0, len(text))
     modifiers = [f"source_value={link.code}", f"kind={link.kind}", f"method={link.method}"]
+    modifiers += [f"also={code}" for code in link.codes[1:]]
     if link.confidence is not None:
         modifiers.append(f"confidence={link.confidence:.3f}")
     bundle = link.provenance.bundle

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from cielo.errors import BundleError, CieloError
-from cielo.integrations.extras import require
+from cielo.extras import require
+from cielo.files import atomic_write
 from cielo.link.documents import DocumentMention, mentions_of
 from cielo.link.linker import Linker
 from cielo.options import LinkOptions
 from cielo.records import Candidate, Link
 
-_EXTRA = "spacy"
+_EXTRA, _USER = "spacy", "the pipe cielo"
 _DEFAULTS = {"bundle": None, "kinds": None, "top_k": 5, "min_confidence": None}
 _FILE = "bundle.json"
 
@@ -91,7 +92,8 @@ class CieloPipe:
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
         """Write what `to_bytes` gives into the folder `path`."""
         Path(path).mkdir(parents=True, exist_ok=True)
-        (Path(path) / _FILE).write_bytes(self.to_bytes())
+        with atomic_write(Path(path) / _FILE) as temporary:
+            temporary.write_bytes(self.to_bytes())
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> CieloPipe:
         """Compare the bundle with that of a saved pipeline; see `from_bytes`.
@@ -142,7 +144,7 @@ def make_pipe(
         BundleError: where the bundle cannot be opened.
         OptionError: where an option has a value that is not allowed.
     """
-    require("spacy", _EXTRA)
+    require("spacy", _EXTRA, _USER)
     options = LinkOptions(top_k=top_k, min_confidence=min_confidence)
     return CieloPipe(Linker.open(bundle), kinds=kinds, options=options)
 
@@ -150,7 +152,7 @@ def make_pipe(
 def _register() -> None:
     """Make the pipe known to spaCy, where that is installed; `make_pipe` says so where it is not."""
     try:
-        language, tokens = require("spacy.language", _EXTRA), require("spacy.tokens", _EXTRA)
+        language, tokens = require("spacy.language", _EXTRA, _USER), require("spacy.tokens", _EXTRA, _USER)
     except CieloError:
         return
     if not tokens.Span.has_extension("kb_ents"):  # scispaCy has the same one

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bulk_made import final_bytes, table
+from bulk_made import call, final_bytes, table
 from cielo import Linker, LinkOptions
 from cielo.bulk.distributed import RayOptions, run_on_ray
 from cielo.bulk.records import BulkOptions
 from cielo.bulk.running import Run
-from cielo.errors import OptionError, TableError
+from cielo.bulk.sizing import plan_actors, process_bytes
+from cielo.errors import CieloError, DeviceError, OptionError, TableError
+from cielo.machine import resident_bytes
 
 OPENING = functools.partial(Linker.open, threads=1, cache=False)
 
@@ -67,8 +69,70 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     import sys
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(OptionError, match=r"cielo\[ray\]"):
+    with pytest.raises(CieloError, match=r"cielo\[ray\]"):
         run_on_ray(["in.csv"], tmp_path / "out", OPENING)
+
+
+@pytest.mark.ray
+def test_the_command_on_ray_gives_the_bytes_of_the_local_one(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    source, options = table(tmp_path / "in.csv", 600, 60), ("--rows", "50", "--threads", "1", "--format", "csv")
+    local = call([source], tmp_path / "local", *options)
+    assert local.returncode == 0, local.stderr
+    by_two = call([source], tmp_path / "two", *options, "--engine", "ray", "--actors", "2")
+    assert by_two.returncode == 0, by_two.stderr
+    assert "2 actor(s) of Ray" in by_two.stderr and "600 rows, 60 distinct" in by_two.stderr
+    assert final_bytes(tmp_path / "two") == final_bytes(tmp_path / "local")
+    planned = call([source], tmp_path / "planned", *options, "--engine", "ray")
+    assert planned.returncode == 0, planned.stderr
+    assert final_bytes(tmp_path / "planned") == final_bytes(tmp_path / "local")
+
+
+@pytest.mark.ray
+def test_a_cluster_without_room_or_out_of_reach_is_told_in_one_line(tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    source = table(tmp_path / "in.csv", 4, 2)
+    ray.init(num_cpus=1, _memory=100_000_000, include_dashboard=False, log_to_driver=False)
+    try:
+        with pytest.raises(DeviceError, match="room for an actor"):
+            run_on_ray([str(source)], tmp_path / "out", OPENING)
+        with pytest.raises(DeviceError, match=r"2 core\(s\) for an actor"):
+            run_on_ray([str(source)], tmp_path / "out", OPENING, ray_options=RayOptions(cores=2))
+    finally:
+        ray.shutdown()
+    found = call([source], tmp_path / "out", "--engine", "ray", "--address", "auto")
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr and "Ray cannot work at auto" in found.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory", "cores_each", "memory_each", "expected"),
+    [
+        (64, 256 << 30, 1, 2 << 30, 64),
+        (64, 64 << 30, 1, 2 << 30, 32),
+        (64, 256 << 30, 4, 2 << 30, 16),
+        (7, None, 2, 2 << 30, 3),
+        (7, 1, 2, None, 3),
+        (8, 1 << 30, 1, 2 << 30, 0),
+        (1, 256 << 30, 2, 2 << 30, 0),
+    ],
+)
+def test_a_node_holds_what_cores_and_memory_allow(
+    cores: int, memory: int | None, cores_each: int, memory_each: int | None, expected: int
+) -> None:
+    assert plan_actors(cores, memory, cores_each=cores_each, memory_each=memory_each) == expected
+
+
+def test_an_actor_without_cores_or_memory_is_refused() -> None:
+    for wrong in ({"cores_each": 0}, {"memory_each": 0}):
+        with pytest.raises(OptionError):
+            plan_actors(4, 1, **wrong)
+
+
+def test_a_process_is_measured_with_its_linker_and_what_a_run_holds() -> None:
+    measured, held = process_bytes(OPENING), resident_bytes()
+    assert (measured is None) == (held is None)
+    assert measured is None or held is None or measured > held
 
 
 def test_numbers_of_actors_below_one_are_refused() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import sys
 
 import numpy as np
 import pytest
 from cielo import Linker, Mention
-from cielo.bulk.frames import LinkBatches, LinkFrames
+from cielo.bulk.frames import SPARK_COLUMNS, LinkBatches, LinkFrames
 from cielo.errors import OptionError
 
 OPENING = functools.partial(Linker.open, cache=False)
@@ -35,10 +36,13 @@ def test_frames_keep_their_rows_and_their_missing_values() -> None:
     assert first["code"].tolist()[0] == "I10"
     assert first["error"].tolist()[0] is None and first["error"].tolist()[1]
     assert len(second) == 0
+    strings = pandas.DataFrame({"text": ["HTA"], "sentence": pandas.array([None], "string")})
+    assert next(LinkFrames(OPENING)([strings]))["code"].tolist() == ["I10"]
 
 
 @pytest.mark.spark
-def test_a_local_spark_session_gives_the_linker_s_codes() -> None:
+def test_a_local_spark_session_gives_the_linker_s_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     sql = pytest.importorskip("pyspark.sql")
     pytest.importorskip("pandas")
     session = sql.SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
@@ -46,8 +50,7 @@ def test_a_local_spark_session_gives_the_linker_s_codes() -> None:
         rows = session.createDataFrame(
             [(number, text) for number, text in enumerate(["HTA", "tos"] * 20)], "n int, text string"
         )
-        schema = "n int, text string, code string, title string, method string, confidence double, error string"
-        found = rows.mapInPandas(LinkFrames(OPENING), schema).orderBy("n").collect()
+        found = rows.mapInPandas(LinkFrames(OPENING), f"n int, text string, {SPARK_COLUMNS}").orderBy("n").collect()
     finally:
         session.stop()
     with OPENING() as linker:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
-from cielo import Linker, OptionError
+from cielo import DocumentLink, Linker, OptionError
 from cielo.integrations.brat import add_references
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +25,24 @@ def test_codes_are_written_back_beside_all_that_stood_there(linker: Linker) -> N
 def test_a_second_run_replaces_what_the_first_wrote(linker: Linker) -> None:
     once = add_references(ANN, TEXT, linker).annotations
     assert add_references(once, TEXT, linker).annotations == once
+
+
+def test_every_code_of_a_description_is_a_reference(linker: Linker) -> None:
+    class Sharing:
+        def link_document(self, *given: Any, **more: Any) -> list[DocumentLink]:
+            (found,) = linker.link_document(*given, **more)
+            assert found.link is not None
+            other = replace(found.link.candidates[0], code="R05X", title="Otra tos")
+            link = replace(found.link, codes=("R05", "R05X", "R05Y"), candidates=(*found.link.candidates, other))
+            return [replace(found, link=link)]
+
+    once = add_references("T1\tDIAG 35 38\ttos\n", TEXT, Sharing()).annotations  # type: ignore[arg-type]
+    assert once.splitlines()[1:] == [
+        "N1\tReference T1 CIE10ES:R05\tSíntoma de tos",
+        "N2\tReference T1 CIE10ES:R05X\tOtra tos",
+        "N3\tReference T1 CIE10ES:R05Y\tSíntoma de tos",
+    ]
+    assert add_references(once, TEXT, Sharing()).annotations == once  # type: ignore[arg-type]
 
 
 def test_kinds_choose_the_types(linker: Linker) -> None:

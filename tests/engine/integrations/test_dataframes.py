@@ -5,7 +5,8 @@ import sys
 import pytest
 from cielo import Linker, OptionError, TableError
 from cielo.errors import CieloError
-from cielo.integrations.dataframes import RESULTS, link_frame
+from cielo.integrations.dataframes import link_frame
+from cielo.link.columns import RESULTS
 
 ROWS = {"text": ["TC abdominal", "", "tos", None], "n": [1, 2, 3, 4]}
 CODES = ["BW20", None, "R05", None]

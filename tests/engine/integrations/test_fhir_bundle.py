@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -43,6 +44,19 @@ def test_the_schema_would_find_a_fault(found: list[DocumentLink]) -> None:
     del made["entry"][0]["resource"]["status"]
     with pytest.raises(ValueError, match="status"):
         schema.Bundle.model_validate(made)
+
+
+def test_codes_that_share_a_description_are_codings_of_one_concept(found: list[DocumentLink]) -> None:
+    link = found[1].link
+    assert link is not None
+    same = replace(link.candidates[0], code="R05X", title="Otra tos")
+    another_kind = replace(link.candidates[0], code="0XX", kind="procedure")
+    shared = replace(link, codes=("R05", "R05X", "0XX", "R05Z"), candidates=(*link.candidates, same, another_kind))
+    made = json.loads(json.dumps(bundle_of([replace(found[1], link=shared)], SYSTEMS, subject="Patient/1")))
+    codings = made["entry"][0]["resource"]["code"]["coding"]
+    assert [(coding["code"], coding["display"]) for coding in codings] == [("R05", link.title), ("R05X", "Otra tos")]
+    schema = pytest.importorskip("fhir.resources.R4B.bundle")
+    schema.Bundle.model_validate(made)
 
 
 def test_no_address_is_invented(found: list[DocumentLink], linker: Linker) -> None:

@@ -43,6 +43,7 @@ def test_no_id_is_invented(linker: Linker) -> None:
         ("concept_id,concept_code\n1,R05\n", "lacks"),
         (HEADER + "x\ta\tb\tMINE\tc\tS\tR05\n", "line 2"),
         (HEADER + "901\ta\n", "line 2"),
+        (HEADER + "901\ta\tb\tMINE\tc\tS\tR05\tx\n", "line 2"),
         (HEADER, "no concept of MINE"),
         ("", "lacks"),
     ],

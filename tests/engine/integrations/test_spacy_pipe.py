@@ -48,6 +48,7 @@ def test_a_saved_pipeline_holds_the_hash_and_no_weights(nlp: Any, tmp_path: Path
     import spacy
 
     nlp.to_disk(tmp_path / "pipeline")
+    assert [file.name for file in (tmp_path / "pipeline" / "cielo").iterdir()] == ["bundle.json"]
     assert sum(file.stat().st_size for file in (tmp_path / "pipeline" / "cielo").iterdir()) < 200
     loaded = spacy.load(tmp_path / "pipeline")
     assert [entity.kb_id_ for entity in loaded(TEXT).ents] == ["BW20", "R05"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from importlib import import_module
 from types import ModuleType
 
+from cielo import extras
 from cielo.errors import CieloError
 from cielo.machine import state_directory
 
@@ -22,13 +22,7 @@ def require(name: str) -> ModuleType:
     # It keeps a list of fonts, which would lie in the home directory otherwise.
     with contextlib.suppress(CieloError):
         os.environ.setdefault("MPLCONFIGDIR", str(state_directory() / "matplotlib"))
-    try:
-        return import_module(name)
-    except ImportError as error:
-        library = name.partition(".")[0]
-        raise CieloError(
-            f"a page needs {library}, which is not installed; install it with: pip install 'cielo[report]'"
-        ) from error
+    return extras.require(name, "report", "a page")
 
 
 def require_all() -> None:

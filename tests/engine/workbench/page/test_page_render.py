@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cielo import extras
 from cielo.errors import CieloError, TableError
 from cielo.text.visible import visible
 from cielo.workbench.page import colours, extra, render
@@ -123,7 +124,7 @@ class TestExtra:
         def missing(wanted: str) -> Any:
             raise ModuleNotFoundError(f"No module named {wanted!r}")
 
-        monkeypatch.setattr(extra, "import_module", missing)
+        monkeypatch.setattr(extras, "import_module", missing)
         for call in (lambda: extra.require(name), extra.require_all):
             with pytest.raises(CieloError, match=r"is not installed; install it with: pip install 'cielo\[report\]'"):
                 call()

@@ -1,4 +1,4 @@
-"""The optional libraries of the integrations."""
+"""Optional libraries: imported where they are used, and where one is missing, named with the extra that brings it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from types import ModuleType
 from cielo.errors import CieloError
 
 
-def require(name: str, extra: str) -> ModuleType:
+def require(name: str, extra: str, user: str) -> ModuleType:
     """Return a module of an optional library.
 
     Args:
         name: of the module.
-        extra: of cielo that installs it.
+        extra: of cielo that installs the library.
+        user: what needs it, as the error's first words: ``a run on Ray``.
 
     Raises:
         CieloError: where it is not installed.
@@ -23,5 +24,5 @@ def require(name: str, extra: str) -> ModuleType:
     except ImportError as error:
         library = name.partition(".")[0]
         raise CieloError(
-            f"this integration needs {library}, which is not installed; install it with: pip install 'cielo[{extra}]'"
+            f"{user} needs {library}, which is not installed; install it with: pip install 'cielo[{extra}]'"
         ) from error
