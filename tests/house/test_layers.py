@@ -16,7 +16,7 @@ LAYERS = (
     ("downloads",),
     ("records", "knowledge.codes"),
     ("knowledge.subsets",),
-    ("options", "text"),
+    ("options", "text", "decisions"),
     ("wire",),
     ("tables",),
     ("generation", "retrieval", "knowledge"),
