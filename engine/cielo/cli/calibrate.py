@@ -42,6 +42,7 @@ from cielo.cli.progress import Progress
 @VERIFY
 @corpora.CORPUS
 @corpora.SPLIT
+@corpora.rows_options
 @corpora.CODE_MAP
 @model_options
 def calibrate(
@@ -66,8 +67,8 @@ def calibrate(
     from cielo.workbench.evaluation.run import linkable
 
     check_outputs(overwrite=overwrite, besides=("bundle",))
-    mapped = corpora.read_map(code_map)
-    annotated = corpora.read(corpus, form, split, mapped)
+    mapped, rows = corpora.read_map(code_map), corpora.rows_reading(opening)
+    annotated = corpora.read(corpus, form, split, mapped, rows)
     others = None if outside is None else read_outside(outside)
     opening["decoding"] = searched(decodings)
     with open_linker(bundle=bundle, cache=False, **opening) as linker:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cielo.cli.base import EXIT_ROWS, echo
+from cielo.cli.tabular import DELIMITER, mention_columns, reading_options, table_format
 from cielo.errors import TableError
 
 if TYPE_CHECKING:
     from cielo.knowledge.reading import KnowledgeBase
-    from cielo.workbench.evaluation.corpora import CodeMap
+    from cielo.workbench.evaluation.corpora import CodeMap, RowsReading
     from cielo.workbench.evaluation.records import Corpus
 
 _FORMATS = ("codiesp", "sentences", "shared-task", "e3c", "brat", "rows")
@@ -28,7 +29,23 @@ CODE_MAP = click.option("--code-map", "--cui-map", "code_map", type=click.Path(p
                              "concepts.")  # fmt: skip
 
 
-def read(path: Path, form: Any, split: str | None, code_map: CodeMap | None) -> Corpus:
+def rows_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a corpus that is a table of one's own; `rows_reading` makes the record of them."""
+    code = click.option("--code-column", metavar="NAME",
+                        help="Of a table: the column of the codes; default: code, codes, código, cie10, icd10.")  # fmt: skip
+    return reading_options(code(DELIMITER(command)))
+
+
+def rows_reading(given: dict[str, Any]) -> RowsReading:
+    """Take the options of `rows_options` out of a command's."""
+    from cielo.workbench.evaluation.corpora import RowsReading
+
+    columns, table = mention_columns(given), table_format(given)
+    given.pop("delimiter")
+    return RowsReading(table=table, columns=columns, code=given.pop("code_column"))
+
+
+def read(path: Path, form: Any, split: str | None, code_map: CodeMap | None, rows: RowsReading | None = None) -> Corpus:
     """Return the annotated mentions of a corpus.
 
     Raises:
@@ -36,7 +53,7 @@ def read(path: Path, form: Any, split: str | None, code_map: CodeMap | None) -> 
     """
     from cielo.workbench.evaluation.corpora import read_corpus
 
-    corpus = read_corpus(path, form, split=split, code_map=code_map)
+    corpus = read_corpus(path, form, split=split, code_map=code_map, rows=rows)
     require_mentions(corpus, f"{path}: no annotated mention could be read")
     return corpus
 

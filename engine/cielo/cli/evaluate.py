@@ -66,6 +66,7 @@ _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
 )
 @corpora.CORPUS
 @corpora.SPLIT
+@corpora.rows_options
 @corpora.CODE_MAP
 @click.option(
     "--train",
@@ -137,14 +138,17 @@ def evaluate(corpus: Path | None, predictions: Path | None, **given: Any) -> Non
         _as_published(corpus, given)
     if given["html"] is not None:
         require_all()  # before the work, not after it
-    code_map = corpora.read_map(given.pop("code_map"))
+    code_map, rows = corpora.read_map(given.pop("code_map")), corpora.rows_reading(given)
     showing = {
         name: given.pop(name) for name in ("as_json", "html", "tsv", "with_text", "guard_formulas", "as_published")
     }
     source = corpus or predictions
     assert source is not None
-    annotated = corpora.read(source, given.pop("form"), given.pop("split"), code_map)
-    training = {path: corpora.read(path, None, None, code_map) for path in given.pop("training")}
+    annotated = corpora.read(source, given.pop("form"), given.pop("split"), code_map, rows)
+    training = {
+        path: corpora.read(path, None, None, code_map, rows if path.is_file() else None)
+        for path in given.pop("training")
+    }
     made = datetime.now(UTC).isoformat(timespec="seconds")
     found = (_evaluate_stored if predictions else _evaluate_links)(annotated, _seen(training), given)
     about = replace(

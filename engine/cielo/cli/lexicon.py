@@ -46,6 +46,7 @@ def lexicon() -> None:
 @click.option("--any-kind", is_flag=True, help="Make no difference between kinds.")
 @corpora.CORPUS
 @corpora.SPLIT
+@corpora.rows_options
 @corpora.CODE_MAP
 @BUNDLE
 @writes
@@ -62,9 +63,9 @@ def build(
     """Make a lexicon of the mentions of CORPORA that annotators nearly always gave the same code."""
     from cielo.link import lexicon as module
 
-    mapped = corpora.read_map(code_map)
+    mapped, rows = corpora.read_map(code_map), corpora.rows_reading(reading)
     Bundle.open(bundle or default_bundle())  # before anything is written
-    read = [corpora.read(path, code_map=mapped, **reading) for path in paths]
+    read = [corpora.read(path, code_map=mapped, rows=rows, **reading) for path in paths]
     annotations = [
         (entry.mention.text, entry.mention.kind, entry.codes[0]) for corpus in read for entry in corpus.mentions
     ]

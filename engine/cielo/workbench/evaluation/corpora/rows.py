@@ -2,28 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cielo.errors import MentionError
-from cielo.tables import Cell, ColumnFinder, Format, Role, TableFormat
-from cielo.tables.mentions import InputRow, read_mentions
+from cielo.tables import Cell, ColumnFinder, Role, TableFormat, read_table
+from cielo.tables.mentions import InputRow, MentionColumns, read_mentions
 from cielo.tables.rows import UnfitError, text_of
+from cielo.text.kinds import kind_of
 from cielo.workbench.evaluation.corpora.lines import Gathering, in_order
 from cielo.workbench.evaluation.records import Annotated, Corpus
 
 EXPECTED = "rows with the columns text and code (several codes with `|` between them), and, if wanted, sentence, kind"
 
 _OTHERS = (
-    Role("document", ("document",)),
-    Role("description", ("description",)),
+    Role("document", ("document", "documento")),
+    Role("description", ("description", "descripcion")),
     Role("generated text", ("generated",)),
     Role("stored output", ("pred",)),
 )
-_finder = ColumnFinder(Role("codes", ("codes", "codigos")), Role("code", ("code", "codigo")), *_OTHERS)
+_CODES = Role("codes", ("codes", "codigos"))
+_CODE = Role("code", ("code", "codigo", "cie10", "icd10"))
 
 
-def read_rows(path: Path, form: Format | None = None) -> Corpus:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsReading:
+    """How rows of mentions with their codes are read.
+
+    Attributes:
+        table: what is known of the format.
+        columns: of the mentions.
+        code: the column of the code or codes; None: one of the usual names.
+    """
+
+    table: TableFormat = field(default_factory=TableFormat)
+    columns: MentionColumns = field(default_factory=MentionColumns)
+    code: str | None = None
+
+    def roles(self) -> tuple[Role, Role]:
+        """Return the columns that a header must have: the text, and the code or the codes."""
+        either = Role("code", _CODES.usual + _CODE.usual)
+        return self.columns.roles()[0], either.called(self.code)
+
+    def finder(self) -> ColumnFinder:
+        """Return what finds the cells of the codes, the code, and the others."""
+        named = self.code is not None
+        return ColumnFinder(Role("codes", ()) if named else _CODES, _CODE.called(self.code), *_OTHERS)
+
+
+def is_rows(path: Path, reading: RowsReading) -> bool:
+    """Tell whether a file is a table with the columns of mentions and their codes.
+
+    Raises:
+        TableError: where it cannot be read.
+    """
+    with read_table(path, reading.table, reading.roles()) as table:
+        return table.header is not None
+
+
+def read_rows(path: Path, reading: RowsReading | None = None) -> Corpus:
     """Read rows of mentions with their codes.
 
     Columns: ``text``, ``code`` or ``codes`` (with ``|`` between several; in JSON a list will do); if wanted
@@ -31,24 +68,26 @@ def read_rows(path: Path, form: Format | None = None) -> Corpus:
 
     Args:
         path: the file.
-        form: its format; None: by its name's ending.
+        reading: its format and columns.
 
     Raises:
         TableError: where none of it can be read.
     """
-    gathering = Gathering()
-    mentions = read_mentions(path, TableFormat(format=form))
+    reading, gathering = reading or RowsReading(), Gathering()
+    mentions = read_mentions(path, reading.table, columns=reading.columns)
+    finder = reading.finder()
     unit = "line" if mentions.table.format in ("csv", "tsv", "jsonl") else "row"
     for row in mentions:
-        _add(gathering, row, f"{path.name}, {unit} {row.number}")
+        _add(gathering, row, finder, f"{path.name}, {unit} {row.number}")
     return gathering.corpus(path, EXPECTED)
 
 
-def _add(gathering: Gathering, row: InputRow, place: str) -> None:
+def _add(gathering: Gathering, row: InputRow, finder: ColumnFinder, place: str) -> None:
     try:
         mention = row.mention()
-        mention = replace(mention, id=mention.id or str(row.number))
-        codes, code, *others = _finder.cells(row.values)
+        kind = None if mention.kind is None else kind_of(mention.kind) or mention.kind
+        mention = replace(mention, id=mention.id or str(row.number), kind=kind)
+        codes, code, *others = finder.cells(row.values)
         given = _codes(codes or code or "")
         document, description, generated, stored = (
             _text(cell, role.name) for cell, role in zip(others, _OTHERS, strict=True)
@@ -57,7 +96,7 @@ def _add(gathering: Gathering, row: InputRow, place: str) -> None:
         gathering.skip(place, str(error))
         return
     if not given:
-        gathering.skip(place, "the row has no code; expected one in the column code")
+        gathering.skip(place, "the row has no code; expected one in the column code (--code-column names another)")
         return
     gathering.read += 1
     text = generated if generated is not None else stored
