@@ -24,7 +24,6 @@ from cielo.cli.options import (
     model_options,
 )
 from cielo.cli.outputs import Output, writes
-from cielo.cli.progress import Summary
 from cielo.cli.showing import show_link
 from cielo.cli.tabular import (
     decision_options,
@@ -132,6 +131,8 @@ def link(
         linked = linker.link([mention], options)[0]
         report_withheld(linker, options.subset, linked.code is None, 1)
     if is_verbose():
+        from cielo.cli.progress import Summary
+
         summary = Summary()
         summary.add(linked)
         echo(summary.stages(), err=True)
