@@ -115,14 +115,14 @@ def _show_paper(evaluation: Evaluation, out: Console) -> None:
     kinds = list(dict.fromkeys(kind for one in paper for kind in (*one.map, *one.f1)))
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("run", overflow="fold")
-    for name in ("text", "PLI", "PLII", *(("MAP", "F1") if kinds else ()), "ceiling"):
+    for name in ("text", "PLI", "PLII", "ceiling", *(("MAP", "F1") if kinds else ())):
         table.add_column(name, justify="right", no_wrap=True)
     for one in paper:
         table.add_row(
             escape(f"{one.run}\n{part_name(one.split, evaluation.corpus.split)}, {one.mentions:,}"),
             *map(_percent, (one.text_accuracy, one.pli, one.plii)),
-            *(escape(_by_kind(found)) for found in ((one.map, one.f1) if kinds else ())),
             _percent(one.ceiling),
+            *(escape(_by_kind(found)) for found in ((one.map, one.f1) if kinds else ())),
         )
     table.caption_justify = "left"
     table.caption = "as the paper: text in normal form; in per cent, but MAP and F1, which are CodiEsp's"

@@ -68,7 +68,7 @@ def paper_table(evaluation: Evaluation) -> PageTable | None:
         return None
     kinds = list(dict.fromkeys(kind for one in shown for kind in (*one.map, *one.f1)))
     measures = [f"{measure}, {kind}" for measure in ("MAP", "F1") for kind in kinds]
-    head = ("run", "text", "PLI", "PLII", *measures, "ceiling")
+    head = ("run", "text", "PLI", "PLII", "ceiling", *measures)
     rows = tuple(_paper_row(one, kinds, evaluation.corpus.split) for one in shown)
     return PageTable("What the paper shows, of each run", head, rows)
 
@@ -77,7 +77,7 @@ def _paper_row(one: PaperScores, kinds: Iterable[str], split: str | None) -> tup
     measures = [figure(found.get(kind), 3) for found in (one.map, one.f1) for kind in kinds]
     shares = map(figure, (one.text_accuracy, one.pli, one.plii))
     name = PageCell(one.run, f"{part_name(one.split, split)}, {count(one.mentions)}")
-    return (name, *shares, *measures, figure(one.ceiling))
+    return (name, *shares, figure(one.ceiling), *measures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def card_view(found: CardComparison | None) -> CardView | None:
     if found is None:
         return None
     rows = tuple(
-        (card_name(one), f"{one.card:.2f} ± {one.spread:.2f}", figure(one.measured), card_difference(one))
+        (card_name(one), PageCell(f"{one.card:.2f}", f"± {one.spread:.2f}"), figure(one.measured), card_difference(one))
         for one in found.scores
     )
     table = PageTable("The card’s figures and those measured", ("", "card", "measured", "difference"), rows)
@@ -122,11 +122,11 @@ def examples_table(evaluation: Evaluation) -> PageTable | None:
         (
             one.name,
             one.mention,
-            one.sentence or DASH,
             " ".join(filter(None, (", ".join(one.codes), one.right_description))),
             " ".join(filter(None, (one.code, one.description))) or DASH,
             one.generated or DASH,
+            one.sentence or DASH,
         )
         for one in evaluation.examples
     )
-    return PageTable("Examples of mistakes", ("class", "mention", "sentence", "right", "answered", "generated"), rows)
+    return PageTable("Examples of mistakes", ("class", "mention", "right", "answered", "generated", "sentence"), rows)

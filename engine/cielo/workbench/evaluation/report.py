@@ -102,8 +102,10 @@ def to_html(evaluation: Evaluation) -> str:
 
 
 def _caveats(evaluation: Evaluation) -> Iterator[str]:
-    """Say what makes the figures worth less than they look."""
+    """Say what a reader must know first: that texts are there, and what makes the figures worth less than they look."""
     corpus, runs = evaluation.corpus, evaluation.runs
+    if evaluation.examples:
+        yield "This page holds clinical text, the examples of mistakes, since --with-text asked for them."
     if len(runs) > 1:
         yield (
             f"“{evaluation.best}” is the best of {len(runs)} runs on these very mentions: what was chosen so looks "

@@ -20,7 +20,7 @@ MEASURES: tuple[tuple[str, str, Shape], ...] = (
 _COLUMNS = (
     ("recall_at_3", "recall@3"), ("recall_at_5", "recall@5"), ("mrr", "MRR"), ("coverage", "answered"),
     ("accuracy_covered", "right of answered"), ("pli_known", "PLI, known"), ("plii_known", "PLII, known"),
-    ("normal_text_accuracy", "text"), ("text_accuracy", "text, to the letter"),
+    ("normal_text_accuracy", "text"), ("text_accuracy", "text, literal"),
 )  # fmt: skip
 
 

@@ -168,7 +168,7 @@ class TestFigures:
                 for label, key in (
                     ("recall@3", "recall_at_3"), ("recall@5", "recall_at_5"), ("MRR", "mrr"),
                     ("answered", "coverage"), ("right of answered", "accuracy_covered"),
-                    ("text", "normal_text_accuracy"), ("text, to the letter", "text_accuracy"),
+                    ("text", "normal_text_accuracy"), ("text, literal", "text_accuracy"),
                 ):  # fmt: skip
                     assert figures[label] == f"{getattr(split, key):,.2f}"
         assert [row[-1] for row in shown[0][1:]] == ["1.25", "–", "12.5"]
