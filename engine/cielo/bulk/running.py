@@ -9,11 +9,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from cielo import schema
 from cielo.bulk.fragments import read_planned
+from cielo.bulk.identity import identity_of
 from cielo.bulk.inputs import Source, find_sources, input_files
 from cielo.bulk.layout import RunFolder
 from cielo.bulk.leases import Leases
@@ -28,7 +28,6 @@ from cielo.bulk.records import (
     Part,
     Plan,
     Summary,
-    options_of,
 )
 from cielo.bulk.working import Event, Watcher, Worker
 from cielo.bundle.layout import Bundle, default_bundle
@@ -208,21 +207,7 @@ class Run:
         return summary
 
     def _identity(self, inputs: tuple[InputFile, ...]) -> Identity:
-        origin = self._linker.provenance(self.linking)
-        options = options_of(self.linking, self.options)
-        options["decoding"] = schema.canonical(origin.decoding).decode()
-        return Identity(
-            version=version("cielo"),
-            bundle=origin.bundle.name,
-            bundle_sha256=origin.bundle.sha256,
-            edition=origin.bundle.edition,
-            backend=origin.backend,
-            compute_type=origin.compute_type,
-            device=origin.device,
-            options=options,
-            lexicon_sha256=self._linker.lexicon_sha256,
-            inputs=inputs,
-        )
+        return identity_of(self._linker, self.linking, self.options, inputs)
 
     def _plan(self) -> None:
         if self.folder.plan.exists():

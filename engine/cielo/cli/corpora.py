@@ -32,7 +32,7 @@ CODE_MAP = click.option("--code-map", "--cui-map", "code_map", type=click.Path(p
 def rows_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a corpus that is a table of one's own; `rows_reading` makes the record of them."""
     code = click.option("--code-column", metavar="NAME",
-                        help="Of a table: the column of the codes; default: code, codes, código, cie10, icd10.")  # fmt: skip
+                        help="Of a table: the column of the codes; default: code, codes, cie10, icd10.")  # fmt: skip
     return reading_options(code(DELIMITER(command)))
 
 

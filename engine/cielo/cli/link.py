@@ -26,6 +26,7 @@ from cielo.cli.options import (
 from cielo.cli.outputs import Output, writes
 from cielo.cli.showing import show_link
 from cielo.cli.tabular import (
+    TABULAR,
     decision_options,
     mention_columns,
     reading_options,
@@ -80,6 +81,10 @@ if TYPE_CHECKING:
     "--kb", "knowledge_base", type=click.Path(dir_okay=False, path_type=Path),
     help="A knowledge base in place of the bundle's, without vectors: pipeline I alone.",
 )  # fmt: skip
+@click.option("--resume", is_flag=True, help=(
+    "Of rows: keep what is done beside --output until all is, and go on with what was kept. It can hold what the "
+    "model wrote."
+))  # fmt: skip
 @LEXICON
 @decision_options
 @style_options
@@ -95,6 +100,7 @@ def link(
     form: Format | None,
     input_format: Format | None,
     as_json: bool,
+    resume: bool,
     decoding: Decoding | None,
     cache: Path | None,
     **given: Any,
@@ -110,17 +116,18 @@ def link(
     if given["knowledge_base"] is not None and source_of("pipeline") is ParameterSource.DEFAULT:
         given["pipeline"] = "I"
     options = link_options(given, decoding=decoding, neighbours="misses" if source is not None else "always")
-    thresholds, language = thresholds_of(given), given["language"]
-    columns, reading = mention_columns(given), table_format(given, input_format)
-    style = style_of(given)
+    thresholds, tabular = thresholds_of(given), {name: given.pop(name) for name in TABULAR}
     opening = {**given, "cache": cache or True, "decoding": decoding, "use": "single" if source is None else "bulk"}
     if source is not None:
         from cielo.cli.rows import Rows, link_rows, reading_of, written_form  # loads all that reads and writes tables
 
-        reading = reading_of(source, reading, target, form)
+        if resume and "-" in (source, target):
+            raise click.UsageError("--resume needs files: an --input and an --output that are not standard streams")
+        columns, named = mention_columns(tabular), table_format(tabular, input_format)
+        reading = reading_of(source, named, target, form)
         rows = Rows(
             source=source, reading=reading, columns=columns, target=target, form=written_form(target, form, reading),
-            style=style, thresholds=thresholds, kind=kind,
+            style=style_of(tabular), thresholds=thresholds, kind=kind, resumed=resume,
         )  # fmt: skip
         link_rows(rows, options, **opening)
         return
@@ -142,4 +149,4 @@ def link(
         row = {"text": text, "sentence": sentence, **link_columns(linked, thresholds)}
         echo_json(json.dumps(row, ensure_ascii=False))
     else:
-        show_link(linked, decision_of(linked, thresholds), language)
+        show_link(linked, decision_of(linked, thresholds), tabular["language"])

@@ -12,13 +12,13 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Self
 
 from cielo.cli.base import console, echo
 from cielo.cli.verbosity import is_quiet, is_verbose
 from cielo.errors import CieloError
-from cielo.records import Link, Mention
+from cielo.records import Json, Link, Mention
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -230,6 +230,15 @@ class Summary:
         if spent is not None and spent.mentions:
             for stage in _STAGES:
                 self._stages[stage] += getattr(spent, stage) / spent.mentions
+
+    def count(self, columns: Mapping[str, Json]) -> None:
+        """Count a row that was linked before, by the columns of its link."""
+        self.rows += 1
+        if "error" in columns:
+            self.errors += 1
+        else:
+            self.methods[str(columns["method"])] += 1
+            self.without += columns["code"] is None
 
     def lines(self) -> list[str]:
         """Return the lines that tell it, the first one whole by itself."""

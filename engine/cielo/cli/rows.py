@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.base import EXIT_ROWS, echo, open_linker, report_problems, report_withheld, require_codes
+from cielo.bulk.records import BulkOptions
+from cielo.cli.base import EXIT_ROWS, KEPT, echo, open_linker, report_problems, report_withheld, require_codes
 from cielo.cli.progress import Progress, Summary
-from cielo.decisions import Thresholds, decision_of
+from cielo.cli.resuming import Partial, identity_of_rows
+from cielo.decisions import DECISIONS, Thresholds
 from cielo.errors import CieloError, MentionError
+from cielo.link.linker import CHUNK, Linker
 from cielo.records import Json, Link, Mention
 from cielo.tables import Format, Table, TableFormat, format_of
 from cielo.tables.formats import OutputStyle, require_library
-from cielo.tables.links import OutputColumns, kept_columns, output_row, write_rows
+from cielo.tables.links import OutputColumns, joined_row, kept_columns, link_columns, write_rows
 from cielo.tables.mentions import InputRow, MentionColumns, open_input, read_mentions
 from cielo.tables.writing import open_output
 from cielo.text.wording import WORDS
 
 if TYPE_CHECKING:
-    from cielo.link.linker import Linker
     from cielo.options import LinkOptions
 
 _LIVE = 64  # mentions at a time where somebody waits for the rows
@@ -45,6 +47,7 @@ class Rows:
         style: of tables for people.
         thresholds: of the decisions.
         kind: of all mentions; None: each row's own.
+        resumed: whether what is done is kept until the run is finished, and gone on with.
     """
 
     source: str
@@ -55,6 +58,7 @@ class Rows:
     style: OutputStyle
     thresholds: Thresholds
     kind: str | None = None
+    resumed: bool = False
 
 
 def reading_of(source: str, named: TableFormat, target: str, other: Format | None) -> TableFormat:
@@ -98,18 +102,25 @@ def link_rows(rows: Rows, options: LinkOptions, **opening: Any) -> None:
     with open_input(rows.source) as stream:
         name = "standard input" if rows.source == "-" else rows.source
         read = read_mentions(stream, rows.reading, columns=rows.columns, name=name)
-        with open_linker(**opening) as linker, open_output(rows.target, rows.form) as output:
+        with contextlib.ExitStack() as stack:
+            linker = stack.enter_context(open_linker(**opening))
+            kept = stack.enter_context(_kept(rows, linker, options)) if rows.resumed else None
+            output = stack.enter_context(open_output(rows.target, rows.form))
             require_codes(linker, options.subset)
             report_problems(linker.lexicon_problems())
             summary = Summary()
             drawn = rows.target != "-" or not sys.stdout.isatty()  # rows on the terminal are progress enough
             with Progress("linking", functools.partial(_count, rows), drawn=drawn) as progress:
-                each = functools.partial(linker.link_each, options=options, progress=progress.advance)
+                if kept is not None:
+                    progress.skip(kept.done)
+                chunk = _LIVE if rows.target == "-" else CHUNK
+                each = functools.partial(linker.link_each, options=options, chunk=chunk, progress=progress.advance)
+                outcomes = _outcomes(rows, iter(read), each, summary, kept)
                 columns = _known_columns(rows, read.table, options, linker)
-                outcomes = _outcomes(rows, read, each, summary)
                 write_rows(output, rows.form, outcomes, style=rows.style, columns=columns)
-            linked = summary.rows - summary.errors
-            report_withheld(linker, options.subset, summary.without, linked)
+            report_withheld(linker, options.subset, summary.without, summary.rows - summary.errors)
+    if kept is not None:
+        kept.finish()
     _report_table(read.table)
     summary.show()
     if summary.errors:
@@ -117,22 +128,43 @@ def link_rows(rows: Rows, options: LinkOptions, **opening: Any) -> None:
         sys.exit(EXIT_ROWS)
 
 
+def _kept(rows: Rows, linker: Linker, options: LinkOptions) -> Partial:
+    reading = BulkOptions(table=rows.reading, columns=rows.columns, thresholds=rows.thresholds, kind=rows.kind)
+    partial = Partial(Path(rows.target), identity_of_rows(Path(rows.source), linker, options, reading))
+    click.get_current_context().meta[KEPT] = f"what is done is in {partial.path}; the same command goes on"
+    if partial.done:
+        echo(f"cielo: going on after {partial.done:,} rows", err=True)
+    return partial
+
+
 def _outcomes(
-    rows: Rows, read: Iterable[InputRow], each: Callable[..., Iterator[Link | CieloError]], summary: Summary
+    rows: Rows,
+    read: Iterator[InputRow],
+    each: Callable[[Iterable[Mention | MentionError]], Iterator[Link | CieloError]],
+    summary: Summary,
+    kept: Partial | None,
 ) -> Iterator[dict[str, Json]]:
+    words = WORDS[rows.style.language]
+    summary.decisions.update({words["byHand" if name == "none" else name]: 0 for name in DECISIONS})  # in their order
+
+    def joined(row: InputRow, columns: dict[str, Json]) -> dict[str, Json]:
+        if "decision" in columns:
+            summary.decisions[words["byHand" if columns["decision"] == "none" else str(columns["decision"])]] += 1
+        return joined_row(row, columns)
+
+    for columns in kept.stored() if kept is not None else ():
+        row = next(read)
+        _mention_or_error(row, rows.kind, summary)
+        summary.count(columns)
+        yield joined(row, columns)
     # Rows and mentions go in step: `link_each` reads ahead by a chunk, whose rows wait here.
     waiting, handed = itertools.tee(read)
-    mentions = (_mention_or_error(row, rows.kind, summary) for row in handed)
-    chunk = {"chunk": _LIVE} if rows.target == "-" else {}
-    words = WORDS[rows.style.language]
-    for row, outcome in zip(waiting, each(mentions, **chunk), strict=True):
+    for row, outcome in zip(waiting, each(_mention_or_error(row, rows.kind, summary) for row in handed), strict=True):
         summary.add(outcome)
-        if isinstance(outcome, Link):
-            decision = decision_of(outcome, rows.thresholds)
-            summary.decisions[words["byHand" if decision == "none" else decision]] += 1
-            yield output_row(row, outcome, rows.thresholds)
-        else:
-            yield output_row(row, str(outcome))
+        columns = link_columns(outcome, rows.thresholds) if isinstance(outcome, Link) else {"error": str(outcome)}
+        if kept is not None:
+            kept.append(columns)
+        yield joined(row, columns)
 
 
 def _known_columns(rows: Rows, table: Table, options: LinkOptions, linker: Linker) -> OutputColumns | None:

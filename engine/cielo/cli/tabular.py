@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from cielo.tables.mentions import MentionColumns
 
 _COLUMNS = ("text", "sentence", "kind", "id")
-_READING = ("encoding", "delimiter", "sheet")
+TABULAR = (
+    *(f"{role}_column" for role in _COLUMNS), "encoding", "delimiter", "sheet", "bom", "decimal", "language",
+    "guard_formulas",
+)  # fmt: skip
+"""The parameters of `reading_options` and `style_options`."""
 _USUAL_DELIMITERS = ",;\t|"
 _TABULATOR = {"\\t": "\t", "tab": "\t"}
 

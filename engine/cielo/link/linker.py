@@ -34,7 +34,7 @@ from cielo.text.kinds import named_kind
 if TYPE_CHECKING:
     from cielo.link.lexicon import Lexicon, LexiconProblem
 
-_CHUNK = 512
+CHUNK = 512
 
 
 class Linker:
@@ -256,7 +256,7 @@ class Linker:
         mentions: Iterable[Mention],
         options: LinkOptions | None = None,
         *,
-        chunk: int = _CHUNK,
+        chunk: int = CHUNK,
         progress: Told | None = None,
     ) -> Iterator[Link]:
         """Link a stream of mentions, `chunk` at a time, and yield the results in order. See `link`."""
@@ -268,7 +268,7 @@ class Linker:
         mentions: Iterable[Mention | CieloError],
         options: LinkOptions | None = None,
         *,
-        chunk: int = _CHUNK,
+        chunk: int = CHUNK,
         progress: Told | None = None,
     ) -> Iterator[Link | CieloError]:
         """Link what can be linked of a stream, `chunk` at a time, and yield a link or an error for each, in order.
