@@ -23,7 +23,7 @@ GROUPS: dict[str, str] = {
     "Limits of the service": "--max-mentions --max-characters --max-document-characters --max-body --max-connections "
     "--queue-tokens --queue-seconds --batch-tokens --request-seconds --header-seconds --body-seconds --drain-seconds "
     "--hang-seconds",
-    "Licences and places": "--accept-licence --from --source",
+    "Licences": "--accept-licence",
     "Messages and help": "--quiet --verbose --version --help",
 }
 OTHER = "Other options"
