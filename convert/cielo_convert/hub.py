@@ -59,7 +59,7 @@ def look_up(name: str, revision: str | None, folder: Path) -> HubModel:
     except hub_errors.HFValidationError as error:
         raise _unknown(name, revision) from error
     except hub_errors.HfHubHTTPError as error:
-        status = 0 if error.response is None else error.response.status_code
+        status = None if error.response is None else error.response.status_code
         if status in (*_CLOSED, 404):
             raise _unknown(name, revision) from error
         raise DownloadError(f"{endpoint()} does not answer as a hub does (HTTP {status})", status) from error
