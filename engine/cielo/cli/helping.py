@@ -7,7 +7,7 @@ import click
 # The groups in their order, and the options of all commands that belong to each, in theirs.
 GROUPS: dict[str, str] = {
     "Input and output": "--sentence --input --input-format --kb --table --synonyms --workload --limit --only-errors "
-    "--output --format --json --html --tsv --with-text --rejected --overwrite --dry-run",
+    "--output --format --json --html --tsv --with-text --rejected --unwritable --errors --overwrite --dry-run",
     "Tables": "--encoding --sheet --delimiter --bom --decimal --text-column --sentence-column --kind-column "
     "--id-column --code-column --description-column --guard-formulas",
     "Which codes": "--kind --chapter --leaf --codes --lexicon --edition --system --code-system",
@@ -23,7 +23,8 @@ GROUPS: dict[str, str] = {
     "Limits of the service": "--max-mentions --max-characters --max-document-characters --max-body --max-connections "
     "--queue-tokens --queue-seconds --batch-tokens --request-seconds --header-seconds --body-seconds --drain-seconds "
     "--hang-seconds",
-    "Licences": "--accept-licence",
+    "What is fetched": "--sources --generator --encoder --raw-base --accept-licence --skip-checks",
+    "Forms of other tools": "--type --terminology --subject --number-notes --concepts --vocabulary",
     "Messages and help": "--quiet --verbose --version --help",
 }
 OTHER = "Other options"
@@ -34,13 +35,20 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "bulk": ("cielo bulk mentions.csv --output archive --format csv",),
     "calibrate": ("cielo calibrate bundle annotated.tsv --output calibrated",),
     "completion": ("cielo completion bash > cielo.bash",),
-    "convert": ("cielo convert recipe.toml --output bundle",),
+    "convert": (
+        "cielo convert medical-mt5-large --output bundle --dry-run",
+        "cielo convert recipe.toml --output bundle",
+    ),
+    "documents": ("cielo documents notes.jsonl --output document-links.csv",),
     "doctor": ("cielo doctor", "cielo doctor --bundle bundle --json"),
     "evaluate": ("cielo evaluate annotated.tsv --html report.html",),
     "info": ("cielo info", "cielo info bundle --json"),
     "kb": ("cielo kb search hipotermia",),
     "kb build": ("cielo kb build kb.sqlite --table diagnosis=codes.tsv",),
+    "kb diff": ("cielo kb diff bundle procedure=procedures.tsv",),
+    "kb fetch": ("cielo kb fetch",),
     "kb info": ("cielo kb info",),
+    "kb replace": ("cielo kb replace bundle --table procedure=procedures.tsv --output next",),
     "kb search": ("cielo kb search hipotermia --limit 5",),
     "kb show": ("cielo kb show T68",),
     "lexicon": ("cielo lexicon check lexicon.tsv",),
@@ -49,6 +57,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "link": (
         'cielo link "TC abdominal" --sentence "La TC abdominal es normal."',
         "cielo link --input mentions.csv --output links.csv",
+        "cielo link --input mentions.csv --output links-es.csv --language es --delimiter ';' --bom --decimal ,",
     ),
     "serve": ("cielo serve --port 8080",),
     "tune": ("cielo tune",),
