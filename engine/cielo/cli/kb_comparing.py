@@ -14,6 +14,7 @@ import click
 
 from cielo.cli.base import echo, echo_json
 from cielo.cli.knowledge import kb, opened
+from cielo.errors import TableError
 
 if TYPE_CHECKING:
     from cielo.knowledge.differences import KindDifference, Loss
@@ -64,6 +65,7 @@ def _side(named: str) -> Iterator[tuple[KnowledgeBase, str | None]]:
     """Open a knowledge base as it was named, with the kind where it is a table of one."""
     kind, sign, table = named.partition("=")
     if not sign or Path(named).exists():
+        _refuse_table(named)
         with opened(Path(named)) as base:
             yield base, None
         return
@@ -78,6 +80,18 @@ def _side(named: str) -> Iterator[tuple[KnowledgeBase, str | None]]:
             echo(f"  {name}: {len(built.rejected):,} rows rejected; `cielo kb build` names them", err=True)
         with opened(file) as base:
             yield base, kind
+
+
+def _refuse_table(named: str) -> None:
+    from cielo.tables import format_of
+
+    try:
+        format_of(named)
+    except TableError:  # no table by its name
+        return
+    raise TableError(
+        f"{named} cannot be opened as a knowledge base: it is a table by its name; say of which kind: diagnosis={named}"
+    )
 
 
 def _show_kind(kind: str, found: KindDifference) -> None:

@@ -201,7 +201,8 @@ def _report_unwritable(found: Sequence[Unwritable], file: Path | None) -> None:
         echo(f"  cannot be written: {one.code} ({one.kind}): {one.reason}", err=True)
     if found:
         more = f"; {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
-        echo(f"  cannot be written: {len(found):,} descriptions{more}; --unwritable FILE writes all", err=True)
+        where = "--unwritable FILE writes all" if file is None else f"all are in {click.format_filename(file)}"
+        echo(f"  cannot be written: {len(found):,} descriptions{more}; {where}", err=True)
     if file is not None:
         rows = (f"{one.code}\t{one.kind}\t{one.description}\t{one.reason}" for one in found)
         _write_tsv(file, "code\tkind\tdescription\treason", rows)

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from cielo.tables import Format
 
 
+_OF_ROWS = ("target", "form", "input_format", "resume", *(name for name in TABULAR if name != "language"))
+
+
 @main.command()
 @click.argument("text", required=False)
 @click.option("--sentence", help="The sentence that the mention stands in.")
@@ -112,6 +115,8 @@ def link(
         raise click.UsageError(
             "--sentence and --json belong to one TEXT; rows bring their own, and --format names their form"
         )
+    if source is None:
+        _refuse_options_of_rows(click.get_current_context())
     source_of = click.get_current_context().get_parameter_source
     if given["knowledge_base"] is not None and source_of("pipeline") is ParameterSource.DEFAULT:
         given["pipeline"] = "I"
@@ -150,3 +155,14 @@ def link(
         echo_json(json.dumps(row, ensure_ascii=False))
     else:
         show_link(linked, decision_of(linked, thresholds), tabular["language"])
+
+
+def _refuse_options_of_rows(context: click.Context) -> None:
+    """Refuse what one TEXT has no use for: nobody is to wait for a file that is never written."""
+    given = [
+        parameter.opts[0] for parameter in context.command.params
+        if parameter.name in _OF_ROWS and context.params[parameter.name] != "-"
+        and context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
+    ]  # fmt: skip
+    if given:
+        raise click.UsageError(f"{', '.join(given)}: of rows (--input); one TEXT is printed, with --json as JSON")

@@ -19,6 +19,7 @@ from cielo.cli.base import console, echo
 from cielo.cli.verbosity import is_quiet, is_verbose
 from cielo.errors import CieloError
 from cielo.records import Json, Link, Mention
+from cielo.text.wording import VALUES, WORDS, Language
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -204,8 +205,9 @@ class Summary:
         decisions: rows by what is to be done with them; empty where nothing is decided.
     """
 
-    def __init__(self, *, clock: Clock = time.monotonic) -> None:
+    def __init__(self, *, language: Language = "en", clock: Clock = time.monotonic) -> None:
         """Begin to count, and to take the time."""
+        self._language = language
         self.rows = self.errors = self.without = 0
         self.methods: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
@@ -244,14 +246,14 @@ class Summary:
         """Return the lines that tell it, the first one whole by itself."""
         seconds = self._clock() - self._began
         rate = _rate_words(self.rows / max(seconds, 1e-9))
-        errors = f", {self.errors:,} error{'s' * (self.errors > 1)}" if self.errors else ""
-        lines = [
-            f"cielo: {self.rows:,} rows, {len(self._distinct):,} distinct mentions{errors}; "
-            f"{seconds:,.1f} s, {rate} rows a second"
-        ]
-        for name, counted in (("method", _in_order(self.methods)), ("decision", self.decisions)):
+        words, named = WORDS[self._language], VALUES[self._language]
+        counts = [(self.rows, "row"), (len(self._distinct), "mention"), *([(self.errors, "fault")] * bool(self.errors))]
+        told = ", ".join(f"{count:,} {words[one if count == 1 else f'{one}s']}" for count, one in counts)
+        lines = [f"cielo: {told}; {seconds:,.1f} s, {words['rate'].format(value=rate)}"]
+        for name, counted in (("byMethod", _in_order(self.methods)), ("byDecision", self.decisions)):
             if counted:
-                lines.append(f"  by {name}: {', '.join(f'{count:,} {word}' for word, count in counted.items())}")
+                shown = ", ".join(f"{count:,} {named.get(word, word)}" for word, count in counted.items())
+                lines.append(f"  {words[name]}: {shown}")
         if is_verbose():
             lines.append(self.stages())
         return lines

@@ -108,7 +108,7 @@ def link_rows(rows: Rows, options: LinkOptions, **opening: Any) -> None:
             output = stack.enter_context(open_output(rows.target, rows.form))
             require_codes(linker, options.subset)
             report_problems(linker.lexicon_problems())
-            summary = Summary()
+            summary = Summary(language=rows.style.language)
             drawn = rows.target != "-" or not sys.stdout.isatty()  # rows on the terminal are progress enough
             with Progress("linking", functools.partial(_count, rows), drawn=drawn) as progress:
                 if kept is not None:
@@ -124,7 +124,8 @@ def link_rows(rows: Rows, options: LinkOptions, **opening: Any) -> None:
     _report_table(read.table)
     summary.show()
     if summary.errors:
-        echo(f"cielo: {summary.errors} row(s) hold an error; see their column `error`", err=True)
+        told = WORDS[rows.style.language]["holdError"].format(value=f"{summary.errors:,}")
+        echo(f"cielo: {told}", err=True)
         sys.exit(EXIT_ROWS)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from cielo.cli.base import console
 from cielo.decisions import Decision
 from cielo.records import Candidate, Link, Proof
-from cielo.text.wording import WORDS, Language, found_by
+from cielo.text.wording import VALUES, WORDS, Language, found_by
 
 _LABELS: dict[Language, dict[str, str]] = {
     "en": {
@@ -49,7 +49,8 @@ def show_link(linked: Link, decision: Decision, language: Language) -> None:
             table.add_column(f"  {words[name]}" if name == "others" else words[name], no_wrap=name != "description")
         for candidate in others:
             evidence = ", ".join(_evidence(candidate, language))
-            table.add_row(f"  {escape(candidate.code)}", candidate.kind, escape(candidate.description), evidence)
+            kind = VALUES[language].get(candidate.kind, candidate.kind)
+            table.add_row(f"  {escape(candidate.code)}", kind, escape(candidate.description), evidence)
         out.print(table)
     out.print(f"[dim]  {escape(_origin(linked, words))}[/]")
 
@@ -75,7 +76,7 @@ def _facts(linked: Link, language: Language) -> Iterator[tuple[str, str]]:
     how = found_by(
         linked.method, normal=linked.match == "normal", unsure=linked.confidence is not None, language=language
     )
-    yield "found", f"{linked.method}: {how}"
+    yield "found", f"{VALUES[language].get(linked.method, linked.method)}: {how}"
     if linked.probability is not None:
         figures = [shared["probability"].format(value=f"{linked.probability:.3f}")]
         if linked.distance is not None:

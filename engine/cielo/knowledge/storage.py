@@ -7,6 +7,7 @@ indexes of this schema (no view, no trigger), and each query has a time limit.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import stat
 import threading
@@ -110,7 +111,9 @@ class ReadConnection:
 
 
 def _require_regular(path: Path) -> None:
-    with contextlib.suppress(OSError):  # what is not there, SQLite says
+    if not os.path.lexists(path):
+        raise BundleError(f"{path.name} cannot be opened as a knowledge base: there is no such file; name one that is there")
+    with contextlib.suppress(OSError):  # what cannot be looked at, SQLite says
         if not stat.S_ISREG(path.lstat().st_mode):
             raise BundleError(
                 f"{path.name} cannot be opened as a knowledge base: it is a link, a folder or a device, expected a "

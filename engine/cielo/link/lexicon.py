@@ -191,7 +191,10 @@ def write_lexicon(path: Path, entries: Iterable[LexiconEntry]) -> None:
     """
     rows = sorted((_cells(entry) for entry in entries), key=lambda row: (normal_form(row[0]), row))
     if not rows:
-        raise TableError(f"{path}: not written, as there is no text for it; give annotations that agree more often")
+        raise TableError(
+            f"{path}: not written, as there is no text for it: too few annotations agree; give more, or ask for "
+            "less (--minimum-count, --minimum-purity)"
+        )
     with open_output(str(path)) as stream:
         write_table(stream, format_of(path, default="tsv"), [dict(zip(COLUMNS, row, strict=True)) for row in rows])
 

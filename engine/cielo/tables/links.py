@@ -20,7 +20,7 @@ from cielo.tables.rows import shown
 from cielo.tables.workbook_writing import OutCell, Tone
 from cielo.tables.writing import cell_text, write_table
 from cielo.text.normal import fold_name
-from cielo.text.wording import LABELS, WORDS, Language, found_by
+from cielo.text.wording import LABELS, VALUES, WORDS, Language, found_by
 
 _RESULT_COLUMNS = (
     "code", "codes", "description", "title", "kind", "decision", "method", "match", "confidence", "generated",
@@ -33,6 +33,7 @@ _PEOPLE = (
     "probability", "log_prob", "distance", "alternatives", "proof", "truncated", "provenance", "error",
 )  # fmt: skip
 _FIGURES = ("confidence", "log_prob", "probability", "distance")
+_NAMED = ("kind", "method", "match")
 _DIGITS = 3  # of a figure, after the point
 _PARTS = ("code", "title", "evidence")
 _ALTERNATIVE = re.compile(r"alternative_[0-9]+_(code|title|evidence)")
@@ -177,6 +178,9 @@ def _flat(row: Mapping[str, Json], style: OutputStyle) -> dict[str, OutCell]:
         if name in _RESULT_COLUMNS and name not in ("candidates", "proof", "truncated", "decision"):
             is_figure = name in _FIGURES and isinstance(value, int | float)
             flat[name] = round(float(cast(float, value)), _DIGITS) if is_figure else _cell(name, value)
+    for name in _NAMED:
+        if isinstance(value := row.get(name), str):
+            flat[name] = VALUES[language].get(value, value)
     if "method" in row:
         flat["found"] = found_by(
             cast(Method, row["method"]), normal=row.get("match") == "normal",

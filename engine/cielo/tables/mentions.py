@@ -152,8 +152,11 @@ def read_mentions(
 
 
 def _missing(table: Table, required: Sequence[Role]) -> str:
-    wanted = " and ".join(f"`{role.named or role.name}`" for role in required)
     first = table.nearest
+    lacking = [role for role in required if role.find(first) is None] or required
+    wanted = " and ".join(f"`{role.named or role.name}`" for role in lacking)
+    if not first:
+        return f"there is no row{table.where}, and so no column {wanted}; give it a header"
     if looks_like_header(first):
         return f"the header has no column {wanted}{table.where}; found {show_names(first)}: name {_OPTIONS}"
     # They are not shown: where there is no header, they are a patient's words.

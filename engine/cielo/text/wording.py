@@ -30,6 +30,16 @@ _ENGLISH = {
     "accept": "accept",
     "review": "review",
     "byHand": "none",
+    "row": "row",
+    "rows": "rows",
+    "mention": "distinct mention",
+    "mentions": "distinct mentions",
+    "fault": "error",
+    "faults": "errors",
+    "rate": "{value} rows a second",
+    "byMethod": "by method",
+    "byDecision": "by decision",
+    "holdError": "{value} row(s) hold an error; see their column `error`",
 }
 _SPANISH = {
     "exactLiteral": "la descripción del modelo está en el catálogo, letra por letra",
@@ -50,6 +60,16 @@ _SPANISH = {
     "accept": "aceptar",
     "review": "revisar",
     "byHand": "ninguno",
+    "row": "fila",
+    "rows": "filas",
+    "mention": "mención distinta",
+    "mentions": "menciones distintas",
+    "fault": "error",
+    "faults": "errores",
+    "rate": "{value} filas por segundo",
+    "byMethod": "por método",
+    "byDecision": "por decisión",
+    "holdError": "{value} fila(s) con error; véase su columna `error`",
 }
 WORDS: Final[Mapping[Language, Mapping[str, str]]] = MappingProxyType(
     {"en": MappingProxyType(_ENGLISH), "es": MappingProxyType(_SPANISH)}
@@ -67,6 +87,16 @@ LABELS: Final[Mapping[Language, Mapping[str, str]]] = MappingProxyType({
     }),
 })  # fmt: skip
 """The names of the output's columns for people; those that are missing are called as in cielo's own tables."""
+
+
+VALUES: Final[Mapping[Language, Mapping[str, str]]] = MappingProxyType({
+    "en": MappingProxyType({}),
+    "es": MappingProxyType({
+        "exact": "exacto", "semantic": "semántico", "lexicon": "léxico", "none": "ninguno", "literal": "literal",
+        "normal": "normal", "diagnosis": "diagnóstico", "procedure": "procedimiento",
+    }),
+})  # fmt: skip
+"""Methods, matches and the usual kinds for people; those that are missing stand as they are."""
 
 
 def found_by(method: Method, *, normal: bool, unsure: bool, language: Language) -> str:

@@ -331,7 +331,8 @@ class TestCommands:
         first, second, *rest = done.stderr.splitlines()
         assert first.startswith("cielo: 4 rows, 3 distinct mentions, 1 error; ")
         assert second.startswith("  by method: ") and rest == [
-            "cielo: 1 row(s) hold an error; see their column `error`"
+            "  by decision: 3 accept, 0 review, 0 none",
+            "cielo: 1 row(s) hold an error; see their column `error`",
         ]
         assert SECRET not in done.stderr
 

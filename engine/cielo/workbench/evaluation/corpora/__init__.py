@@ -104,6 +104,11 @@ def detect_format(path: Path, rows: RowsReading | None = None) -> CorpusFormat:
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     if found is None:
+        if path.is_dir():
+            raise TableError(
+                f"{path}: the folder holds neither CodiEsp nor BRAT nor E3C; name a file in it, or its format "
+                f"({', '.join(CORPUS_FORMATS)})"
+            )
         raise TableError(
             f"{path}: the format of the corpus is not known by its contents{_columns_of(path, rows)}; name it "
             f"({', '.join(CORPUS_FORMATS)}), or the columns of a table (--text-column, --code-column)"

@@ -1,0 +1,106 @@
+"""What stopped people who tried cielo with files of their own: an option in vain, an error that misleads, English."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cielo.bundle.layout import default_bundle
+from cielo.cli import base, main
+from click.testing import CliRunner, Result
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CIELO_STATE", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--output", "links.csv"), ("--format", "csv"), ("--resume",), ("--text-column", "x"), ("--bom",)],
+)
+def test_an_option_of_rows_is_refused_beside_one_text(desk: Path, options: tuple[str, ...]) -> None:
+    done = run("link", "tos", *options)
+    assert (done.exit_code, done.stdout) == (base.EXIT_USAGE, "")
+    assert options[0] in done.stderr and "--json" in done.stderr
+
+
+def test_one_text_may_be_sent_to_standard_output_in_spanish(desk: Path) -> None:
+    done = run("link", "tos", "--output", "-", "--language", "es")
+    assert done.exit_code == 0, done.output
+    assert "exacto: la descripción" in done.stdout
+    assert "diagnóstico" in done.stdout and "diagnosis" not in done.stdout
+
+
+def test_an_error_names_the_columns_that_are_missing_alone(desk: Path) -> None:
+    (desk / "own.csv").write_text("Mención;Oración;Tipo\nHTA;Tiene HTA;D\n", encoding="utf-8")
+    done = run("link", "--input", "own.csv", "--kind-column", "clase")
+    assert done.exit_code == base.EXIT_FAILED
+    assert "no column `clase`;" in done.stderr and "`text`" not in done.stderr
+
+
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_an_empty_file_is_called_empty(desk: Path, content: str) -> None:
+    (desk / "empty.csv").write_text(content, encoding="utf-8")
+    done = run("link", "--input", "empty.csv")
+    assert done.exit_code == base.EXIT_FAILED
+    assert "there is no row, and so no column `text`" in done.stderr
+
+
+def test_rows_are_told_of_in_spanish(desk: Path) -> None:
+    (desk / "own.csv").write_text("texto,frase\ntos,\n,Sin nada.\n", encoding="utf-8")
+    done = run("link", "--input", "own.csv", "--output", "links.csv", "--language", "es")
+    assert done.exit_code == base.EXIT_ROWS, done.output
+    first, *others = done.stderr.splitlines()
+    assert first.startswith("cielo: 2 filas, 1 mención distinta, 1 error; ") and first.endswith(" filas por segundo")
+    assert others == [
+        "  por método: 1 exacto", "  por decisión: 1 aceptar, 0 revisar, 0 ninguno",
+        "cielo: 1 fila(s) con error; véase su columna `error`",
+    ]  # fmt: skip
+    assert ",diagnóstico," in (desk / "links.csv").read_text(encoding="utf-8")
+
+
+def test_machines_read_the_same_words_in_every_language(desk: Path) -> None:
+    (desk / "own.csv").write_text("text\ntos\n", encoding="utf-8")
+    done = run("link", "--input", "own.csv", "--format", "jsonl", "--language", "es", "-q")
+    row = json.loads(done.stdout)
+    assert (row["kind"], row["method"], row["match"], row["decision"]) == ("diagnosis", "exact", "literal", "accept")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("kb", "info", "nowhere"), ("kb", "diff", "mini", "nowhere"), ("link", "tos", "--kb", "nowhere")]
+)
+def test_a_knowledge_base_that_is_not_there_is_said_not_to_be(desk: Path, arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert done.exit_code == base.EXIT_FAILED
+    assert "there is no such file" in done.stderr and "ulimit" not in done.stderr
+
+
+def test_a_table_without_its_kind_is_known_for_one(desk: Path) -> None:
+    (desk / "codes.csv").write_text("code,description\nR05,Tos de prueba\n", encoding="utf-8")
+    done = run("kb", "diff", str(default_bundle()), "codes.csv")
+    assert done.exit_code == base.EXIT_FAILED
+    assert "say of which kind: diagnosis=codes.csv" in done.stderr
+
+
+def test_a_lexicon_without_an_entry_names_what_to_ask_less_of(desk: Path) -> None:
+    (desk / "annotated.csv").write_text("text,code\ntos,R05\nfiebre,R50.9\n", encoding="utf-8")
+    done = run("lexicon", "build", "annotated.csv", "--output", "lexicon.tsv")
+    assert done.exit_code == base.EXIT_FAILED
+    assert "--minimum-count" in done.stderr
+    assert run("lexicon", "build", "annotated.csv", "--output", "lexicon.tsv", "--minimum-count", "1").exit_code == 0
+
+
+def test_a_folder_of_tables_is_no_corpus_and_a_file_in_it_is(desk: Path) -> None:
+    (desk / "corpus").mkdir()
+    (desk / "corpus" / "own.csv").write_text("text,code\ntos,R05\n", encoding="utf-8")
+    done = run("evaluate", "corpus")
+    assert done.exit_code == base.EXIT_FAILED
+    assert "name a file in it" in done.stderr and "--text-column" not in done.stderr
