@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Check, Execution, ParityFigures
@@ -14,13 +14,20 @@ from cielo.parity.checks import run_checks
 WIDEN = "use a wider quantization or precision, or set [parity.tolerances] in the recipe knowingly"
 
 
-def pass_gate(bundle: Bundle, early: Mapping[str, Sequence[Check]], *, remedy: str = WIDEN) -> dict[str, ParityFigures]:
+def pass_gate(
+    bundle: Bundle,
+    early: Mapping[str, Sequence[Check]],
+    *,
+    remedy: str = WIDEN,
+    tell: Callable[[str], None] | None = None,
+) -> dict[str, ParityFigures]:
     """Run the checks for each backend, on each device here that runs its compute type.
 
     Args:
         bundle: with all its files and its manifest.
         early: the checks that the conversion made on the way, by backend; they are kept with the others.
         remedy: what to do where a check fails.
+        tell: is called with each `Execution.key` before its checks, which can take minutes.
 
     Returns:
         The figures for the manifest, by `Execution.key`.
@@ -33,6 +40,8 @@ def pass_gate(bundle: Bundle, early: Mapping[str, Sequence[Check]], *, remedy: s
         before = early.get(backend, ())
         here = executions_here(bundle, backend)
         for execution in here:
+            if tell is not None:
+                tell(execution.key)
             report = run_checks(bundle, execution)
             refuse_failed(report.checks, remedy)
             figures[execution.key] = report.figures(before)

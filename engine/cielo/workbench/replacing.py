@@ -134,10 +134,8 @@ def replace_knowledge_base(
             tell("manifest", 0, 1)
             changed = replace(manifest, knowledge_base=section, index=index, trie=trie.section, parity={})
             made = write_manifest(directory, changed)
-            tell("parity", 0, 1)
-            parity = pass_gate(made, _early(bundle), remedy=_REMEDY)
+            parity = pass_gate(made, _early(bundle), remedy=_REMEDY, tell=lambda key: tell(f"parity of {key}", 0, 1))
             write_manifest(directory, replace(made.manifest, parity=parity))
-            tell("parity", 1, 1)
     work.unlink(missing_ok=True)
     return Replaced(
         bundle=Bundle.open(output),
