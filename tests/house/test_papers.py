@@ -26,8 +26,8 @@ _PLACES = re.compile(r"(?<![\w./])/(?:work|root|home|mnt|opt(?!/cielo)|tmp)/")
 HOSTS = {
     "arxiv.org", "brat.nlplab.org", "creativecommons.org", "download.pytorch.org", "ejemplo.es", "example.org",
     "github.com", "hl7.org", "huggingface.co", "keepachangelog.com", "kellerjordan.github.io", "locust.io",
-    "ohdsi.github.io", "purl.org", "semver.org", "temu.bsc.es", "terminology.hl7.org", "uima.apache.org",
-    "www.apache.org", "www.omg.org", "www.w3.org",
+    "ohdsi.github.io", "purl.org", "raw.githubusercontent.com", "semver.org", "temu.bsc.es", "terminology.hl7.org",
+    "uima.apache.org",     "www.apache.org", "www.cdc.gov", "www.omg.org", "www.sanidad.gob.es", "www.w3.org",
 }  # fmt: skip
 
 

@@ -106,6 +106,8 @@ def _show_plan(plan: Plan) -> None:
         if part.licence is not None:
             echo(f"  licence: {part.licence.name or 'none stated'}. {part.licence.plain} {part.licence.page}")
         _show_files(part)
+    if any(part.missing is not None for part in plan.parts):
+        return  # what is needed follows from the sizes of all parts
     wanted = needs(plan)
     gigabytes = ", ".join(
         f"{name} {size / 1e9:.1f} GB"

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cielo.cli.accepting import ACCEPT, RAW_BASE, require_accepted
-from cielo.cli.base import console, echo
+from cielo.cli.base import KEPT, console, echo
 from cielo.cli.knowledge import kb
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 from cielo.errors import CieloError
@@ -41,6 +41,8 @@ def fetch(name: str | None, output: Path | None, raw_base: str | None, accept_li
         shown = click.format_filename(download.target)
         raise CieloError(f"{shown} exists; name another folder, or replace it with --overwrite")
     require_accepted([table.terms], accepted=accept_licence)
+    kept = f"what came stays in {output}, and the same command goes on there"
+    click.get_current_context().meta[KEPT] = kept
     with console(stderr=True).status(f"fetching {download.address}"):
         origin = fetch_table(table, download)
     file = origin.files[0]

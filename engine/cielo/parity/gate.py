@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cielo.bundle.layout import Bundle
 from cielo.bundle.manifest import Check, Execution, ParityFigures
@@ -15,7 +15,12 @@ WIDEN = "use a wider quantization or precision, or set [parity.tolerances] in th
 
 
 def pass_gate(
-    bundle: Bundle, early: Mapping[str, Sequence[Check]], *, device: str | None = None, remedy: str = WIDEN
+    bundle: Bundle,
+    early: Mapping[str, Sequence[Check]],
+    *,
+    device: str | None = None,
+    remedy: str = WIDEN,
+    tell: Callable[[str], None] | None = None,
 ) -> dict[str, ParityFigures]:
     """Run the checks for each backend, on each device here that runs its compute type, or on one.
 
@@ -24,6 +29,7 @@ def pass_gate(
         early: the checks that the conversion made on the way, by backend; they are kept with the others.
         device: on which those backends are checked that have it; the others on all that they have. None: all on all.
         remedy: what to do where a check fails.
+        tell: is called with each `Execution.key` before its checks, which can take minutes.
 
     Returns:
         The figures for the manifest, by `Execution.key`.
@@ -36,6 +42,8 @@ def pass_gate(
         before = early.get(backend, ())
         here = executions_here(bundle, backend, device)
         for execution in here:
+            if tell is not None:
+                tell(execution.key)
             report = run_checks(bundle, execution)
             refuse_failed(report.checks, remedy)
             figures[execution.key] = report.figures(before)

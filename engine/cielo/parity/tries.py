@@ -6,6 +6,7 @@ scored alone, and every description that the references name must be less probab
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -88,12 +89,14 @@ def _best_check(
     """Compare the proven answers with the descriptions among the references' targets and outputs.
 
     The references name descriptions of the knowledge base that they were made with. Where none of a prompt's is in the
-    trie, which is that of another one then, a row of it is taken.
+    trie, which is that of another one then, a row of it is taken. Where no answer is proven, as may be for descriptions
+    unlike those that the model was trained on, none may be more probable than the best one by more than its gap.
     """
     known = {trie.trie.sequence(row)[:-1].tobytes() for row in range(len(trie.trie))}
+    proven = sum(answer.proof.exact for answer in found)
     asked: list[tuple[int, list[int]]] = []
     for row, answer in enumerate(found):
-        if answer.proof.exact and answer.leaves:
+        if answer.leaves and (answer.proof.exact or (not proven and math.isfinite(answer.proof.gap))):
             texts = [hypothesis.text for found in references.searches.values() for hypothesis in found[row]]
             outputs = [references.targets[row], *map(stages.tokenizer.encode_target, texts)]
             held = [list(ids) for ids in sorted({tuple(ids) for ids in outputs}) if _key(ids) in known]
@@ -102,10 +105,9 @@ def _best_check(
     prompts = [Encoded(references.prompt_ids[row], False) for row, _ in asked]
     scores = _scores(stages, prompts, [ids for _, ids in asked])
     better = sum(
-        score > found[row].leaves[0].log_prob + tolerance * (len(ids) + 1)
+        score > found[row].leaves[0].log_prob + found[row].proof.gap + tolerance * (len(ids) + 1)
         for (row, ids), score in zip(asked, scores, strict=True)
     )
-    proven = sum(answer.proof.exact for answer in found)
     detail = (
         f"descriptions of {len(asked)} that were asked for and are more probable than the best one, of {proven} proven"
     )

@@ -29,6 +29,7 @@ from cielo.errors import BundleError, DeviceError, remedy_for
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.machine import library_versions, machine_key
 from cielo.parity.gate import executions_here, pass_gate
+from cielo.parity.references import References
 from cielo.parity.texts import parity_texts
 from cielo.parity.tolerances import RECALL, CheckName
 from cielo.records import Decoding
@@ -122,23 +123,19 @@ def replace_knowledge_base(
         trie = build_trie(layout, _writes(bundle))
         unwritable = _unwritable(layout, trie)
         _require_some(trie, section)
-        every = list(dict.fromkeys(text for texts in by_kind.values() for text in texts))
+        queries = _queries(bundle, by_kind)
         wanted = WantedIndex(
             manifest.tolerances.get("index.recall", RECALL), manifest.index.max_distance, manifest.index.dimension
         )
         known, most = _known_vectors(bundle), manifest.encoder.max_tokens
         fresh = [[text for text in texts if text not in known] for texts in by_kind.values()]
         with KeptVectors(work, _identity(bundle, fresh), manifest.encoder.dimension) as kept:
-            index = build_index(
-                layout, by_kind, parity_texts(every), wanted, max_tokens=most, tell=tell, known=known, kept=kept
-            )
+            index = build_index(layout, by_kind, queries, wanted, max_tokens=most, tell=tell, known=known, kept=kept)
             tell("manifest", 0, 1)
             changed = replace(manifest, knowledge_base=section, index=index, trie=trie.section, parity={})
             made = write_manifest(directory, changed)
-            tell("parity", 0, 1)
-            parity = pass_gate(made, _early(bundle), remedy=_REMEDY)
+            parity = pass_gate(made, _early(bundle), remedy=_REMEDY, tell=lambda key: tell(f"parity of {key}", 0, 1))
             write_manifest(directory, replace(made.manifest, parity=parity))
-            tell("parity", 1, 1)
     work.unlink(missing_ok=True)
     return Replaced(
         bundle=Bundle.open(output),
@@ -176,6 +173,13 @@ def _read(layout: Layout) -> tuple[KnowledgeBaseSection, dict[str, list[str]]]:
         return section, {kind: base.descriptions(kind) for kind in base.kinds}
     finally:
         base.close()
+
+
+def _queries(bundle: Bundle, by_kind: dict[str, list[str]]) -> list[str]:
+    """Return what recall is measured with: texts like the new descriptions, and those that the gate asks for."""
+    every = list(dict.fromkeys(text for texts in by_kind.values() for text in texts))
+    references = References.load(bundle.references, bundle.reference_vectors)
+    return list(dict.fromkeys([*parity_texts(every), *references.texts]))
 
 
 def _known_vectors(bundle: Bundle) -> dict[str, Vectors]:

@@ -171,6 +171,7 @@ WRITING = {
     "evaluate, html": ["evaluate", "some.csv", "--resamples", "100", "--html", "out/new.html"],
     "bench": ["bench", "--seconds", "0.1", "--scenario", "offline", "--json", "out/old", "--overwrite"],
     "kb build": ["kb", "build", "out/old", *TABLE, "--overwrite"],
+    "kb replace": ["kb", "replace", str(MINI / "bundle"), *TABLE, "--output", "out/new"],
     "rejected": ["kb", "build", "base", *TABLE, "--rejected", "out/new.tsv"],
     "lexicon build": ["lexicon", "build", "some.csv", "--minimum-count", "1", "--output", "out/old", "--overwrite"],
     "calibrate": ["calibrate", str(MINI / "bundle"), str(MINI / "dev.tsv"), "--output", "out/new"],

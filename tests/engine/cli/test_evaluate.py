@@ -315,6 +315,35 @@ def test_what_a_lexicon_adds_to_stored_outputs(stored: list[str | Path], tmp_pat
     assert "lexicon, line 4" in result.stderr and SECRET not in result.output
 
 
+def test_the_command_that_replays_the_published_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run what the page on the engine says, on files of the same names and columns with rows of our own."""
+    readme = (Path(__file__).parents[3] / "engine" / "README.md").read_text(encoding="utf-8")
+    _, *arguments = re.search(r"^cielo evaluate --predictions .*$", readme, re.MULTILINE)[0].split()
+    columns = "file_id sentence words label label_type id codigo descripcion block_label".split()
+    rows = [dict(zip(STORED[0], row, strict=True)) for row in STORED[1:6]]
+    predictions = [[*columns, "prompt", "pred", "semscore", "bertscore"]]
+    predictions += [[row.get(name, "") for name in predictions[0]] for row in rows]
+    seen = [columns, *([row.get(name, "") for name in columns] for row in rows[:1])]
+    files = {
+        "corpus/codiesp/train_sentences_words_icd10.tsv": seen,
+        "corpus/codiesp/dev_sentences_words_icd10.tsv": seen,
+    }
+    files["hf_eval/ezotova_medical-mt5-clinical-el-spanish_test_predictions.tsv"] = predictions
+    write(tmp_path, {name: "".join("\t".join(line) + "\n" for line in lines) for name, lines in files.items()})
+    write(tmp_path, {
+        "icd_10_es/ICD10_diagnosticos_2020.tsv": TABLES["diagnoses.tsv"],
+        "icd_10_es/ICD10_procedimientos_2020.tsv": TABLES["procedures.tsv"],
+    })  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert (told["corpus"]["split"], told["best"]) == ("test", "stored outputs")
+    assert [run["splits"]["all"]["pli"] for run in told["runs"]] == [40.0, 20.0]
+    assert [run["splits"]["seen"]["count"] for run in told["runs"]] == [1, 1]
+    assert (tmp_path / "predictions.html").is_file()
+
+
 def test_the_head_says_when_where_and_with_which_options(stored: list[str | Path], tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     about = evaluated(*stored, "--pipeline", "I", "--html", page, "--overwrite", code=3)["about"]

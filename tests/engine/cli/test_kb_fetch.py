@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,3 +86,25 @@ def test_unknown_names_and_missing_folders(server: Hub, tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["kb", "fetch", NAME]).exit_code == 2
     listed = CliRunner().invoke(main, ["kb", "fetch"])
     assert all(name in listed.stdout for name in TABLES)
+
+
+def test_a_fetch_that_was_killed_is_gone_on_with(server: Hub, tmp_path: Path) -> None:
+    content = os.urandom(20_000_000)
+    server.raw[f"Vicomtech/generative-clinical-entity-linking/HEAD/icd_10_es/{FILE}"] = content
+    code = "from cielo.cli import main; main(prog_name='cielo')"
+    command = [sys.executable, "-c", code, "kb", "fetch", NAME, "--output", str(tmp_path / "t"), "--accept-licence"]
+    part, held = tmp_path / "t" / f"{FILE}.part", 0
+    for number, said in ((signal.SIGKILL, ""), (signal.SIGTERM, f"what came stays in {tmp_path / 't'}")):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            while process.poll() is None and not (part.exists() and part.stat().st_size > held):
+                time.sleep(0.0005)
+            process.send_signal(number)
+            assert said in process.communicate()[1]
+        if not part.exists():  # it was faster than the signal
+            pytest.skip("fetched before it could be killed")
+        held = part.stat().st_size
+        assert not (tmp_path / "t" / FILE).exists()
+    subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "t" / FILE).read_bytes() == content
+    assert server.fetched(FILE)[-1] == f"bytes={held}-"
+    assert not part.exists()

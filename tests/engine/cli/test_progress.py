@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 import pytest
+from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli import main
 from cielo.cli import progress as module
 from cielo.cli.progress import Progress, Summary, waiting
@@ -403,6 +404,21 @@ class TestCommands:
         assert done.exit_code == 0, done.output
         assert "cielo: linking: 200 of 200 mentions" in done.stderr
         assert "cielo: 200 mentions in " in done.stderr
+
+    @pytest.mark.usefixtures("at_once")
+    def test_a_conversion_tells_of_its_steps(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def convert(*_: object, progress: Callable[[str, int, int], None], **__: object) -> Bundle:
+            progress("generator", 0, 1)
+            for done in (0, 256, 512):
+                progress("vectors", done, 600)
+            return Bundle.open(default_bundle())
+
+        monkeypatch.setattr("cielo_convert.run.run_with_progress", convert)
+        done = run("convert", tmp_path / "recipe.toml", "--output", tmp_path / "out")
+        assert done.exit_code == 0, done.output
+        assert "cielo: generator: 0 s so far" in done.stderr
+        assert "cielo: vectors: 512 of 600, " in done.stderr
+        assert "vectors" not in done.stdout
 
     @pytest.mark.usefixtures("at_once")
     def test_a_bulk_run_tells_of_mentions(self, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -93,11 +94,19 @@ def test_a_best_one_that_was_passed_over_is_caught(opened: tuple[Stages, Referen
     assert failed(checks(opened, cut)) == {"generator.constrained.best"}
 
 
-def test_where_nothing_is_proven_nothing_is_shown(opened: tuple[Stages, References]) -> None:
+@pytest.mark.parametrize(("gap", "lost"), [(0.01, True), (1000.0, False)])
+def test_where_nothing_is_proven_the_gap_must_hold(opened: tuple[Stages, References], gap: float, lost: bool) -> None:
     def unproven(found: Found) -> Found:
-        return replace(found, proof=replace(found.proof, exact=False, gap=1.0))
+        return replace(found, leaves=found.leaves[1:], proof=replace(found.proof, exact=False, gap=gap))
 
-    (best,) = [check for check in checks(opened, unproven) if not check.passed]
+    assert failed(checks(opened, unproven)) == ({"generator.constrained.best"} if lost else set())
+
+
+def test_where_nothing_is_known_nothing_is_shown(opened: tuple[Stages, References]) -> None:
+    def unknown(found: Found) -> Found:
+        return replace(found, proof=replace(found.proof, exact=False, gap=math.inf))
+
+    (best,) = [check for check in checks(opened, unknown) if not check.passed]
     assert (best.name, best.detail) == ("generator.constrained.best", "there is nothing to compare")
 
 

@@ -110,6 +110,16 @@ class TestIntervals:
         assert (at - left) / (right - left) == pytest.approx(1 / 3, abs=0.01)
         assert titles_of(root) == ["PLI: 50.00 (40.00 to 70.00)"]
 
+    @pytest.mark.parametrize("shown", ["at-desk", "at-phone"])
+    def test_values_stand_beside_their_marks_where_a_row_has_several(self, shown: str) -> None:
+        row = IntervalRow("a", [Estimate("PLI", 50, 40, 70), Estimate("PLII", 99, 98, 100), Estimate("x", 60)])
+        root = drawn(plots.intervals([row, IntervalRow("b", [Estimate("PLI", 55)])], "%", "t"), shown)
+        values = of_kind(root, "estimate")
+        assert [value.text for value in values] == ["50.0", "99.0", "60.0"]
+        places = [float(value.attrib["x"]) for value in values]
+        whiskers = [corners(whisker)[0] for whisker in of_kind(root, "whisker")]
+        assert places[0] > max(whiskers[0]) and places[1] < min(whiskers[1]), "left of the bar where the plot ends"
+
     def test_shapes_tell_measures_apart_without_colour(self) -> None:
         shown = [Estimate("a", 1, shape=shape) for shape in ("circle", "square", "diamond")]
         root = drawn(plots.intervals([IntervalRow("a", shown)], "%", "t"))

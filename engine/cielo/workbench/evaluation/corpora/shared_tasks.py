@@ -64,9 +64,14 @@ def tables_of(folder: Path) -> list[Path]:
     Raises:
         TableError: where `folder` is none.
     """
-    return [
-        file for file, _ in files_under(folder, (".tsv",)) if is_shared_task(next(read_lines(file), (0, ""))[1] or "")
-    ]
+    return [file for file, _ in files_under(folder, (".tsv",)) if is_shared_task(_first_line(file))]
+
+
+def _first_line(file: Path) -> str:
+    try:
+        return next(read_lines(file), (0, None))[1] or ""
+    except TableError:
+        return ""  # what cannot be read is no such table
 
 
 def read_shared_task(path: Path, code_map: Mapping[str, tuple[MappedCode, ...]] | None = None) -> Corpus:
