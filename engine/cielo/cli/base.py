@@ -142,16 +142,16 @@ class _Command(click.Command):
         super().format_epilog(context, formatter)
 
 
-class _Subgroup(_Command, click.Group):
+class Subgroup(_Command, click.Group):
     """A group of commands whose help is like theirs."""
 
     command_class = _Command
 
 
-class _Group(_Subgroup):
+class _Group(Subgroup):
     """Loads a command when it is asked for, and turns the errors of cielo into one line and an exit code."""
 
-    group_class = _Subgroup
+    group_class = Subgroup
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the names of all commands, loaded or not."""

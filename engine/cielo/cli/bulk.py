@@ -21,7 +21,7 @@ from cielo.cli.options import (
     linking_options,
     model_options,
 )
-from cielo.cli.progress import Progress
+from cielo.cli.progress import Progress, counted_lines
 from cielo.cli.tabular import (
     decision_options,
     mention_columns,
@@ -32,6 +32,7 @@ from cielo.cli.tabular import (
     thresholds_of,
 )
 from cielo.cli.verbosity import is_quiet
+from cielo.decisions import DECISIONS
 from cielo.records import Decoding
 
 if TYPE_CHECKING:
@@ -171,13 +172,15 @@ def _print_event(event: Event) -> None:
 
 
 def _show_summary(summary: Summary, output: Path) -> None:
-    methods = ", ".join(f"{count:,} {name}" for name, count in [*summary.methods.items(), *summary.decisions.items()])
     if not is_quiet():
         echo(
-            f"cielo: {summary.rows:,} rows, {summary.distinct:,} distinct mentions, {summary.linked:,} linked "
-            f"({methods}); {summary.rows_written:,} rows here in {summary.seconds:,.1f} s",
+            f"cielo: {summary.rows:,} rows, {summary.distinct:,} distinct mentions, {summary.linked:,} linked; "
+            f"{summary.rows_written:,} rows here in {summary.seconds:,.1f} s",
             err=True,
         )
+        decisions: dict[str, int] = {name: summary.decisions.get(name, 0) for name in DECISIONS}
+        for line in counted_lines(summary.methods, decisions if summary.linked else {}):
+            echo(line, err=True)
     if summary.errors:
         echo(f"cielo: {summary.errors:,} row(s) hold an error; see {output / 'errors.csv'}", err=True)
         sys.exit(EXIT_ROWS)

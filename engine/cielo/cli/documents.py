@@ -142,7 +142,8 @@ def _report(tally: Tally, has_errors: bool) -> None:
     if not has_errors:  # the form has no place for them
         for problem in tally.first:
             echo(f"  {problem}", err=True)
-    more = "their rows say why" if has_errors else "`--errors FILE` keeps all reasons"
+    kept = "all reasons are in the file of --errors" if tally.wanted else "`--errors FILE` keeps all reasons"
+    more = "their rows say why" if has_errors else kept
     echo(
         f"cielo: {tally.documents:,} document(s) and {tally.spans:,} span(s) could not be linked or written; {more}",
         err=True,

@@ -262,7 +262,8 @@ def _evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[st
             report_problems(problems_of(replay.lexicon, base))
         corpus = stored_only(corpus, base.kinds)
         corpora.require_mentions(corpus, "no row can be scored")
-        how = ", matched as in the paper" if options.matching == "published" else ""
+        how = "" if replay.lexicon is None else ", with the lexicon"  # which the paper's matching does not ask
+        how = ", matched as in the paper" if options.matching == "published" else how
         runs = [replay.run(corpus, f"stored outputs{how}", options, seen)]
         for way in dict.fromkeys(beside):
             words, changes = _BESIDE[way]

@@ -57,7 +57,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "link": (
         'cielo link "TC abdominal" --sentence "La TC abdominal es normal."',
         "cielo link --input mentions.csv --output links.csv",
-        "cielo link --input mentions.csv --output links-es.csv --language es --delimiter ';' --bom --decimal ,",
+        "cielo link --input mentions.csv --output links.xlsx --language es",
     ),
     "serve": ("cielo serve --port 8080",),
     "tune": ("cielo tune",),

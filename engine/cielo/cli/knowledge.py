@@ -12,8 +12,9 @@ import click
 
 from cielo.bundle.hashes import checked_knowledge_base
 from cielo.bundle.layout import default_bundle
-from cielo.cli.base import main
+from cielo.cli.base import Subgroup, main
 from cielo.cli.options import BundlePath
+from cielo.cli.verbosity import accept_verbosity
 
 if TYPE_CHECKING:
     from cielo.knowledge.reading import KnowledgeBase
@@ -24,14 +25,17 @@ _HOMES = {
 }  # fmt: skip
 
 
-class _Commands(click.Group):
+class _Commands(Subgroup):
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted(_HOMES)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name in _HOMES:
             importlib.import_module(f"cielo.cli.{_HOMES[name]}")
-        return super().get_command(context, name)
+        command = super().get_command(context, name)
+        if command is not None:
+            accept_verbosity(command)  # what is loaded later than the group
+        return command
 
 
 @click.group(cls=_Commands)

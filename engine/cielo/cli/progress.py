@@ -246,14 +246,11 @@ class Summary:
         """Return the lines that tell it, the first one whole by itself."""
         seconds = self._clock() - self._began
         rate = _rate_words(self.rows / max(seconds, 1e-9))
-        words, named = WORDS[self._language], VALUES[self._language]
+        words = WORDS[self._language]
         counts = [(self.rows, "row"), (len(self._distinct), "mention"), *([(self.errors, "fault")] * bool(self.errors))]
         told = ", ".join(f"{count:,} {words[one if count == 1 else f'{one}s']}" for count, one in counts)
         lines = [f"cielo: {told}; {seconds:,.1f} s, {words['rate'].format(value=rate)}"]
-        for name, counted in (("byMethod", _in_order(self.methods)), ("byDecision", self.decisions)):
-            if counted:
-                shown = ", ".join(f"{count:,} {named.get(word, word)}" for word, count in counted.items())
-                lines.append(f"  {words[name]}: {shown}")
+        lines += counted_lines(self.methods, self.decisions, self._language)
         if is_verbose():
             lines.append(self.stages())
         return lines
@@ -280,8 +277,16 @@ def waiting(text: str) -> Iterator[Callable[[str], None]]:
         yield status.update
 
 
-def _in_order(methods: Counter[str]) -> dict[str, int]:
-    return {name: methods[name] for name in _METHODS if methods[name]}
+def counted_lines(methods: Mapping[str, int], decisions: Mapping[str, int], language: Language = "en") -> list[str]:
+    """Return the lines that tell how many rows were linked by each method, and what is to be done with them."""
+    named = VALUES[language]
+    in_order = {name: methods[name] for name in _METHODS if methods.get(name)}
+    return [
+        f"  {WORDS[language][what]}: "
+        + ", ".join(f"{count:,} {named.get(name, name)}" for name, count in counted.items())
+        for what, counted in (("byMethod", in_order), ("byDecision", decisions))
+        if counted
+    ]
 
 
 def _rate_words(rate: float) -> str:

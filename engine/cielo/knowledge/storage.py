@@ -112,7 +112,9 @@ class ReadConnection:
 
 def _require_regular(path: Path) -> None:
     if not os.path.lexists(path):
-        raise BundleError(f"{path.name} cannot be opened as a knowledge base: there is no such file; name one that is there")
+        raise BundleError(
+            f"{path.name} cannot be opened as a knowledge base: there is no such file; name one that is there"
+        )
     with contextlib.suppress(OSError):  # what cannot be looked at, SQLite says
         if not stat.S_ISREG(path.lstat().st_mode):
             raise BundleError(

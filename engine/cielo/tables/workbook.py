@@ -139,6 +139,8 @@ def _value(cell: Any) -> Cell:
         return NotText("a truth value", str(value).upper(), f"a truth value: {_CHANGED}")
     if isinstance(value, (int, float)):
         return _number(value, cell.number_format)
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        value = value.date()  # a workbook knows a day as its midnight
     shown = value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else str(value)
     return NotText("of another type", shown, f"a date or a time: {_CHANGED}")
 

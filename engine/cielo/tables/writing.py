@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, TextIO, cast
 from cielo.errors import TableError
 from cielo.files import atomic_write
 from cielo.records import Json
-from cielo.tables.formats import Format, OutputStyle, require_library
+from cielo.tables.formats import GZIP, Format, OutputStyle, require_library
 from cielo.tables.workbook import MAX_ROWS
 from cielo.tables.workbook_writing import OutCell, Tone, write_workbook
 
@@ -44,6 +44,8 @@ def open_output(path: str, form: Format | None = None) -> Iterator[BinaryIO]:
     Raises:
         TableError: where it cannot be written.
     """
+    if path.lower().endswith(GZIP):
+        raise TableError(f"{path}: tables are not written compressed; name it without {GZIP}, and compress it then")
     try:
         if path == "-" and form in _LIVE:
             yield cast(BinaryIO, _Live(sys.stdout.buffer))

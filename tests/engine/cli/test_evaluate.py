@@ -305,7 +305,7 @@ def test_what_a_lexicon_adds_to_stored_outputs(stored: list[str | Path], tmp_pat
     told = evaluated(*stored, *lexicon, "--beside", "no-lexicon", "--beside", "published", code=3)
     with_it, without, published = told["runs"]
     assert [run["splits"]["all"]["pli"] for run in told["runs"]] == [80.0, 40.0, 20.0]
-    assert told["best"] == with_it["name"] == "stored outputs"
+    assert told["best"] == with_it["name"] == "stored outputs, with the lexicon"
     assert with_it["breakdown"]["methods"]["lexicon"]["count"] == 2
     assert with_it["settings"]["lexicon"]
     assert without["settings"]["lexicon"] is published["settings"]["lexicon"] is None  # the paper has none

@@ -195,7 +195,7 @@ def completed(arguments: list[str], incomplete: str) -> list[tuple[str, str]]:
 
 class TestCompletion:
     def test_commands_and_options(self) -> None:
-        assert completed([], "do") == [("plain", "doctor")]
+        assert completed([], "do") == [("plain", "doctor"), ("plain", "documents")]
         assert ("plain", "search") in completed(["kb"], "")
         assert ("plain", "--top-k") in completed(["link"], "--to")
 
@@ -211,7 +211,7 @@ class TestCompletion:
         assert completed(["convert"], "mi") == [("file", "mi"), ("plain", "mini")]
 
     def test_without_the_package_of_conversion_there_is_no_recipe(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        monkeypatch.setitem(sys.modules, "cielo_convert.recipes", None)
         assert shipped_recipes() == []
 
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 
@@ -104,3 +105,45 @@ def test_a_folder_of_tables_is_no_corpus_and_a_file_in_it_is(desk: Path) -> None
     done = run("evaluate", "corpus")
     assert done.exit_code == base.EXIT_FAILED
     assert "name a file in it" in done.stderr and "--text-column" not in done.stderr
+
+
+def test_bulk_tells_methods_and_decisions_apart(desk: Path) -> None:
+    (desk / "own.csv").write_text("text,sentence\ntos,\n,Sin nada.\n", encoding="utf-8")
+    done = run("bulk", "own.csv", "--output", "run")
+    assert done.exit_code == base.EXIT_ROWS, done.output
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("cielo: 2 rows, 1 distinct mentions, 1 linked; 2 rows here in ")
+    assert lines[1:3] == ["  by method: 1 exact", "  by decision: 1 accept, 0 review, 0 none"]
+
+
+def test_errors_of_documents_are_said_to_be_where_they_are(desk: Path) -> None:
+    (desk / "notes.jsonl").write_text('{"id": "n", "text": "Refiere tos.", "spans": [[8, 11], [90, 91]]}\n')
+    ending = ("documents", "notes.jsonl", "--format", "brat")
+    assert "`--errors FILE` keeps" in run(*ending, "--output", "one").stderr
+    done = run(*ending, "--output", "two", "--errors", "errors.csv")
+    assert done.exit_code == base.EXIT_ROWS
+    assert "are in the file of --errors" in done.stderr and (desk / "errors.csv").is_file()
+
+
+def test_every_command_of_a_group_may_be_quiet(desk: Path) -> None:
+    (desk / "codes.csv").write_text("code,description\nR05,Tos de prueba\n", encoding="utf-8")
+    assert run("kb", "build", "kb.sqlite", "--table", "diagnosis=codes.csv", "-q").exit_code == 0
+
+
+def test_no_table_is_named_compressed_that_is_not(desk: Path) -> None:
+    (desk / "own.csv").write_text("text\ntos\n", encoding="utf-8")
+    done = run("link", "--input", "own.csv", "--output", "links.csv.gz")
+    assert (done.exit_code, [path.name for path in desk.glob("links*")]) == (base.EXIT_FAILED, [])
+    assert "not written compressed" in done.stderr
+
+
+def test_a_day_of_a_workbook_comes_out_as_a_day(desk: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["Texto", "Fecha"], ["tos", datetime.datetime(2026, 1, 2)], ["HTA", datetime.datetime(2026, 1, 2, 3)]):
+        book.active.append(row)
+    book.save("own.xlsx")
+    done = run("link", "--input", "own.xlsx", "--output", "links.csv", "-q")
+    assert done.exit_code == 0, done.output
+    lines = (desk / "links.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert [line.split(",")[:2] for line in lines] == [["tos", "2026-01-02"], ["HTA", "2026-01-02T03:00:00"]]

@@ -200,6 +200,7 @@ class TestRate:
 # Draws on its terminal by a clock of its own; the result goes to standard output.
 DRAWING = """
 from cielo.cli.progress import Progress
+from cielo_convert.run import Converted
 now = 0.0
 with Progress("linking", 1000, clock=lambda: now) as progress:
     for _ in range(5):
@@ -407,14 +408,14 @@ class TestCommands:
 
     @pytest.mark.usefixtures("at_once")
     def test_a_conversion_tells_of_its_steps(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def convert(*_: object, progress: Callable[[str, int, int], None], **__: object) -> Bundle:
+        def convert(*_: object, progress: Callable[[str, int, int], None], **__: object) -> Converted:
             progress("generator", 0, 1)
             for done in (0, 256, 512):
                 progress("vectors", done, 600)
-            return Bundle.open(default_bundle())
+            return Converted(Bundle.open(default_bundle()), 0)
 
         monkeypatch.setattr("cielo_convert.run.run_with_progress", convert)
-        done = run("convert", tmp_path / "recipe.toml", "--output", tmp_path / "out")
+        done = run("convert", "mini", "--output", tmp_path / "out", "--skip-checks")
         assert done.exit_code == 0, done.output
         assert "cielo: generator: 0 s so far" in done.stderr
         assert "cielo: vectors: 512 of 600, " in done.stderr
