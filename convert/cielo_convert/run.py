@@ -98,13 +98,17 @@ def run_with_progress(
     recipe, checkpoints = carry_out(plan, tell)
     from cielo_convert.build import build  # loads PyTorch, which takes seconds
 
-    rejected: list[RejectedCode] = []
+    count = 0
+
+    def told(rows: Sequence[RejectedCode]) -> None:
+        nonlocal count
+        count = len(rows)
+        _tell_rejected(console, rows)
+
     built = build(
-        recipe, output, progress=tell, rejected=rejected.extend, overwrite=overwrite, checkpoints=checkpoints,
-        device=device,
-    )  # fmt: skip
-    _tell_rejected(console, rejected)
-    return Converted(Bundle.open(built), len(rejected))
+        recipe, output, progress=tell, rejected=told, overwrite=overwrite, checkpoints=checkpoints, device=device
+    )
+    return Converted(Bundle.open(built), count)
 
 
 def _tell_rejected(console: Console, rows: Sequence[RejectedCode]) -> None:

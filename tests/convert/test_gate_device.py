@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from cielo.bundle.layout import Bundle, default_bundle
-from cielo_convert import gate
+from cielo.parity import gate
 
 
 @pytest.mark.parametrize(
@@ -25,5 +25,5 @@ def test_one_device_or_all(
     compute_type = bundle.model("ctranslate2").compute_type
     backend = SimpleNamespace(devices=lambda: there, runnable_compute_types=lambda device: {compute_type})
     monkeypatch.setattr(gate, "registered", lambda name: backend)
-    found = gate._executions_here(bundle, "ctranslate2", asked)
+    found = gate.executions_here(bundle, "ctranslate2", asked)
     assert [execution.device for execution in found] == checked

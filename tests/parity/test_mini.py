@@ -38,6 +38,11 @@ from cielo_convert.prompts import hostile_strings
 from cielo_convert.recipe import Recipe
 from cielo_convert.reference import search
 
+from tests.processors import MULTIPLIES_BYTES
+
+# Of answers that are those of float32: without VNNI a few are lost where sums of products saturate.
+LEAST = 0.99 if MULTIPLIES_BYTES else 0.97
+
 MODELS = Path(__file__).parents[2] / "models"
 CHECKPOINT = MODELS / "mini" / "checkpoint"
 
@@ -117,7 +122,7 @@ def test_the_shipped_compute_types_give_the_codes_of_float32(bundle: Bundle, ref
     codes = [[[c.code for c in base.match(rows[0].text)] or rows[0].text for rows in side] for side in (expected, got)]
     base.close()
     agreement = np.mean([want == found for want, found in zip(*codes, strict=True)])
-    assert agreement >= 0.99
+    assert agreement >= LEAST
 
 
 def test_int8_gives_the_best_descriptions_of_float32(bundle: Bundle, float32: Path, references: References) -> None:
@@ -136,7 +141,7 @@ def test_int8_gives_the_best_descriptions_of_float32(bundle: Bundle, float32: Pa
             answers = generator.search_tries(prompts, [trie] * len(prompts), ConstrainedSearch(best=1))
             assert all(answer.proof.exact for answer in answers)
             found.append([answer.leaves[0].first for answer in answers])
-    assert np.mean(np.equal(*found)) >= 0.99
+    assert np.mean(np.equal(*found)) >= LEAST
 
 
 def test_tokenizers_equal_the_reference(bundle: Bundle) -> None:

@@ -51,11 +51,19 @@ class RecipePath(click.Path):
 
 def shipped_recipes() -> list[str]:
     """Return the names of the recipes that come with cielo; none where the package of conversion is not there."""
+    from importlib.util import find_spec  # looks for it without running it
+
     try:
-        from cielo_convert.recipes import shipped
+        found = find_spec("cielo_convert")
     except ImportError:
         return []
-    return list(shipped())
+    package = Path(found.origin).parent if found is not None and found.origin else None
+    if package is None:
+        return []
+    installed = package / "recipes"
+    return sorted(
+        file.stem for file in (installed if installed.is_dir() else package.parents[1] / "models").glob("*.toml")
+    )
 
 
 BUNDLE = click.option("--bundle", type=BundlePath(), envvar="CIELO_BUNDLE",

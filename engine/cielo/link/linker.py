@@ -14,7 +14,7 @@ from cielo.bundle.opening import open_bundle
 from cielo.bundle.stages import Stages
 from cielo.cache.opening import open_cache
 from cielo.cache.protocol import CacheStats, ResultCache
-from cielo.errors import CalibrationError, CieloError, MentionError, OptionError
+from cielo.errors import CalibrationError, CieloError, OptionError
 from cielo.generation.backends import backend as registered
 from cielo.generation.capabilities import require_search
 from cielo.generation.plan import ThreadPlan, Use
@@ -227,8 +227,6 @@ class Linker:
         Raises:
             MentionError: as `check`.
         """
-        if not isinstance(mention, Mention):
-            raise MentionError(f"got a mention of type {type(mention).__name__}, expected a Mention")
         return named_kind(mention, self.kinds)
 
     def link(

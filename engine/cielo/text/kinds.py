@@ -39,8 +39,10 @@ def named_kind(mention: Mention, kinds: Sequence[str]) -> Mention:
     """Return a mention with its kind as a knowledge base calls it (see `kind_of`).
 
     Raises:
-        MentionError: where it is none of `kinds`.
+        MentionError: where it is none of `kinds`, or no `Mention` at all.
     """
+    if not isinstance(mention, Mention):
+        raise MentionError(f"got a mention of type {type(mention).__name__}, expected a Mention")
     if mention.kind is None or mention.kind in kinds:
         return mention
     kind = kind_of(mention.kind, kinds)

@@ -79,7 +79,9 @@ def test_what_is_printed_can_be_read(tmp_path: Path) -> None:
 
 def test_every_setting_has_its_option_and_the_other_way_round() -> None:
     options = {option.name for option in serve.params if isinstance(option, click.Option)}
-    assert options - {"config", "print_config"} == {field.name for field in dataclasses.fields(ServeSettings)}
+    assert options - {"config", "print_config", "quiet", "verbose"} == {
+        field.name for field in dataclasses.fields(ServeSettings)
+    }
 
 
 def test_the_command_prints_the_settings_in_force() -> None:

@@ -28,9 +28,7 @@ def header_lines(evaluation: Evaluation) -> Iterator[str]:
         yield f"knowledge base: {listed}"
     made = about.made.replace("T", " ").replace("+00:00", " UTC")
     libraries = {} if machine is None else machine.libraries
-    versions = [
-        f"{name} {libraries[name]}" for name in ("cielo", "python", "ctranslate2", "onnxruntime") if name in libraries
-    ]
+    versions = [f"{name} {version}" for name, version in libraries.items()]
     if made or versions:
         yield " · ".join(filter(None, (made, *versions)))
     if machine is not None:
