@@ -36,13 +36,14 @@ def rows_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return reading_options(code(DELIMITER(command)))
 
 
-def rows_reading(given: dict[str, Any]) -> RowsReading:
+def rows_reading(given: dict[str, object]) -> RowsReading:
     """Take the options of `rows_options` out of a command's."""
     from cielo.workbench.evaluation.corpora import RowsReading
 
     columns, table = mention_columns(given), table_format(given)
     given.pop("delimiter")
-    return RowsReading(table=table, columns=columns, code=given.pop("code_column"))
+    code: Any = given.pop("code_column")
+    return RowsReading(table=table, columns=columns, code=code)
 
 
 def read(path: Path, form: Any, split: str | None, code_map: CodeMap | None, rows: RowsReading | None = None) -> Corpus:

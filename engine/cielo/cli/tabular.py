@@ -58,20 +58,22 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def mention_columns(given: dict[str, Any]) -> MentionColumns:
+def mention_columns(given: dict[str, object]) -> MentionColumns:
     """Take the names of columns out of a command's options."""
     from cielo.tables.mentions import MentionColumns
 
-    return MentionColumns(**{role: given.pop(f"{role}_column") for role in _COLUMNS})
+    named: dict[str, Any] = {role: given.pop(f"{role}_column") for role in _COLUMNS}
+    return MentionColumns(**named)
 
 
-def table_format(given: dict[str, Any], form: Format | None = None) -> TableFormat:
+def table_format(given: dict[str, object], form: Format | None = None) -> TableFormat:
     """Take the other options of `reading_options` out of a command's; ``delimiter`` stays for what is written."""
     from cielo.tables.formats import TableFormat
 
     delimiter = given["delimiter"]
-    tried = delimiter and delimiter + "".join(sign for sign in _USUAL_DELIMITERS if sign != delimiter)
-    return TableFormat(format=form, encoding=given.pop("encoding"), delimiter=tried, sheet=given.pop("sheet"))
+    tried = delimiter and f"{delimiter}{''.join(sign for sign in _USUAL_DELIMITERS if sign != delimiter)}"
+    named: dict[str, Any] = {"delimiter": tried, **{name: given.pop(name) for name in ("encoding", "sheet")}}
+    return TableFormat(format=form, **named)
 
 
 def decision_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,7 +88,7 @@ def decision_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def thresholds_of(given: dict[str, Any]) -> Thresholds:
+def thresholds_of(given: dict[str, object]) -> Thresholds:
     """Take the thresholds out of a command's options.
 
     Raises:
@@ -94,7 +96,8 @@ def thresholds_of(given: dict[str, Any]) -> Thresholds:
     """
     from cielo.decisions import Thresholds
 
-    return Thresholds(given.pop("accept"), given.pop("review"))
+    named: dict[str, Any] = {name: given.pop(name) for name in ("accept", "review")}
+    return Thresholds(**named)
 
 
 def style_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -112,9 +115,10 @@ def style_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def style_of(given: dict[str, Any]) -> OutputStyle:
+def style_of(given: dict[str, object]) -> OutputStyle:
     """Take the style of what is written out of a command's options, ``delimiter`` among them."""
     from cielo.tables.formats import OutputStyle
 
-    named = {name: given.pop(name) for name in ("bom", "decimal", "language")}
-    return OutputStyle(delimiter=given.pop("delimiter") or ",", guarded=given.pop("guard_formulas"), **named)
+    named: dict[str, Any] = {name: given.pop(name) for name in ("bom", "decimal", "language")}
+    named |= {"delimiter": given.pop("delimiter") or ",", "guarded": given.pop("guard_formulas")}
+    return OutputStyle(**named)
