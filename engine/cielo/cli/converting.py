@@ -11,17 +11,41 @@ import click
 
 from cielo.cli.accepting import ACCEPT, RAW_BASE, require_accepted
 from cielo.cli.base import EXIT_FAILED, EXIT_ROWS, KEPT, console, echo, fail, main
-from cielo.cli.options import Assignment, RecipePath
+from cielo.cli.options import Assignment
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 from cielo.cli.parity import show_checks
 from cielo.cli.progress import Progress
 
 if TYPE_CHECKING:
     from cielo_convert.sources import Part, Plan
+    from click.shell_completion import CompletionItem
 
     from cielo.bundle.layout import Bundle
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class RecipePath(click.Path):
+    """The path of a recipe: shells complete it by files, and by the names of the recipes that come with cielo."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the files and recipes that begin like `incomplete`."""
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name) for name in shipped_recipes() if name.startswith(incomplete)]
+        return [*super().shell_complete(ctx, param, incomplete), *names]  # bash drops what comes before files
+
+
+def shipped_recipes() -> list[str]:
+    """Return the names of the recipes that come with cielo; none where the package of conversion is not there."""
+    try:
+        from cielo_convert.recipes import shipped
+    except ImportError:
+        return []
+    return list(shipped())
 
 
 @main.command()

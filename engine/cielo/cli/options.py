@@ -35,37 +35,6 @@ class BundlePath(click.Path):
         return [CompletionItem(incomplete, type="dir")]
 
 
-class RecipePath(click.Path):
-    """The path of a recipe: shells complete it by files, and by the names of the recipes that come with cielo."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the files and recipes that begin like `incomplete`."""
-        from click.shell_completion import CompletionItem
-
-        names = [CompletionItem(name) for name in shipped_recipes() if name.startswith(incomplete)]
-        return [*super().shell_complete(ctx, param, incomplete), *names]  # bash drops what comes before files
-
-
-def shipped_recipes() -> list[str]:
-    """Return the names of the recipes that come with cielo; none where the package of conversion is not there."""
-    from importlib.util import find_spec  # looks for it without running it
-
-    try:
-        found = find_spec("cielo_convert")
-    except ImportError:
-        return []
-    package = Path(found.origin).parent if found is not None and found.origin else None
-    if package is None:
-        return []
-    installed = package / "recipes"
-    return sorted(
-        file.stem for file in (installed if installed.is_dir() else package.parents[1] / "models").glob("*.toml")
-    )
-
-
 BUNDLE = click.option("--bundle", type=BundlePath(), envvar="CIELO_BUNDLE",
                       help="Default: CIELO_BUNDLE, else the mini.")  # fmt: skip
 LEXICON = click.option("--lexicon", type=click.Path(dir_okay=False, path_type=Path),

@@ -62,18 +62,18 @@ def mention_columns(given: dict[str, object]) -> MentionColumns:
     """Take the names of columns out of a command's options."""
     from cielo.tables.mentions import MentionColumns
 
-    names: dict[str, Any] = {role: given.pop(f"{role}_column") for role in _COLUMNS}
-    return MentionColumns(**names)
+    named: dict[str, Any] = {role: given.pop(f"{role}_column") for role in _COLUMNS}
+    return MentionColumns(**named)
 
 
 def table_format(given: dict[str, object], form: Format | None = None) -> TableFormat:
     """Take the other options of `reading_options` out of a command's; ``delimiter`` stays for what is written."""
     from cielo.tables.formats import TableFormat
 
-    values: dict[str, Any] = {name: given.pop(name) for name in ("encoding", "sheet")}
-    delimiter: Any = given["delimiter"]
-    tried = delimiter and delimiter + "".join(sign for sign in _USUAL_DELIMITERS if sign != delimiter)
-    return TableFormat(format=form, delimiter=tried, **values)
+    delimiter = given["delimiter"]
+    tried = delimiter and f"{delimiter}{''.join(sign for sign in _USUAL_DELIMITERS if sign != delimiter)}"
+    named: dict[str, Any] = {"delimiter": tried, **{name: given.pop(name) for name in ("encoding", "sheet")}}
+    return TableFormat(format=form, **named)
 
 
 def decision_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,8 +96,8 @@ def thresholds_of(given: dict[str, object]) -> Thresholds:
     """
     from cielo.decisions import Thresholds
 
-    values: Any = given.pop("accept"), given.pop("review")
-    return Thresholds(*values)
+    named: dict[str, Any] = {name: given.pop(name) for name in ("accept", "review")}
+    return Thresholds(**named)
 
 
 def style_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -120,4 +120,5 @@ def style_of(given: dict[str, object]) -> OutputStyle:
     from cielo.tables.formats import OutputStyle
 
     named: dict[str, Any] = {name: given.pop(name) for name in ("bom", "decimal", "language")}
-    return OutputStyle(delimiter=str(given.pop("delimiter") or ","), guarded=bool(given.pop("guard_formulas")), **named)
+    named |= {"delimiter": given.pop("delimiter") or ",", "guarded": given.pop("guard_formulas")}
+    return OutputStyle(**named)

@@ -250,13 +250,9 @@ class Linker:
             return self._steps.run(batch, self._request(options), progress)
 
     def link_iter(
-        self,
-        mentions: Iterable[Mention],
-        options: LinkOptions | None = None,
-        *,
-        chunk: int = CHUNK,
+        self, mentions: Iterable[Mention], options: LinkOptions | None = None, *, chunk: int = CHUNK,
         progress: Told | None = None,
-    ) -> Iterator[Link]:
+    ) -> Iterator[Link]:  # fmt: skip
         """Link a stream of mentions, `chunk` at a time, and yield the results in order. See `link`."""
         for batch in chunks(mentions, chunk):
             yield from self.link(batch, options, progress=progress)

@@ -14,8 +14,8 @@ import click
 import pytest
 from cielo.bundle.layout import default_bundle
 from cielo.cli import base, main
+from cielo.cli.converting import shipped_recipes
 from cielo.cli.helping import EXAMPLES, GROUPS, OTHER, group_of
-from cielo.cli.options import shipped_recipes
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
