@@ -132,7 +132,9 @@ def link_rows(rows: Rows, options: LinkOptions, **opening: Any) -> None:
 def _kept(rows: Rows, linker: Linker, options: LinkOptions) -> Partial:
     reading = BulkOptions(table=rows.reading, columns=rows.columns, thresholds=rows.thresholds, kind=rows.kind)
     partial = Partial(Path(rows.target), identity_of_rows(Path(rows.source), linker, options, reading))
-    click.get_current_context().meta[KEPT] = f"what is done is in {partial.path}; the same command goes on"
+    click.get_current_context().meta[KEPT] = (
+        f"whole chunks of {CHUNK} rows stay in {partial.path}; the same command goes on"
+    )
     if partial.done:
         echo(f"cielo: going on after {partial.done:,} rows", err=True)
     return partial

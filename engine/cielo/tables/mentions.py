@@ -82,7 +82,8 @@ class InputRow:
             raise MentionError(self.error)
         text, sentence, own, name = self.finder.cells(self.values)
         if text is None:
-            raise MentionError("the row has no text; give a column `text`, or name the column that holds it")
+            found = show_names(self.values)  # of columns, or of the members of an object: no text of a mention
+            raise MentionError(f"the row has no text; found {found}: give a column `text`, or name it (--text-column)")
         try:
             named = None if name is None else str(shown(name))
             # What is no text Mention refuses itself.

@@ -58,7 +58,7 @@ def test_it_goes_on_and_gives_the_same_bytes(
         result = run(source, stopped, "--resume")
     partial = tmp_path / f".stopped.{form}.partial"
     assert result.exit_code == 130
-    assert f"what is done is in {partial}" in result.stderr
+    assert f"stay in {partial}" in result.stderr
     assert not stopped.exists()
     assert stat.S_IMODE(partial.stat().st_mode) == 0o600
     again = run(source, stopped, "--resume")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cielo.decisions import Thresholds
-from cielo.errors import OptionError, TableError
+from cielo.errors import MentionError, OptionError, TableError
 from cielo.records import BundleIdentity, Candidate, Json, Link, Proof, Provenance
 from cielo.tables import Format, TableFormat
 from cielo.tables.formats import OutputStyle
@@ -185,6 +185,16 @@ def test_a_patients_words_are_not_taken_for_a_header(tmp_path: Path, first: str)
     with pytest.raises(TableError, match="--text-column") as caught:
         read_mentions(file)
     assert SECRET not in str(caught.value)
+
+
+def test_an_object_without_a_text_names_its_members(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(f'[{{"Diagnóstico": "{SECRET}", "nota": "x"}}]', encoding="utf-8")
+    (row,) = read_mentions(file)
+    with pytest.raises(MentionError, match=r"found 'Diagnóstico', 'nota': .*--text-column") as caught:
+        row.mention()
+    assert SECRET not in str(caught.value)
+    assert next(iter(read_mentions(file, columns=MentionColumns(text="diagnostico")))).mention().text == SECRET
 
 
 def test_a_column_that_was_named_must_be_there(tmp_path: Path) -> None:
