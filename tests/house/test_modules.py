@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 import pytest
-from graph import MODULES, Module
+from graph import MODULES, ROOT, Module
 
 LONGEST = 350
 _MAPPINGS = ("dict", "Dict", "Mapping", "MutableMapping", "MappingProxyType")
@@ -82,3 +82,9 @@ def test_no_mapping_to_anything_crosses_a_module_s_border() -> None:
     found = {name for module in MODULES.values() for name in loose(module.tree, module.name)}
     assert found - UNTYPED == set(), "give what crosses a module's border a type of its own"
     assert UNTYPED - found == set(), "mended: take it from the list"
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    # pytest imports them by their names alone: of two files with one name the second is an error.
+    names = [file.name for file in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
