@@ -317,6 +317,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.slow
 def test_cielo_s_second_backend_is_a_rival_too(tmp_path: Path, both: Path) -> None:
     result = run(tmp_path, ["torch_float32", "cielo", "cielo_onnx"], "--bundle", str(both))
     for name in ("cielo", "cielo_onnx"):
@@ -327,6 +328,7 @@ def test_cielo_s_second_backend_is_a_rival_too(tmp_path: Path, both: Path) -> No
     assert "ctranslate2" in named(result, "cielo")["about"] and "onnxruntime" in named(result, "cielo_onnx")["about"]
 
 
+@pytest.mark.slow
 def test_the_constrained_search_is_a_rival_too(tmp_path: Path, both: Path) -> None:
     result = run(tmp_path, ["torch_float32", "cielo_constrained"], "--bundle", str(both))
     entry = named(result, "cielo_constrained")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import pytest
 from graph import ROOT
 
 COMMAND = [sys.executable, "-P", "-c", "from cielo.cli import main; main(prog_name='cielo')"]
@@ -36,3 +37,6 @@ COMMANDS = {
     "bulk": "bulk {rows} --output {out}/bulk --format csv",
     "serve": "serve --print-config",
 }
+HEAVY = frozenset({"bench", "calibrate", "convert", "kb replace", "tune", "verify parity"})
+EACH = [pytest.param(words, marks=pytest.mark.slow) if words in HEAVY else words for words in COMMANDS]
+"""All of them, for tests; those that take long are slow tests."""

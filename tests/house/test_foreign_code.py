@@ -12,7 +12,7 @@ import click
 import pytest
 from cielo.cli import main
 from click.testing import CliRunner
-from commands import COMMAND, COMMANDS
+from commands import COMMAND, COMMANDS, EACH
 
 NAMES = (
     "cielo", "cielo_convert", "engine", "convert", "tokenizers", "json", "numpy", "msgspec", "click", "rich", "re",
@@ -50,7 +50,7 @@ def test_every_command_is_tried() -> None:
     assert tried == set(leaves(main))
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, indirect=True)
+@pytest.mark.parametrize("arguments", EACH, indirect=True)
 def test_no_file_of_the_current_folder_is_run(hostile: Path, tmp_path: Path, arguments: list[str]) -> None:
     environment = {**os.environ, "CIELO_STATE": str(tmp_path / "state"), "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
@@ -61,6 +61,7 @@ def test_no_file_of_the_current_folder_is_run(hostile: Path, tmp_path: Path, arg
     assert not (hostile / "executed").exists(), (hostile / "executed").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["tune", "convert"], indirect=True)
 def test_no_file_of_pythonpath_is_run_by_a_child(
     hostile: Path, tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, COMMANDS
+from commands import COMMAND, EACH
 from served import TC, serving
 
 STRACE = shutil.which("strace")
@@ -40,7 +40,7 @@ def run(tmp_path: Path, command: list[str]) -> list[str]:
 
 
 @pytest.mark.skipif(STRACE is None, reason="needs strace")
-@pytest.mark.parametrize("arguments", COMMANDS, indirect=True)
+@pytest.mark.parametrize("arguments", EACH, indirect=True)
 def test_a_command_is_offline_and_leaves_nothing(tmp_path: Path, arguments: list[str]) -> None:
     assert run(tmp_path, [*COMMAND, *arguments]) == []
 

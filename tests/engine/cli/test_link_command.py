@@ -211,6 +211,7 @@ def test_an_altered_bundle_is_found(tmp_path: Path) -> None:
     assert "generator/ctranslate2/model.bin" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_read_only_bundle_is_used_and_never_changed(tmp_path: Path) -> None:
     copy = tmp_path / "bundle"
     shutil.copytree(default_bundle(), copy)

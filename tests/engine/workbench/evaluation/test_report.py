@@ -317,6 +317,7 @@ class TestGaps:
         with pytest.raises(TableError, match=r"the evaluation is not (valid|JSON in UTF-8)"):
             from_json(content)
 
+    @pytest.mark.slow
     @settings(max_examples=25, deadline=None)
     @given(st.data())
     def test_what_may_be_missing_costs_no_page(self, data: st.DataObject) -> None:
