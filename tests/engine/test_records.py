@@ -14,6 +14,7 @@ from cielo.records import (
     Hypothesis,
     Link,
     Mention,
+    Proof,
     Provenance,
     Timings,
     has_content,
@@ -122,3 +123,13 @@ def test_every_error_can_be_caught_as_one() -> None:
     errors = [kind for kind in vars(cielo.errors).values() if isinstance(kind, type)]
     assert len(errors) > 5
     assert all(issubclass(kind, CieloError) and kind.__doc__ for kind in errors)
+
+
+def test_plain_records_are_those_of_the_standard_library() -> None:
+    candidate = Candidate("A", "a", "x", ("hypothesis", "neighbour"), log_prob=-1.0, title="b")
+    proof = Proof(exact=True, gap=0.0, passes=2, mass=0.5, free_log_prob=-1.0)
+    provenance = Provenance(BundleIdentity("m", "ab" * 32, "1"), "onnx", "int8", "cpu", "constrained")
+    link = Link("A", ("A", "B"), "a", "x", "exact", "a", -1.0, None, (candidate,), provenance, proof=proof)
+    assert link.to_dict() == {**dataclasses.asdict(link), "probability": link.probability}
+    assert list(link.to_dict()) == [*dataclasses.asdict(link), "probability"]
+    assert candidate.to_dict() == dataclasses.asdict(candidate)
