@@ -187,13 +187,13 @@ def available_bytes(root: Path = Path("/")) -> int | None:
     """
     system = [bytes_in(root / "proc" / "meminfo", name) for name in ("MemAvailable", "SwapFree")]
     bounds = [] if system[0] is None else [system[0] + (system[1] or 0)]
-    groups = root / "sys" / "fs" / "cgroup"
-    for most, used in (
-        (groups / "memory.max", groups / "memory.current"),
-        (groups / "memory" / "memory.limit_in_bytes", groups / "memory" / "memory.usage_in_bytes"),
-    ):
-        with contextlib.suppress(OSError, ValueError):  # ``max``, no number, where there is no bound
-            bounds.append(int(most.read_text(encoding="ascii")) - int(used.read_text(encoding="ascii")))
+    # Of every group above this process, as `granted_memory`; the first version's mount counts where no line names it.
+    for folder in (*_control_groups(root, "memory"), root / "sys" / "fs" / "cgroup" / "memory"):
+        for most, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            bound = _memory_bound(folder / most)
+            with contextlib.suppress(OSError, ValueError):
+                if bound is not None:
+                    bounds.append(bound - int((folder / used).read_text(encoding="ascii")))
     return max(0, min(bounds)) if bounds else None
 
 

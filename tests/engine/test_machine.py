@@ -147,5 +147,12 @@ def test_the_memory_that_could_be_had(tmp_path: Path, files: dict[str, str], exp
     assert available_bytes(root) == expected
 
 
+def test_the_memory_of_a_group_inside_counts(tmp_path: Path) -> None:
+    files = {"a.slice/b.service/memory.max": "900\n", "a.slice/b.service/memory.current": "300\n"}
+    root = tree(tmp_path, "0::/a.slice/b.service\n", files)
+    (root / "proc" / "meminfo").write_text("MemAvailable:   4096 kB\nSwapFree:   1024 kB\n")
+    assert available_bytes(root) == 600
+
+
 def test_where_nothing_tells_of_memory(tmp_path: Path) -> None:
     assert available_bytes(tmp_path) is None
