@@ -19,7 +19,8 @@ from cielo.cli.base import console, echo
 from cielo.cli.verbosity import is_quiet, is_verbose
 from cielo.errors import CieloError
 from cielo.records import Json, Link, Mention
-from cielo.text.wording import VALUES, WORDS, Language
+from cielo.text import wording
+from cielo.text.language import Language
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -246,7 +247,7 @@ class Summary:
         """Return the lines that tell it, the first one whole by itself."""
         seconds = self._clock() - self._began
         rate = _rate_words(self.rows / max(seconds, 1e-9))
-        words = WORDS[self._language]
+        words = wording.words(self._language)
         counts = [(self.rows, "row"), (len(self._distinct), "mention"), *([(self.errors, "fault")] * bool(self.errors))]
         told = ", ".join(f"{count:,} {words[one if count == 1 else f'{one}s']}" for count, one in counts)
         lines = [f"cielo: {told}; {seconds:,.1f} s, {words['rate'].format(value=rate)}"]
@@ -279,10 +280,10 @@ def waiting(text: str) -> Iterator[Callable[[str], None]]:
 
 def counted_lines(methods: Mapping[str, int], decisions: Mapping[str, int], language: Language = "en") -> list[str]:
     """Return the lines that tell how many rows were linked by each method, and what is to be done with them."""
-    named = VALUES[language]
+    named = wording.values(language)
     in_order = {name: methods[name] for name in _METHODS if methods.get(name)}
     return [
-        f"  {WORDS[language][what]}: "
+        f"  {wording.words(language)[what]}: "
         + ", ".join(f"{count:,} {named.get(name, name)}" for name, count in counted.items())
         for what, counted in (("byMethod", in_order), ("byDecision", decisions))
         if counted

@@ -26,7 +26,7 @@ from cielo.tables.formats import OutputStyle, require_library
 from cielo.tables.links import OutputColumns, joined_row, kept_columns, link_columns, write_rows
 from cielo.tables.mentions import InputRow, MentionColumns, open_input, read_mentions
 from cielo.tables.writing import open_output
-from cielo.text.wording import WORDS
+from cielo.text import wording
 
 if TYPE_CHECKING:
     from cielo.options import LinkOptions
@@ -124,7 +124,7 @@ def link_rows(rows: Rows, options: LinkOptions, **opening: Any) -> None:
     _report_table(read.table)
     summary.show()
     if summary.errors:
-        told = WORDS[rows.style.language]["holdError"].format(value=f"{summary.errors:,}")
+        told = wording.words(rows.style.language)["holdError"].format(value=f"{summary.errors:,}")
         echo(f"cielo: {told}", err=True)
         sys.exit(EXIT_ROWS)
 
@@ -147,7 +147,7 @@ def _outcomes(
     summary: Summary,
     kept: Partial | None,
 ) -> Iterator[dict[str, Json]]:
-    words = WORDS[rows.style.language]
+    words = wording.words(rows.style.language)
     summary.decisions.update({words["byHand" if name == "none" else name]: 0 for name in DECISIONS})  # in their order
 
     def joined(row: InputRow, columns: dict[str, Json]) -> dict[str, Json]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from cielo.cli.base import console
 from cielo.decisions import Decision
 from cielo.records import Candidate, Link, Proof
-from cielo.text.wording import VALUES, WORDS, Language, found_by
+from cielo.text import wording
+from cielo.text.language import Language
 
 _LABELS: dict[Language, dict[str, str]] = {
     "en": {
@@ -49,7 +50,7 @@ def show_link(linked: Link, decision: Decision, language: Language) -> None:
             table.add_column(f"  {words[name]}" if name == "others" else words[name], no_wrap=name != "description")
         for candidate in others:
             evidence = ", ".join(_evidence(candidate, language))
-            kind = VALUES[language].get(candidate.kind, candidate.kind)
+            kind = wording.values(language).get(candidate.kind, candidate.kind)
             table.add_row(f"  {escape(candidate.code)}", kind, escape(candidate.description), evidence)
         out.print(table)
     out.print(f"[dim]  {escape(_origin(linked, words))}[/]")
@@ -61,22 +62,22 @@ def _head(linked: Link, decision: Decision, language: Language) -> str:
     words = _LABELS[language]
     if not linked.code:
         return f"[bold]{words['none']}[/]"
-    decided = WORDS[language]["byHand" if decision == "none" else decision]
+    decided = wording.words(language)["byHand" if decision == "none" else decision]
     sure = "" if linked.confidence is None else f"  [bold]({words['confidence']} {linked.confidence:.2f}: {decided})[/]"
     return f"[bold]{escape(linked.code)}[/]  {escape(linked.description or '')}{sure}"
 
 
 def _facts(linked: Link, language: Language) -> Iterator[tuple[str, str]]:
     """Yield what is told of a link, each by the name of its label."""
-    words, shared = _LABELS[language], WORDS[language]
+    words, shared = _LABELS[language], wording.words(language)
     if linked.title is not None and linked.title != linked.description:
         yield "title", linked.title
     if len(linked.codes) > 1:
         yield "also", ", ".join(linked.codes[1:])
-    how = found_by(
+    how = wording.found_by(
         linked.method, normal=linked.match == "normal", unsure=linked.confidence is not None, language=language
     )
-    yield "found", f"{VALUES[language].get(linked.method, linked.method)}: {how}"
+    yield "found", f"{wording.values(language).get(linked.method, linked.method)}: {how}"
     if linked.probability is not None:
         figures = [shared["probability"].format(value=f"{linked.probability:.3f}")]
         if linked.distance is not None:
@@ -97,7 +98,7 @@ def _evidence(candidate: Candidate, language: Language) -> Iterator[str]:
     if candidate.log_prob is not None:
         yield f"log-prob. {candidate.log_prob:.2f}"
     if candidate.distance is not None:
-        yield WORDS[language]["distance"].format(value=f"{candidate.distance:.3f}")
+        yield wording.words(language)["distance"].format(value=f"{candidate.distance:.3f}")
 
 
 def _origin(linked: Link, words: dict[str, str]) -> str:

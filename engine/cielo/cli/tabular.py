@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cielo.cli.options import GUARD
-from cielo.text.wording import LANGUAGES
+from cielo.text.language import LANGUAGES
 
 if TYPE_CHECKING:
     from cielo.decisions import Thresholds

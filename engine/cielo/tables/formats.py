@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from cielo.errors import OptionError, TableError
-from cielo.text.wording import LANGUAGES, Language
+from cielo.text.language import LANGUAGES, Language
 
 Format = Literal["csv", "tsv", "jsonl", "json", "xlsx", "parquet", "xls"]
 Quoting = Literal["strict", "none", "lenient"]

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, BinaryIO, cast
 
 from cielo.decisions import Thresholds, decision_of
@@ -19,8 +20,9 @@ from cielo.tables.mentions import InputRow
 from cielo.tables.rows import shown
 from cielo.tables.workbook_writing import OutCell, Tone
 from cielo.tables.writing import cell_text, write_table
+from cielo.text import wording
+from cielo.text.language import Language
 from cielo.text.normal import fold_name
-from cielo.text.wording import LABELS, VALUES, WORDS, Language, found_by
 
 _RESULT_COLUMNS = (
     "code", "codes", "description", "title", "kind", "decision", "method", "match", "confidence", "generated",
@@ -171,7 +173,7 @@ def _cell(name: str, value: Any) -> str | None:
 
 def _flat(row: Mapping[str, Json], style: OutputStyle) -> dict[str, OutCell]:
     """Return a row for people."""
-    words, language = WORDS[style.language], style.language
+    words, language = wording.words(style.language), style.language
     given = {name: value for name, value in row.items() if name not in _RESULT_COLUMNS}
     flat: dict[str, OutCell] = {_free_of_ours(name, row, language): cell_text(value) for name, value in given.items()}
     for name, value in row.items():
@@ -180,9 +182,9 @@ def _flat(row: Mapping[str, Json], style: OutputStyle) -> dict[str, OutCell]:
             flat[name] = round(float(cast(float, value)), _DIGITS) if is_figure else _cell(name, value)
     for name in _NAMED:
         if isinstance(value := row.get(name), str):
-            flat[name] = VALUES[language].get(value, value)
+            flat[name] = wording.values(language).get(value, value)
     if "method" in row:
-        flat["found"] = found_by(
+        flat["found"] = wording.found_by(
             cast(Method, row["method"]), normal=row.get("match") == "normal",
             unsure=row.get("confidence") is not None, language=language,
         )  # fmt: skip
@@ -210,7 +212,7 @@ def _alternatives(row: Mapping[str, Json], style: OutputStyle) -> dict[str, OutC
 
 
 def _evidence(candidate: Mapping[str, Any], style: OutputStyle) -> str:
-    words = WORDS[style.language]
+    words = wording.words(style.language)
     parts = [words["ofLexicon" if evidence == "lexicon" else evidence] for evidence in candidate["evidence"]]
     if candidate["log_prob"] is not None:
         parts.append(words["probability"].format(value=_figure(math.exp(candidate["log_prob"]), style)))
@@ -225,7 +227,7 @@ def _figure(value: float, style: OutputStyle) -> str:
 
 def _free_of_ours(name: str, others: Iterable[str], language: Language) -> str:
     """Return the name of an input's column where one of ours for people would be called the same."""
-    ours = name == "found" or _ALTERNATIVE.fullmatch(name) or fold_name(name) in _LABELLED[language]
+    ours = name == "found" or _ALTERNATIVE.fullmatch(name) or fold_name(name) in _labelled(language)
     return _free_name(name, others) if ours else name
 
 
@@ -254,7 +256,7 @@ def _with_alternatives(results: Sequence[str], alternatives: Sequence[str]) -> l
 
 def _labels(language: Language) -> Callable[[str], str]:
     """Return what a column is called in a language; the input's keep their names."""
-    labels = LABELS[language]
+    labels = wording.labels(language)
 
     def label(name: str) -> str:
         if not labels or not _ALTERNATIVE.fullmatch(name):
@@ -265,12 +267,14 @@ def _labels(language: Language) -> Callable[[str], str]:
     return label
 
 
-_LABELLED = {language: frozenset(map(fold_name, labels.values())) for language, labels in LABELS.items()}
+@cache
+def _labelled(language: Language) -> frozenset[str]:
+    return frozenset(map(fold_name, wording.labels(language).values()))
 
 
 def _tones(language: Language) -> Callable[[Mapping[str, OutCell]], dict[str, Tone]]:
     """Return which cells of a row a workbook colours: where the decision is not to accept."""
-    words = WORDS[language]
+    words = wording.words(language)
     tones: dict[OutCell, Tone] = {words["review"]: "look", words["byHand"]: "stop"}
 
     def tone(row: Mapping[str, OutCell]) -> dict[str, Tone]:

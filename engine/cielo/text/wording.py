@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
-from typing import Final, Literal, get_args
 
 from cielo.records import Method
-
-Language = Literal["en", "es"]
-LANGUAGES: tuple[Language, ...] = get_args(Language)
+from cielo.text.language import Language, catalogue, translate
 
 _ENGLISH = {
     "exactLiteral": "the model's description is in the catalogue, letter by letter",
@@ -41,62 +39,22 @@ _ENGLISH = {
     "byDecision": "by decision",
     "holdError": "{value} row(s) hold an error; see their column `error`",
 }
-_SPANISH = {
-    "exactLiteral": "la descripción del modelo está en el catálogo, letra por letra",
-    "exactNormal": "la descripción del modelo está en el catálogo, salvo mayúsculas, acentos o signos",
-    "semantic": "la descripción del modelo no está en el catálogo: esta es la más parecida",
-    "lexicon": "la mención está en su propio léxico; no se usó el modelo",
-    "none": "nada del catálogo se parece lo bastante a la descripción del modelo",
-    "noneSure": "la confianza es demasiado baja para dar un código",
-    "proven": "demostrado: ninguna descripción es más probable",
-    "unproven": "sin demostrar: otra podría ser más probable",
-    "hypothesis": "la escribió el modelo",
-    "neighbour": "parecida a la descripción del modelo",
-    "ofLexicon": "léxico",
-    "probability": "probabilidad {value}",
-    "distance": "distancia {value}",
-    "yes": "sí",
-    "no": "no",
-    "accept": "aceptar",
-    "review": "revisar",
-    "byHand": "ninguno",
-    "row": "fila",
-    "rows": "filas",
-    "mention": "mención distinta",
-    "mentions": "menciones distintas",
-    "fault": "error",
-    "faults": "errores",
-    "rate": "{value} filas por segundo",
-    "byMethod": "por método",
-    "byDecision": "por decisión",
-    "holdError": "{value} fila(s) con error; véase su columna `error`",
-}
-WORDS: Final[Mapping[Language, Mapping[str, str]]] = MappingProxyType(
-    {"en": MappingProxyType(_ENGLISH), "es": MappingProxyType(_SPANISH)}
-)
-"""The words by their names; the page has those that it shares under the same names."""
-
-LABELS: Final[Mapping[Language, Mapping[str, str]]] = MappingProxyType({
-    "en": MappingProxyType({}),
-    "es": MappingProxyType({
-        "code": "código", "codes": "códigos", "title": "título", "description": "descripción", "kind": "tipo",
-        "decision": "decisión", "confidence": "confianza", "found": "cómo se encontró", "method": "método",
-        "match": "coincidencia", "generated": "texto generado", "log_prob": "log-probabilidad",
-        "probability": "probabilidad", "distance": "distancia", "proof": "búsqueda", "truncated": "cortada",
-        "provenance": "procedencia", "error": "error", "alternative": "alternativa", "evidence": "prueba",
-    }),
-})  # fmt: skip
-"""The names of the output's columns for people; those that are missing are called as in cielo's own tables."""
 
 
-VALUES: Final[Mapping[Language, Mapping[str, str]]] = MappingProxyType({
-    "en": MappingProxyType({}),
-    "es": MappingProxyType({
-        "exact": "exacto", "semantic": "semántico", "lexicon": "léxico", "none": "ninguno", "literal": "literal",
-        "normal": "normal", "diagnosis": "diagnóstico", "procedure": "procedimiento",
-    }),
-})  # fmt: skip
-"""Methods, matches and the usual kinds for people; those that are missing stand as they are."""
+@cache
+def words(language: Language) -> Mapping[str, str]:
+    """Return the words by their names; the page has those that it shares under the same names."""
+    return MappingProxyType({name: translate(english, language) for name, english in _ENGLISH.items()})
+
+
+def labels(language: Language) -> Mapping[str, str]:
+    """Return the names of the output's columns for people; those that are missing are called as in cielo's own."""
+    return {} if language == "en" else catalogue()["columns"]
+
+
+def values(language: Language) -> Mapping[str, str]:
+    """Return methods, matches and the usual kinds for people; those that are missing stand as they are."""
+    return {} if language == "en" else catalogue()["values"]
 
 
 def found_by(method: Method, *, normal: bool, unsure: bool, language: Language) -> str:
@@ -113,4 +71,4 @@ def found_by(method: Method, *, normal: bool, unsure: bool, language: Language) 
         name = "exactNormal" if normal else "exactLiteral"
     elif method == "none" and unsure:
         name = "noneSure"
-    return WORDS[language][name]
+    return words(language)[name]

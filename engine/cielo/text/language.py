@@ -1,0 +1,64 @@
+"""Sentences in the reader's language: written in English where they are said, looked up in a catalogue for Spanish."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Literal, get_args
+
+Language = Literal["en", "es"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+_current: ContextVar[Language] = ContextVar("language", default="en")
+_SPANISH_SIGNS = str.maketrans(",.", ".,")
+
+
+@cache
+def catalogue() -> Mapping[str, Mapping[str, str]]:
+    """Return the Spanish of ``es.toml``: by its sections, the English and what it is called."""
+    found = tomllib.loads((files("cielo.text") / "es.toml").read_text(encoding="utf-8"))
+    return MappingProxyType({name: MappingProxyType(section) for name, section in found.items()})
+
+
+@cache
+def _sentences() -> Mapping[str, str]:
+    return catalogue()["sentences"]
+
+
+def translate(english: str, language: Language, /, **values: object) -> str:
+    """Return a sentence in a language, its places (``{name}``) filled.
+
+    A sentence that the catalogue lacks stays English: what a library says has no translation.
+    """
+    sentence = english if language == "en" else _sentences().get(english, english)
+    return sentence.format(**values) if values else sentence
+
+
+@contextmanager
+def speaking(language: Language) -> Iterator[None]:
+    """Let `say` and `numeral` speak a language in this thread or task, while the context is open."""
+    before = _current.set(language)
+    try:
+        yield
+    finally:
+        _current.reset(before)
+
+
+def spoken() -> Language:
+    """Return the language that `say` speaks here."""
+    return _current.get()
+
+
+def say(english: str, /, **values: object) -> str:
+    """Return a sentence in the language of `speaking`; see `translate`."""
+    return translate(english, _current.get(), **values)
+
+
+def numeral(written: str) -> str:
+    """Return a number that is written as in English (``1,234.5``) in the signs of `speaking` (``1.234,5``)."""
+    return written if _current.get() == "en" else written.translate(_SPANISH_SIGNS)

@@ -1,0 +1,63 @@
+"""The catalogue of Spanish sentences: every sentence that the code says, and none besides."""
+
+from __future__ import annotations
+
+import ast
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import cielo
+import pytest
+from cielo.text import wording
+from cielo.text.language import catalogue, numeral, say, speaking, spoken, translate
+
+ROOT = Path(cielo.__file__).parent
+SAYING = {"say", "translate"}  # functions whose first argument is a sentence of the catalogue
+
+
+def said_in_code() -> Iterator[str]:
+    """Yield every sentence that stands in the code as the first argument of one of `SAYING`."""
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+                if name in SAYING:
+                    yield str(node.args[0].value)
+
+
+def every_sentence() -> set[str]:
+    """Return what can be said."""
+    return {*said_in_code(), *wording.words("en").values()}
+
+
+def places(sentence: str) -> set[tuple[str | None, str | None]]:
+    """Return the places of a sentence, with their formats."""
+    return {(name, form) for _, name, form, _ in string.Formatter().parse(sentence) if name is not None}
+
+
+def test_every_sentence_has_its_spanish() -> None:
+    assert sorted(every_sentence() - set(catalogue()["sentences"])) == []
+
+
+def test_the_catalogue_holds_no_sentence_that_nobody_says() -> None:
+    assert sorted(set(catalogue()["sentences"]) - every_sentence()) == []
+
+
+@pytest.mark.parametrize(("english", "spanish"), sorted(catalogue()["sentences"].items()))
+def test_the_places_are_the_same(english: str, spanish: str) -> None:
+    assert places(english) == places(spanish)
+
+
+def test_a_context_says_which_language_is_spoken() -> None:
+    assert (say("probability {value}", value=1), numeral("1,234.5"), spoken()) == ("probability 1", "1,234.5", "en")
+    with speaking("es"):
+        assert (say("probability {value}", value=1), numeral("1,234.5")) == ("probabilidad 1", "1.234,5")
+        with speaking("en"):
+            assert spoken() == "en"
+        assert spoken() == "es"
+    assert spoken() == "en"
+
+
+def test_what_the_catalogue_lacks_stays_english() -> None:
+    assert translate("nobody says {this}", "es", this=3) == "nobody says 3"
