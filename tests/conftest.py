@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ from minis import mini_of_one_backend
 # A busy machine is no failure: no example has a deadline. In CI the examples are the same each time.
 settings.register_profile("cielo", settings(), deadline=None)
 settings.load_profile("cielo")
+
+# A suite that was started in the background or by nohup is deaf to these, and so would be the commands that it starts.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 
 @pytest.fixture(scope="session")
