@@ -198,7 +198,7 @@ def _show_card(card: CardComparison, out: Console) -> None:
         table.add_row(card_name(one), *figures)
     out.print(table)
     spent = say("not known") if card.seconds is None else f"{figure(card.seconds, 1)} s"
-    hardware = card.hardware or say("not known")
+    hardware = retell(card.hardware) or say("not known")
     out.print(escape(say("linking: {spent}; hardware: {hardware}", spent=spent, hardware=hardware)))
     for words in card.differences:
         out.print(escape(say("differs: {what}", what=retell(words))))

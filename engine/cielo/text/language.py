@@ -19,7 +19,7 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 _current: ContextVar[Language] = ContextVar("language", default="en")
 _SPANISH_SIGNS = str.maketrans(",.", ".,")
 _NUMBER = re.compile(r"[-+]?\d{1,3}(,\d{3})*(\.\d+)?|[-+]?\d+(\.\d+)?")
-_TELLING = 12  # letters around the places of a sentence, without which it could be taken for another
+_TELLING = 8  # letters around the places of a sentence, without which it could be taken for another
 
 
 @cache
@@ -112,7 +112,8 @@ def _pattern(parts: Iterable[tuple[str, str | None, str | None, str | None]]) ->
     for text, name, *_ in parts:
         written += re.escape(text)
         if name:
-            written += f"(?P={name})" if name in seen else f"(?P<{name}>.+?)"
+            value = r"[\d,.]+" if name == "count" else ".+?"
+            written += f"(?P={name})" if name in seen else f"(?P<{name}>{value})"
             seen.add(name)
     return re.compile(written, re.DOTALL)
 

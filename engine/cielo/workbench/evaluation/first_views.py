@@ -120,7 +120,9 @@ def card_view(found: CardComparison | None) -> CardView | None:
     )
     head = ("", say("card"), say("measured"), say("difference"))
     table = PageTable(say("The card’s figures and those measured"), head, rows)
-    spent = " · ".join(filter(None, ("" if found.seconds is None else f"{seconds(found.seconds)} s", found.hardware)))
+    spent = " · ".join(
+        filter(None, ("" if found.seconds is None else f"{seconds(found.seconds)} s", retell(found.hardware)))
+    )
     return CardView(shown_run(found.run), found.model, table, spent, tuple(map(retell, found.differences)))
 
 

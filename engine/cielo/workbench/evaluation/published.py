@@ -61,7 +61,9 @@ def compare_with_card(evaluation: Evaluation, manifest: Manifest) -> CardCompari
         )
         for measure, part, card, spread in _CARD
     )
-    where = "" if machine is None else f"{machine.processor}, {machine.cores} cores"
+    where = (
+        "" if machine is None else told("{processor}, {count} cores", processor=machine.processor, count=machine.cores)
+    )
     return CardComparison(
         run=run.name,
         model=MODEL,
