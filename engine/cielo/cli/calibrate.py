@@ -11,9 +11,10 @@ from cielo.bundle.calibration import Reliability
 from cielo.bundle.layout import Bundle
 from cielo.cli import corpora
 from cielo.cli.base import console, echo, main, open_linker
-from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, BundlePath, model_options, searched
+from cielo.cli.options import ALLOW_UNVERIFIED, LANGUAGE, VERIFY, BundlePath, model_options, searched
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 from cielo.cli.progress import Progress
+from cielo.text.language import Language, numeral, say, speaking
 
 
 @main.command()
@@ -44,6 +45,7 @@ from cielo.cli.progress import Progress
 @corpora.SPLIT
 @corpora.rows_options
 @corpora.CODE_MAP
+@LANGUAGE
 @model_options
 def calibrate(
     bundle: Path,
@@ -55,6 +57,7 @@ def calibrate(
     form: str | None,
     split: str | None,
     code_map: Path | None,
+    language: Language,
     **opening: Any,
 ) -> None:
     """Fit the confidence of BUNDLE's links on the annotated mentions of CORPUS, and keep it in a bundle.
@@ -74,7 +77,8 @@ def calibrate(
     with open_linker(bundle=bundle, cache=False, **opening) as linker:
         annotated = linkable(annotated, linker)
         corpora.require_mentions(annotated, corpora.NONE_LINKABLE)
-        corpora.report_unknown([annotated], linker.knowledge_base)
+        with speaking(language):
+            corpora.report_unknown([annotated], linker.knowledge_base)
         if others is not None:
             others = linkable(others, linker)
             corpora.require_mentions(others, corpora.NONE_LINKABLE)
@@ -83,29 +87,39 @@ def calibrate(
         with Progress("linking", len(chosen) * mentions) as progress:
             found = fit(linker, annotated, chosen, outside=others, progress=progress.advance)
         progress.show_summary()
-    for decoding, entry in found.items():
-        _show_reliability(decoding, entry.reliability)
-    written = write_calibrated(Bundle.open(bundle), output, found, overwrite=overwrite)
-    echo(f"{click.format_filename(written.path)}: bundle {written.name}@{written.sha256[:12]}")
-    corpora.report_skipped([annotated, *([] if others is None else [others])], mapped)
+    with speaking(language):
+        for decoding, entry in found.items():
+            _show_reliability(decoding, entry.reliability)
+        written = write_calibrated(Bundle.open(bundle), output, found, overwrite=overwrite)
+        made = say("bundle {name}", name=f"{written.name}@{written.sha256[:12]}")
+        echo(f"{click.format_filename(written.path)}: {made}")
+        corpora.report_skipped([annotated, *([] if others is None else [others])], mapped)
 
 
 def _show_reliability(decoding: str, worth: Reliability) -> None:
     from rich.table import Table
 
     calibrated, raw = worth.calibrated, worth.raw
-    among = f" ({worth.outside:,} of them to mentions outside of the knowledge base)" if worth.outside else ""
-    title = (
-        f"{decoding}: confidence of {worth.mentions:,} links{among}, each by a calibration that did not see its text; "
-        f"calibration error {calibrated.expected_calibration_error:.3f} "
-        f"(of the bare probability {raw.expected_calibration_error:.3f})"
+    outside = numeral(f"{worth.outside:,}")
+    among = say(" ({count} of them to mentions outside of the knowledge base)", count=outside) if worth.outside else ""
+    title = say(
+        "{decoding}: confidence of {count} links{among}, each by a calibration that did not see its text; calibration "
+        "error {error} (of the bare probability {bare})",
+        decoding=decoding,
+        count=numeral(f"{worth.mentions:,}"),
+        among=among,
+        error=numeral(f"{calibrated.expected_calibration_error:.3f}"),
+        bare=numeral(f"{raw.expected_calibration_error:.3f}"),
     )
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("confidence", "mean", "right", "mentions"):
+    for name in (say("confidence"), say("mean"), say("right"), say("mentions")):
         table.add_column(name, justify="right")
     for entry in calibrated.bins:
-        span = f"{entry.low:.3f}-{entry.high:.3f}"
-        table.add_row(span, f"{entry.confidence:.3f}", f"{entry.accuracy:.3f}", str(entry.count))
+        span, *figures = (
+            numeral(words)
+            for words in (f"{entry.low:.3f}-{entry.high:.3f}", f"{entry.confidence:.3f}", f"{entry.accuracy:.3f}")
+        )
+        table.add_row(span, *figures, str(entry.count))
     out = console()
     out.print(title)
     out.print(table)

@@ -12,6 +12,7 @@ import click
 from cielo.cli.base import EXIT_ROWS, echo
 from cielo.cli.tabular import DELIMITER, mention_columns, reading_options, table_format
 from cielo.errors import TableError
+from cielo.text.language import numeral, retell, say
 
 if TYPE_CHECKING:
     from cielo.knowledge.reading import KnowledgeBase
@@ -85,19 +86,20 @@ def report_unknown(corpora: Sequence[Corpus], base: KnowledgeBase) -> None:
 
     found = count_gold(judge((entry for corpus in corpora for entry in corpus.mentions), base))
     if found is not None and found.all.unknown:
-        echo(f"  note: {describe(found)}", err=True)
+        echo(say("  note: {note}", note=describe(found)), err=True)
 
 
 def report_skipped(corpora: Sequence[Corpus], code_map: CodeMap | None) -> None:
     """Say what of the corpora and of the table of concepts was passed over; if anything was, end with exit code 3."""
     for note in dict.fromkeys(note for corpus in corpora for note in corpus.notes):
-        echo(f"  note: {note}", err=True)
+        echo(say("  note: {note}", note=retell(note)), err=True)
     skipped = [*(code_map.skipped if code_map else ()), *(entry for corpus in corpora for entry in corpus.skipped)]
     for entry in skipped[:_SHOWN]:
-        echo(f"  skipped: {entry.place}: {entry.reason}", err=True)
+        place, reason = retell(entry.place), retell(entry.reason)
+        echo(say("  skipped: {place}: {reason}", place=place, reason=reason), err=True)
     if len(skipped) > _SHOWN:
-        echo(f"  skipped: {len(skipped) - _SHOWN:,} more", err=True)
+        echo(say("  skipped: {count} more", count=numeral(f"{len(skipped) - _SHOWN:,}")), err=True)
     if uncoded := sum(corpus.uncoded for corpus in corpora):
-        echo(f"  left out: {uncoded:,} mentions whose concept no table maps", err=True)
+        echo(say("  left out: {count} mentions whose concept no table maps", count=numeral(f"{uncoded:,}")), err=True)
     if skipped:
         sys.exit(EXIT_ROWS)

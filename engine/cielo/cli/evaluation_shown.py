@@ -12,12 +12,13 @@ from cielo.cli.base import console
 from cielo.errors import TableError
 from cielo.files import atomic_write
 from cielo.tables.writing import guard_formula
+from cielo.text.language import numeral, retell, say
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from cielo.workbench.evaluation.records import Outcome
-    from cielo.workbench.evaluation.results import CardComparison, Evaluation, SplitScores
+    from cielo.workbench.evaluation.results import CardComparison, Evaluation, RunComparison, SplitScores
     from cielo.workbench.evaluation.scores import Systems
 
 
@@ -69,7 +70,8 @@ def show_scores(evaluation: Evaluation) -> None:
     """Print an evaluation for a reader: the paper's figures first, then the other scores and the comparisons."""
     from rich.markup import escape
 
-    from cielo.workbench.evaluation.headline import gold_notes, interval_notes, shown_p
+    from cielo.workbench.evaluation.headline import gold_notes, interval_notes
+    from cielo.workbench.page.parts import count, figure
 
     out = console()
     _show_best(evaluation, out)
@@ -78,71 +80,94 @@ def show_scores(evaluation: Evaluation) -> None:
     for note in (*gold_notes(evaluation), *interval_notes(evaluation)):
         out.print(escape(note))
     for entry in evaluation.comparisons:
-        ends = "" if entry.low is None or entry.high is None else f" ({entry.low:+.2f} to {entry.high:+.2f})"
-        out.print(
-            f"{escape(entry.run)} against {escape(entry.against)}: {entry.difference:+.2f} points{ends}, "
-            f"p {shown_p(entry.p_value, entry.resamples)}; right in one alone: "
-            f"{entry.only_second} and {entry.only_first}"
-        )
+        out.print(escape(_compared(entry)))
     if missed := evaluation.published_missed:
         out.print(
-            f"the published decoding missed an output that is better by its own score on {missed.share:.1f} % of "
-            f"{missed.prompts:,} prompts"
+            say(
+                "the published decoding missed an output that is better by its own score on {share} % of {prompts} "
+                "prompts",
+                share=figure(missed.share, 1),
+                prompts=count(missed.prompts),
+            )
         )
     if evaluation.card is not None:
         _show_card(evaluation.card, out)
 
 
+def _compared(entry: RunComparison) -> str:
+    from cielo.workbench.evaluation.headline import shown_p, shown_run
+    from cielo.workbench.page.parts import between, signed
+
+    known = entry.low is not None and entry.high is not None
+    return say(
+        "{run} against {other}: {difference} points{ends}, p {p}; right in one alone: {second} and {first}",
+        run=shown_run(entry.run),
+        other=shown_run(entry.against),
+        difference=signed(entry.difference),
+        ends=f" ({between(signed(entry.low or 0), signed(entry.high or 0))})" if known else "",
+        p=shown_p(entry.p_value, entry.resamples),
+        second=entry.only_second,
+        first=entry.only_first,
+    )
+
+
 def _show_best(evaluation: Evaluation, out: Console) -> None:
     from rich.markup import escape
 
-    from cielo.workbench.evaluation.headline import main_score, named_best
+    from cielo.workbench.evaluation.headline import main_score, named_best, shown_run
 
     run, gold = named_best(evaluation), evaluation.gold
     _, name, value = main_score(run.splits["all"])
-    best = f", the best of {len(evaluation.runs)} runs" if len(evaluation.runs) > 1 else ""
-    ceiling = "" if gold is None else f"; the knowledge base holds the right code of {gold.ceiling:.2f} %"
-    out.print(f"{name} {value:.2f} %: {escape(run.name)}{best}{ceiling}")
+    runs = len(evaluation.runs)
+    best = say(", the best of {count} runs", count=runs) if runs > 1 else ""
+    held = "" if gold is None else _percent(gold.ceiling)
+    ceiling = say("; the knowledge base holds the right code of {share} %", share=held) if held else ""
+    out.print(escape(f"{name} {_percent(value)} %: {shown_run(run.name)}{best}{ceiling}"))
 
 
 def _show_paper(evaluation: Evaluation, out: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from cielo.workbench.evaluation.headline import part_name, shown_paper
+    from cielo.workbench.evaluation.headline import part_name, shown_paper, shown_run
+    from cielo.workbench.page.parts import count
 
     paper = shown_paper(evaluation)
     kinds = list(dict.fromkeys(kind for one in paper for kind in (*one.map, *one.f1)))
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("run", overflow="fold")
-    for name in ("text", "PLI", "PLII", "ceiling", *(("MAP", "F1") if kinds else ())):
+    table.add_column(say("run"), overflow="fold")
+    for name in (say("text"), "PLI", "PLII", say("ceiling"), *(("MAP", "F1") if kinds else ())):
         table.add_column(name, justify="right", no_wrap=True)
     for one in paper:
         table.add_row(
-            escape(f"{one.run}\n{part_name(one.split, evaluation.corpus.split)}, {one.mentions:,}"),
+            escape(f"{shown_run(one.run)}\n{part_name(one.split, evaluation.corpus.split)}, {count(one.mentions)}"),
             *map(_percent, (one.text_accuracy, one.pli, one.plii)),
             _percent(one.ceiling),
             *(escape(_by_kind(found)) for found in ((one.map, one.f1) if kinds else ())),
         )
     table.caption_justify = "left"
-    table.caption = "as the paper: text in normal form; in per cent, but MAP and F1, which are CodiEsp's"
+    table.caption = say("as the paper: text in normal form; in per cent, but MAP and F1, which are CodiEsp's")
     out.print(table)
 
 
 def _by_kind(found: dict[str, float]) -> str:
-    return "\n".join(f"{kind} {value:.3f}" for kind, value in found.items()) or "-"
+    from cielo.workbench.evaluation.gold import kind_name
+    from cielo.workbench.page.parts import figure
+
+    return "\n".join(f"{kind_name(kind)} {figure(value, 3)}" for kind, value in found.items()) or "-"
 
 
 def _show_others(evaluation: Evaluation, out: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from cielo.workbench.evaluation.headline import gold_notes, part_name
+    from cielo.workbench.evaluation.headline import gold_notes, part_name, shown_run
+    from cielo.workbench.page.parts import count
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("run", overflow="fold")  # the names may be folded where the terminal is narrow; figures never
-    known = ("PLI, known", "PLII, known") if gold_notes(evaluation) else ()  # else they are the same
-    for name in ("PLI", "PLII", *known, "3 char.", "recall@5", "MRR", "answered"):
+    table.add_column(say("run"), overflow="fold")  # the names may be folded where the terminal is narrow; figures never
+    known = (say("PLI, known"), say("PLII, known")) if gold_notes(evaluation) else ()  # else they are the same
+    for name in ("PLI", "PLII", *known, say("3 char."), "recall@5", "MRR", say("answered")):
         table.add_column(name, justify="right", no_wrap=True)
     for run in evaluation.runs:
         for name, split in run.splits.items():
@@ -150,8 +175,8 @@ def _show_others(evaluation: Evaluation, out: Console) -> None:
             shown[2:2] = map(_percent, (split.pli_known, split.plii_known) if known else ())
             others = map(_percent, (split.recall_at_5, split.mrr, split.coverage))
             part = part_name(name, evaluation.corpus.split)
-            table.add_row(escape(f"{run.name}\n{part}, {split.count:,}"), *shown, *others)
-    table.caption, table.caption_justify = "in per cent; below a share its 95 % interval", "left"
+            table.add_row(escape(f"{shown_run(run.name)}\n{part}, {count(split.count)}"), *shown, *others)
+    table.caption, table.caption_justify = say("in per cent; below a share its 95 % interval"), "left"
     out.print(table)
 
 
@@ -160,25 +185,29 @@ def _show_card(card: CardComparison, out: Console) -> None:
     from rich.table import Table
 
     from cielo.workbench.evaluation.first_views import card_difference, card_name
+    from cielo.workbench.evaluation.headline import shown_run
+    from cielo.workbench.page.parts import figure
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    out.print(escape(f"{card.run} beside the card of {card.model}, in per cent"))
-    for name in ("", "card", "measured", "difference"):
+    named = {"run": shown_run(card.run), "model": card.model}
+    out.print(escape(say("{run} beside the card of {model}, in per cent", **named)))
+    for name in ("", say("card"), say("measured"), say("difference")):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for one in card.scores:
-        figures = f"{one.card:.2f} ± {one.spread:.2f}", _percent(one.measured), card_difference(one)
+        figures = f"{figure(one.card)} ± {figure(one.spread)}", _percent(one.measured), card_difference(one)
         table.add_row(card_name(one), *figures)
     out.print(table)
-    spent = "not known" if card.seconds is None else f"{card.seconds:.1f} s"
-    out.print(escape(f"linking: {spent}; hardware: {card.hardware or 'not known'}"))
+    spent = say("not known") if card.seconds is None else f"{figure(card.seconds, 1)} s"
+    hardware = retell(card.hardware) or say("not known")
+    out.print(escape(say("linking: {spent}; hardware: {hardware}", spent=spent, hardware=hardware)))
     for words in card.differences:
-        out.print(escape(f"differs: {words}"))
+        out.print(escape(say("differs: {what}", what=retell(words))))
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None else numeral(f"{value:.2f}")
 
 
 def _with_interval(split: SplitScores, key: str) -> str:
     value, interval = getattr(split, key), split.intervals.get(key)
-    return _percent(value) + ("" if interval is None else f"\n{interval.low:.1f}-{interval.high:.1f}")
+    return _percent(value) + ("" if interval is None else numeral(f"\n{interval.low:.1f}-{interval.high:.1f}"))

@@ -9,11 +9,12 @@ import click
 
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli.base import console, echo, main, open_linker
-from cielo.cli.options import ALLOW_UNVERIFIED, DEVICES, VERIFY, BundlePath, Size, model_options
+from cielo.cli.options import ALLOW_UNVERIFIED, DEVICES, LANGUAGE, VERIFY, BundlePath, Size, model_options
 from cielo.cli.outputs import Output, writes
 from cielo.cli.progress import waiting
 from cielo.cli.verbosity import is_quiet
 from cielo.machine import processor_name
+from cielo.text.language import Language, numeral, say, speaking
 
 if TYPE_CHECKING:
     from cielo.workbench.bench.scenarios import Scenario
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="auto: a GPU where there is one."
 )
 @click.option("--compute-type", metavar="TYPE", help="Of the generator; default: the bundle's own.")
+@LANGUAGE
 def tune(
     bundle: Path | None,
     prompts: int,
@@ -38,6 +40,7 @@ def tune(
     backend: str,
     device: str,
     compute_type: str | None,
+    language: Language,
 ) -> None:
     """Measure how this machine decodes BUNDLE the fastest, and keep that for `cielo link` to use.
 
@@ -61,13 +64,14 @@ def tune(
             workload=workload,
             progress=lambda text: show(f"tuning: {text}"),
         )
-    _show_plans(found, opened)
-    _show_winners(found)
-    for execution, measured in found.items():
-        echo(f"kept in {save_plans(opened, execution, measured)}")
-    for execution in executions:
-        if execution not in found:
-            echo(f"cielo: no plan of {execution.key} could be measured", err=True)
+    with speaking(language):
+        _show_plans(found, opened)
+        _show_winners(found)
+        for execution, measured in found.items():
+            echo(say("kept in {path}", path=save_plans(opened, execution, measured)))
+        for execution in executions:
+            if execution not in found:
+                echo(say("cielo: no plan of {execution} could be measured", execution=execution.key), err=True)
 
 
 def _show_plans(found: Found, bundle: Bundle) -> None:
@@ -76,11 +80,15 @@ def _show_plans(found: Found, bundle: Bundle) -> None:
     from cielo.generation.plan import USES
     from cielo.workbench.tuning import describe, winners
 
-    title = f"plans for {bundle.name}@{bundle.sha256[:12]} on {processor_name()}, the fastest of all in bold"
+    title = say(
+        "plans for {bundle} on {processor}, the fastest of all in bold",
+        bundle=f"{bundle.name}@{bundle.sha256[:12]}",
+        processor=processor_name(),
+    )
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("backend", no_wrap=True)
-    table.add_column("plan")
-    for name in ("ms a mention, single", "of rounds", "ms a mention, bulk", "of rounds"):
+    table.add_column(say("backend"), no_wrap=True)
+    table.add_column(say("plan"))
+    for name in (say("ms a mention, single"), say("of rounds"), say("ms a mention, bulk"), say("of rounds")):
         table.add_column(name, justify="right", no_wrap=True)
     best = {use: winner.measured.figure(use) for use, winner in winners(found).items()}
     for execution, measured in found.items():
@@ -88,7 +96,8 @@ def _show_plans(found: Found, bundle: Bundle) -> None:
             row = [execution.backend, describe(entry.plan)]
             for use, (low, high) in zip(USES, (entry.single_range, entry.bulk_range), strict=True):
                 figure = entry.figure(use)
-                row += [f"[bold]{figure:.1f}[/]" if figure == best[use] else f"{figure:.1f}", f"{low:.1f} - {high:.1f}"]
+                shown = f"[bold]{figure:.1f}[/]" if figure == best[use] else f"{figure:.1f}"
+                row += [numeral(shown), numeral(f"{low:.1f} - {high:.1f}")]
             table.add_row(*row)
     console().print(table)
 
@@ -99,16 +108,24 @@ def _show_winners(found: Found) -> None:
 
     best = winners(found)
     for use, winner in best.items():
-        name = "one mention alone" if use == "single" else "in bulk"
         echo(
-            f"{name}: {winner.execution.backend}, {describe(winner.measured.plan)}, "
-            f"{winner.measured.figure(use):.1f} ms a mention"
+            say(
+                "{use}: {backend}, {plan}, {time} ms a mention",
+                use=say("one mention alone") if use == "single" else say("in bulk"),
+                backend=winner.execution.backend,
+                plan=describe(winner.measured.plan),
+                time=numeral(f"{winner.measured.figure(use):.1f}"),
+            )
         )
     single, bulk = best["single"].measured.single_ms, best["bulk"].measured.single_ms
     if best["single"] != best["bulk"] and single > 0:
         echo(
-            f"the plan for bulk takes {bulk:.1f} ms for one mention alone, {bulk / single:.1f} times as long: "
-            "a plan is kept for each (`cielo link TEXT` takes the first, all else the second)"
+            say(
+                "the plan for bulk takes {time} ms for one mention alone, {times} times as long: a plan is kept for "
+                "each (`cielo link TEXT` takes the first, all else the second)",
+                time=numeral(f"{bulk:.1f}"),
+                times=numeral(f"{bulk / single:.1f}"),
+            )
         )
 
 
@@ -129,6 +146,7 @@ def _show_winners(found: Found) -> None:
 @click.option("--memory", type=Size(), help="Keep the process within this much memory, such as 3GB.")
 @click.option("--json", "json_path", type=Output(dir_okay=False, path_type=Path), help="Raw samples go here.")
 @click.option("--html", "html_path", type=Output(dir_okay=False, path_type=Path), help="The report goes here.")
+@LANGUAGE
 @ALLOW_UNVERIFIED
 @VERIFY
 @model_options
@@ -141,6 +159,7 @@ def bench(
     rate: float | None,
     json_path: Path | None,
     html_path: Path | None,
+    language: Language,
     **opening: Any,
 ) -> None:
     """Measure latency, throughput and memory of BUNDLE on this machine; the report holds no text of the workload."""
@@ -153,7 +172,7 @@ def bench(
     use = "single" if settings.scenarios == ("single-stream",) else "bulk"
     status = console(stderr=True)
     status.quiet = is_quiet()
-    with open_linker(bundle=bundle, cache=False, use=use, **opening) as linker:
+    with speaking(language), open_linker(bundle=bundle, cache=False, use=use, **opening) as linker:
         run_with_reports(
             linker,
             settings=settings,

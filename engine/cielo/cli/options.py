@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cielo.text.language import LANGUAGES
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -46,6 +48,10 @@ DECODING = click.option("--decoding", type=click.Choice(DECODINGS),
 ALLOW_UNVERIFIED = click.option("--allow-unverified", is_flag=True, help=UNVERIFIED)
 GUARD = click.option("--guard-formulas/--no-guard-formulas", default=False, show_default=True,
                      help="Put an apostrophe before what a spreadsheet takes for a formula (CSV, TSV).")  # fmt: skip
+LANGUAGE = click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True,
+                        envvar="CIELO_LANGUAGE", show_envvar=True,
+                        help="Of the words for people: on the terminal, in tables (CSV, TSV, XLSX) and on pages.",
+                        )  # fmt: skip
 
 # Where a command keeps what --codes named, for `cielo.cli.base.report_unknown_codes`.
 LISTED = "cielo.codes"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.options import GUARD
-from cielo.text.language import LANGUAGES
+from cielo.cli.options import GUARD, LANGUAGE
 
 if TYPE_CHECKING:
     from cielo.decisions import Thresholds
@@ -104,8 +103,7 @@ def style_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of tables for people; `style_of` makes the record of them."""
     for option in (
         DELIMITER,
-        click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True,
-                     help="Of the words for people: on the terminal, in CSV, TSV and XLSX."),
+        LANGUAGE,
         GUARD,
         click.option("--decimal", type=click.Choice([".", ","]), default=".", show_default=True,
                      help="The decimal sign in CSV and TSV."),

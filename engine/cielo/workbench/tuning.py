@@ -30,6 +30,7 @@ from cielo.generation.searches import SEARCHES, certain_first
 from cielo.generation.trie import Trie
 from cielo.machine import usable_cores
 from cielo.records import Decoding
+from cielo.text.language import say
 from cielo.text.prompt import build_prompt
 from cielo.text.tokenizer import Encoded, Tokenizer
 from cielo.workbench.bench.workload import load_workload
@@ -183,11 +184,15 @@ def winners(found: Found) -> dict[Use, Winner]:
 
 
 def describe(plan: ThreadPlan) -> str:
-    """Return a plan in words."""
-    share = f"{plan.replicas} x {plan.threads} thread{'s' * (plan.threads > 1)}"
+    """Return a plan in words, in the language of `cielo.text.language.speaking`."""
+    share = say("{replicas} x {threads} threads", replicas=plan.replicas, threads=plan.threads)
+    if plan.threads == 1:
+        share = say("{replicas} x 1 thread", replicas=plan.replicas)
     waiting = f" ({plan.wait_policy})" if plan.threads > 1 else ""
-    greedy = ", greedy first" if plan.first_search == "greedy" else ""
-    return f"{share}{waiting}, {plan.batch_tokens} tokens a batch{greedy}"
+    greedy = say(", greedy first") if plan.first_search == "greedy" else ""
+    return say(
+        "{share}, {tokens} tokens a batch{greedy}", share=share + waiting, tokens=plan.batch_tokens, greedy=greedy
+    )
 
 
 def _in_own_process(plan: ThreadPlan, task: Task) -> _Figures | None:

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cielo
+import jinja2
 import pytest
 from cielo.text import wording
 from cielo.text.language import catalogue, numeral, say, speaking, spoken, translate
 
 ROOT = Path(cielo.__file__).parent
-SAYING = {"say", "translate"}  # functions whose first argument is a sentence of the catalogue
+SAYING = {"say", "translate", "told", "sentence"}  # functions whose first argument is a sentence of the catalogue
 
 
 def said_in_code() -> Iterator[str]:
@@ -26,9 +27,18 @@ def said_in_code() -> Iterator[str]:
                     yield str(node.args[0].value)
 
 
+def said_in_templates() -> Iterator[str]:
+    """Yield every sentence that stands in a template as the first argument of ``_``."""
+    for path in ROOT.rglob("*.j2"):
+        for call in jinja2.Environment().parse(path.read_text(encoding="utf-8")).find_all(jinja2.nodes.Call):
+            if isinstance(call.node, jinja2.nodes.Name) and call.node.name == "_":
+                assert isinstance(call.args[0], jinja2.nodes.Const), f"{path.name}, line {call.lineno}"
+                yield call.args[0].value
+
+
 def every_sentence() -> set[str]:
     """Return what can be said."""
-    return {*said_in_code(), *wording.words("en").values()}
+    return {*said_in_code(), *said_in_templates(), *wording.words("en").values()}
 
 
 def places(sentence: str) -> set[tuple[str | None, str | None]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cielo.text.language import numeral, sentence
 from cielo.workbench.bench.statistics import Latencies
 from cielo.workbench.page.parts import DASH
 
-LATENCY = ("p50", "p90", "p95", "p99", "max")
+LATENCY = ("p50", "p90", "p95", "p99", sentence("max"))
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
@@ -18,7 +19,7 @@ def significant(value: float | None, digits: int = 3) -> str:
     decimals = 0
     while decimals < digits - 1 and abs(value) < 10 ** (digits - 1 - decimals):
         decimals += 1
-    return f"{value:,.{decimals}f}"
+    return numeral(f"{value:,.{decimals}f}")
 
 
 def seconds(value: float | None) -> str:
@@ -38,7 +39,7 @@ def memory(value: int | None) -> str:
 
 def share(value: float) -> str:
     """Write a share of 1 as per cent."""
-    return f"{100 * value:.1f}\u00a0%"
+    return numeral(f"{100 * value:.1f}\u00a0%")
 
 
 def percentiles(latency: Latencies | None) -> tuple[float | None, ...]:
@@ -58,4 +59,4 @@ class Unit:
 
     def write(self, value: float | None) -> str:
         """Write a time without its unit."""
-        return DASH if value is None else f"{value / self.size:,.{self.decimals}f}"
+        return DASH if value is None else numeral(f"{value / self.size:,.{self.decimals}f}")

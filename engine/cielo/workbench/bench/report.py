@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cielo.errors import CieloError
+from cielo.text.language import say
 from cielo.workbench.bench import figures
 from cielo.workbench.bench.page import to_html
 from cielo.workbench.bench.results import BenchResult, ScenarioResult, to_json
+from cielo.workbench.page.parts import count
 from cielo.workbench.records import write_text
 
 if TYPE_CHECKING:
@@ -41,31 +43,31 @@ def check_writable(path: Path) -> None:
 
 def _remarks(entry: ScenarioResult) -> Iterator[str]:
     if entry.ended_by == "budget":
-        yield "ended by its budget"
+        yield say("ended by its budget")
     if lost := entry.settings.get("unanswered"):
-        yield f"{lost:,} never answered"
+        yield say("{count} never answered", count=count(lost))
     if entry.cached:
-        yield f"{entry.cached:,} from a cache"
+        yield say("{count} from a cache", count=count(entry.cached))
 
 
 def show(result: BenchResult, console: Console) -> None:
-    """Print the figures as a table."""
+    """Print the figures as a table, in the language of `cielo.text.language.speaking`."""
     from rich.table import Table
 
     unit = figures.Unit(value for entry in result.scenarios for value in figures.percentiles(entry.latency))
     provenance, bundle = result.provenance, result.provenance.bundle
     title = f"{bundle.name}@{bundle.sha256[:12]}, {provenance.decoding}, {provenance.compute_type}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("scenario", no_wrap=True)
-    names = (*(f"{name} {unit.name}" for name in figures.LATENCY), "mentions/s", "peak memory")
-    for name in ("queries", *names):
+    table.add_column(say("scenario"), no_wrap=True)
+    times = (f"{say(name)} {unit.name}" for name in figures.LATENCY)
+    for name in (say("queries"), *times, say("mentions/s"), say("peak memory")):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for entry in result.scenarios:
         repeated = entry.throughput_of_repeats
         table.add_row(
             entry.scenario,
-            f"{entry.queries:,}",
+            count(entry.queries),
             *(unit.write(value) for value in figures.percentiles(entry.latency)),
             figures.significant(repeated.median if repeated else entry.throughput),
             figures.memory(entry.memory.peak),

@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Protocol
 
 from cielo.records import Link, Mention, Provenance
+from cielo.text.language import say
 from cielo.workbench.bench.report import check_writable, show, write_reports
 from cielo.workbench.bench.results import (
     BenchResult,
@@ -266,7 +267,12 @@ def run_with_reports(
         require_all()
     read = load_workload(workload, form, check=linker.check)
     if read.left_out:
-        status.print(f"{read.left_out} row(s) of the workload hold no mention that can be linked, and are left out")
+        status.print(
+            say(
+                "{count} row(s) of the workload hold no mention that can be linked, and are left out",
+                count=read.left_out,
+            )
+        )
     result = run_bench(linker, read, settings, lambda name: status.print(f"{name} …"))
     write_reports(result, json_path, html_path)
     show(result, console)

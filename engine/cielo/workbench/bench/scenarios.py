@@ -20,10 +20,11 @@ from random import Random
 from typing import Any, Literal, Protocol
 
 from cielo.records import Link, Mention
+from cielo.text.language import sentence
 
 Scenario = Literal["single-stream", "multi-stream", "offline", "server"]
 EndedBy = Literal["samples", "budget"]
-STAGES = ("tokenize", "generate", "match", "embed", "search")
+STAGES = (sentence("tokenize"), sentence("generate"), sentence("match"), sentence("embed"), sentence("search"))
 _WARM_UP_SHARE = 0.25  # of a scenario's budget, at most, after the first query
 _FIRST_PASS = 16  # mentions of the first warm-up pass of the offline scenario
 _GROWTH = 4

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
+from cielo.text.language import say
 from cielo.workbench.evaluation.records import Annotated, Outcome
 from cielo.workbench.evaluation.scores import UNKNOWN
+from cielo.workbench.page.parts import count as written
+from cielo.workbench.page.parts import figure, value_name
 
 Judged = tuple[Annotated, bool]  # a mention, and whether one of its right codes can be answered
 
@@ -72,14 +75,30 @@ def _count(judged: list[Judged]) -> GoldCount:
     return GoldCount(len(judged), sum(not known for _, known in judged), len(codes), len(unknown))
 
 
-def describe(summary: GoldSummary, where: str = "the knowledge base") -> str:
-    """Say how many right codes are unknown, and of which kinds."""
-    kinds = "; ".join(f"{kind} {_shown(count)}" for kind, count in summary.kinds.items())
-    return (
-        f"the right code of {_shown(summary.all)} mentions ({100 - summary.ceiling:.1f} %; "
-        f"{summary.all.unknown_codes:,} of {summary.all.codes:,} codes) is not in {where}: {kinds}"
+def describe(summary: GoldSummary, *, kept_to_a_part: bool = False) -> str:
+    """Say how many right codes are unknown, and of which kinds.
+
+    Args:
+        summary: the counts.
+        kept_to_a_part: whether only a part of the knowledge base was asked for.
+    """
+    base, part = say("the knowledge base"), say("the part of the knowledge base that was asked for")
+    return say(
+        "the right code of {mentions} mentions ({share} %; {codes} codes) is not in {where}: {kinds}",
+        mentions=_shown(summary.all.unknown, summary.all.mentions),
+        share=figure(100 - summary.ceiling, 1),
+        codes=_shown(summary.all.unknown_codes, summary.all.codes),
+        where=part if kept_to_a_part else base,
+        kinds="; ".join(
+            f"{kind_name(kind)} {_shown(one.unknown, one.mentions)}" for kind, one in summary.kinds.items()
+        ),
     )
 
 
-def _shown(count: GoldCount) -> str:
-    return f"{count.unknown:,} of {count.mentions:,}"
+def kind_name(kind: str) -> str:
+    """Return what a kind of code is called, or the group of mentions without one."""
+    return say(UNKNOWN) if kind == UNKNOWN else value_name(kind)
+
+
+def _shown(some: int, of: int) -> str:
+    return say("{some} of {all}", some=written(some), all=written(of))

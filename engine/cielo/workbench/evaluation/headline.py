@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from cielo.text.language import numeral, say, sentence
 from cielo.workbench.evaluation.bootstrap import FEWEST
 from cielo.workbench.evaluation.gold import describe
 from cielo.workbench.evaluation.results import Evaluation, PaperScores, RunScores, SplitScores
+from cielo.workbench.page.parts import count, figure
 
-PARTS = {"all": "all", "unseen": "unseen in training", "seen": "seen in training"}
+PARTS = {"all": sentence("all"), "unseen": sentence("unseen in training"), "seen": sentence("seen in training")}
+
+
+def shown_run(name: str) -> str:
+    """Return the name of a run for a reader: a search keeps its name, what is said of it is said in the language."""
+    return ", ".join(map(say, name.split(", ")))
 
 
 def main_score(split: SplitScores) -> tuple[str, str, float]:
@@ -53,29 +60,35 @@ def shown_paper(evaluation: Evaluation) -> list[PaperScores]:
 
 def part_name(part: str, split: str | None) -> str:
     """Return the name of a part of the mentions: ``all``, or ``test``, ``test, unseen in training`` and so on."""
-    words = PARTS.get(part, part)
+    words = say(PARTS.get(part, part))
     return words if split is None else split if part == "all" else f"{split}, {words}"
 
 
 def interval_notes(evaluation: Evaluation) -> list[str]:
     """Say of which parts there is no interval, and why; the list is empty where all have one."""
     parts = evaluation.runs[0].splits
-    few = [f"{PARTS.get(name, name)} ({one.clusters:,})" for name, one in parts.items() if one.clusters < FEWEST]
+    few = [
+        f"{say(PARTS.get(name, name))} ({count(one.clusters)})" for name, one in parts.items() if one.clusters < FEWEST
+    ]
     if not few:
         return []
     return [
-        f"No interval for these mentions: {', '.join(few)}. Intervals come from drawing documents, or mentions without "
-        f"one, again at random, and fewer than {FEWEST} say nothing of others."
+        say(
+            "No interval for these mentions: {parts}. Intervals come from drawing documents, or mentions without "
+            "one, again at random, and fewer than {fewest} say nothing of others.",
+            parts=", ".join(few),
+            fewest=FEWEST,
+        )
     ]
 
 
 def shown_p(value: float, resamples: int | None = None) -> str:
     """Write a p-value with the sign before it: at its floor, which the resamples set, it is only known to be less."""
     if value < 0.001:
-        return "< 0.001"
+        return numeral("< 0.001")
     if resamples is not None and value <= 1 / (1 + resamples):
-        return f"≤ {value:.2g}"
-    return f"= {value:.3g}"
+        return numeral(f"≤ {value:.2g}")
+    return numeral(f"= {value:.3g}")
 
 
 def gold_notes(evaluation: Evaluation) -> list[str]:
@@ -87,8 +100,21 @@ def gold_notes(evaluation: Evaluation) -> list[str]:
     if gold is None or not gold.all.unknown:
         return []
     split = run.splits["all"]
-    where = "the knowledge base" if run.settings.subset is None else "the part of the knowledge base that was asked for"
-    scores = [("PLI", split.pli_known), ("PLII", split.plii_known)]
-    among = " and ".join(f"{name} {value:.2f} %" for name, value in scores if value is not None)
-    beside = f"; among the other {split.known:,} mentions “{run.name}” has {among}" if among else ""
-    return [f"{describe(gold, where)}. No run can have more than {gold.ceiling:.2f} % right{beside}."]
+    missing, most = describe(gold, kept_to_a_part=run.settings.subset is not None), figure(gold.ceiling)
+    scores = [
+        f"{name} {figure(value)} %" for name, value in (("PLI", split.pli_known), ("PLII", split.plii_known))
+        if value is not None
+    ]  # fmt: skip
+    if not scores:
+        return [say("{missing}. No run can have more than {most} % right.", missing=missing, most=most)]
+    return [
+        say(
+            "{missing}. No run can have more than {most} % right; among the other {known} mentions “{run}” has "
+            "{scores}.",
+            missing=missing,
+            most=most,
+            known=count(split.known),
+            run=shown_run(run.name),
+            scores=say("{first} and {second}", first=scores[0], second=scores[1]) if scores[1:] else scores[0],
+        )
+    ]

@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cielo.errors import TableError
+from cielo.text.language import retell, say, sentence
 from cielo.text.visible import visible
 from cielo.workbench.evaluation import breakdowns, first_views, views
 from cielo.workbench.evaluation.bootstrap import FEWEST
-from cielo.workbench.evaluation.headline import gold_notes, interval_notes, named_best
+from cielo.workbench.evaluation.headline import gold_notes, interval_notes, named_best, shown_run
 from cielo.workbench.evaluation.results import CorpusSummary, Evaluation
 from cielo.workbench.page import render
-from cielo.workbench.page.parts import Facts, PageTable, Tile, many, words
+from cielo.workbench.page.parts import Facts, PageTable, Tile, count, many, words
 from cielo.workbench.records import write_text
 
 _FEW_DOCUMENTS = 20  # from which intervals are not to be relied on
+_PLACES = sentence("{count} place"), sentence("{count} places")
+_MENTIONS = sentence("{count} mention"), sentence("{count} mentions")
 _OPEN = 10  # skipped places that are shown without being asked for
 
 
@@ -69,7 +72,7 @@ class _View:
 
 
 def to_html(evaluation: Evaluation) -> str:
-    """Return the page of an evaluation.
+    """Return the page of an evaluation, in the language of `cielo.text.language.speaking`.
 
     Raises:
         CieloError: where the extra ``report`` is not installed.
@@ -83,14 +86,14 @@ def to_html(evaluation: Evaluation) -> str:
         paper=first_views.paper_table(evaluation),
         card=first_views.card_view(evaluation.card),
         caveats=(*gold_notes(evaluation), *interval_notes(evaluation), *_caveats(evaluation)),
-        best=named_best(evaluation).name,
-        first=runs[0].name,
+        best=shown_run(named_best(evaluation).name),
+        first=shown_run(runs[0].name),
         splits=views.split_views(runs),
-        shapes=tuple((label, shape) for _, label, shape in views.MEASURES),
+        shapes=views.legend(views.MEASURES),
         comparisons=views.comparisons_view(evaluation),
         withholding=views.withholding_view(runs),
         reliability=[views.reliability_view(visible(name), one) for name, one in evaluation.calibration.items()],
-        qualities=tuple((label, shape) for _, label, shape in views.QUALITIES),
+        qualities=views.legend(views.QUALITIES),
         groups=breakdowns.group_views(named_best(evaluation)),
         mistakes=breakdowns.mistakes_view(runs, named_best(evaluation)),
         codiesp=breakdowns.codiesp_view(runs),
@@ -105,37 +108,40 @@ def _caveats(evaluation: Evaluation) -> Iterator[str]:
     """Say what a reader must know first: that texts are there, and what makes the figures worth less than they look."""
     corpus, runs = evaluation.corpus, evaluation.runs
     if evaluation.examples:
-        yield "This page holds clinical text, the examples of mistakes, since --with-text asked for them."
+        yield say("This page holds clinical text, the examples of mistakes, since --with-text asked for them.")
     if len(runs) > 1:
-        yield (
-            f"“{evaluation.best}” is the best of {len(runs)} runs on these very mentions: what was chosen so looks "
-            "better than it is."
+        yield say(
+            "“{run}” is the best of {count} runs on these very mentions: what was chosen so looks better than it is.",
+            run=shown_run(evaluation.best),
+            count=len(runs),
         )
     if corpus.skipped:
-        yield f"{many(corpus.skipped, 'place')} of the corpus could not be used: no score counts any (see “Skipped”)."
+        places = many(corpus.skipped, *_PLACES)
+        yield say("{places} of the corpus could not be used: no score counts any (see “Skipped”).", places=places)
     if corpus.uncoded:
-        yield f"Left out, since no table maps their annotation to a code: {many(corpus.uncoded, 'mention')}."
-    yield from corpus.notes
+        mentions = many(corpus.uncoded, *_MENTIONS)
+        yield say("Left out, since no table maps their annotation to a code: {mentions}.", mentions=mentions)
+    yield from map(retell, corpus.notes)
     if not corpus.documents:
-        yield (
+        yield say(
             "The corpus names no documents, so that the intervals take every mention for independent. Where mentions "
             "come from the same texts, the intervals are too narrow."
         )
     elif FEWEST <= corpus.documents < _FEW_DOCUMENTS:
-        among = many(corpus.documents, "document")
-        yield f"Intervals are resampled from {among} only: they are a rough guide, no more."
+        among = many(corpus.documents, *first_views.DOCUMENTS)
+        yield say("Intervals are resampled from {documents} only: they are a rough guide, no more.", documents=among)
     if not {"seen", "unseen"} & set(runs[0].splits):
-        yield "No training mentions were given: how many of these the model has seen before is not known."
+        yield say("No training mentions were given: how many of these the model has seen before is not known.")
 
 
 def _skipped(corpus: CorpusSummary) -> _SkippedView | None:
     places = corpus.skipped_places
     if not places and not corpus.skipped:
         return None
-    listed_of = f"{len(places):,} of " if len(places) < corpus.skipped else ""
-    rows = tuple((entry.place, entry.reason) for entry in places)
+    every = many(max(corpus.skipped, len(places)), *_PLACES)
+    rows = tuple((retell(entry.place), retell(entry.reason)) for entry in places)
     return _SkippedView(
-        shown=listed_of + many(max(corpus.skipped, len(places)), "place"),
-        table=PageTable("Places that were skipped", ("place", "reason"), rows) if rows else None,
+        shown=say("{some} of {all}", some=count(len(places)), all=every) if len(places) < corpus.skipped else every,
+        table=PageTable(say("Places that were skipped"), (say("place"), say("reason")), rows) if rows else None,
         open=len(places) <= _OPEN,
     )

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from cielo.knowledge.codes import System, category, chapter, code_key, comparison_key
+from cielo.text.language import sentence
 from cielo.text.normal import normal_form
 from cielo.workbench.evaluation.records import Outcome
 
 Systems = Mapping[str, System] | Callable[[str | None], System]
 
-UNKNOWN = "unknown"  # the group of what has no kind, no chapter, or was never compared with training mentions
+UNKNOWN = sentence("unknown")  # the group of what has no kind, no chapter, or was never compared with training mentions
 _RANKS = (1, 3, 5)
 
 

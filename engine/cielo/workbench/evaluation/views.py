@@ -6,21 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cielo.bundle.calibration import Reliability, ReliabilityQuality
+from cielo.text.language import say, sentence
 from cielo.text.visible import visible
-from cielo.workbench.evaluation.headline import PARTS, main_score, shown_p
+from cielo.workbench.evaluation.headline import PARTS, main_score, shown_p, shown_run
 from cielo.workbench.evaluation.results import Evaluation, RunComparison, RunScores, SplitScores
 from cielo.workbench.page import plots
+from cielo.workbench.page.agreement import Group, agreement
 from cielo.workbench.page.canvas import Picture, Shape
-from cielo.workbench.page.parts import DASH, PageCell, PageTable, count, figure
+from cielo.workbench.page.parts import DASH, Facts, PageCell, PageTable, between, count, figure, signed
 from cielo.workbench.page.text import shorten
 
 MEASURES: tuple[tuple[str, str, Shape], ...] = (
-    ("plii", "PLII", "circle"), ("pli", "PLI", "square"), ("accuracy_3", "3 characters", "diamond"),
+    ("plii", "PLII", "circle"), ("pli", "PLI", "square"), ("accuracy_3", sentence("3 characters"), "diamond"),
 )  # fmt: skip
 _COLUMNS = (
-    ("recall_at_3", "recall@3"), ("recall_at_5", "recall@5"), ("mrr", "MRR"), ("coverage", "answered"),
-    ("accuracy_covered", "right of answered"), ("pli_known", "PLI, known"), ("plii_known", "PLII, known"),
-    ("normal_text_accuracy", "text"), ("text_accuracy", "text, literal"),
+    ("recall_at_3", "recall@3"), ("recall_at_5", "recall@5"), ("mrr", "MRR"), ("coverage", sentence("answered")),
+    ("accuracy_covered", sentence("right of answered")), ("pli_known", sentence("PLI, known")),
+    ("plii_known", sentence("PLII, known")), ("normal_text_accuracy", sentence("text")),
+    ("text_accuracy", sentence("text, literal")),
 )  # fmt: skip
 
 
@@ -44,7 +47,7 @@ def split_views(runs: Sequence[RunScores]) -> list[SplitView]:
     """Return a view of each split that some run has."""
     found = []
     for name in dict.fromkeys(name for run in runs for name in run.splits):
-        title = "All mentions" if name == "all" else PARTS.get(name, name).capitalize()
+        title = say("All mentions") if name == "all" else say(PARTS.get(name, name)).capitalize()
         if name != "all" and all(run.splits.get(name) == run.splits["all"] for run in runs):
             found.append(SplitView(title))
         else:
@@ -54,19 +57,21 @@ def split_views(runs: Sequence[RunScores]) -> list[SplitView]:
 
 def _split_view(runs: Sequence[RunScores], name: str, title: str) -> SplitView:
     splits = [(run, run.splits[name]) for run in runs if name in run.splits]
-    rows = [plots.IntervalRow(visible(run.name), _estimates(split), _note(split)) for run, split in splits]
-    label = f"{title}: accuracy of each run with its interval; the table below has the figures"
-    head = ("run", "PLI", "PLII", "3 characters", *(column for _, column in _COLUMNS), "seconds")
+    rows = [plots.IntervalRow(visible(shown_run(run.name)), _estimates(split), _note(split)) for run, split in splits]
+    label = say("{part}: accuracy of each run with its interval; the table below has the figures", part=title)
+    head = (say("run"), "PLI", "PLII", say("3 characters"), *(say(column) for _, column in _COLUMNS), say("seconds"))
     table = PageTable(
-        f"{title}: scores of each run", head, tuple(_scores_row(run, split, name) for run, split in splits)
+        say("{part}: scores of each run", part=title),
+        head,
+        tuple(_scores_row(run, split, name) for run, split in splits),
     )
-    picture = plots.intervals(rows, "share of mentions that are right, %", label)
+    picture = plots.intervals(rows, say("share of mentions that are right, %"), label)
     return SplitView(title, count(splits[0][1].count), picture, table)
 
 
 def _estimates(split: SplitScores) -> list[plots.Estimate]:
     return [
-        plots.Estimate(label, value, *interval_of(split, key), shape)
+        plots.Estimate(say(label), value, *interval_of(split, key), shape)
         for key, label, shape in MEASURES
         if (value := getattr(split, key)) is not None
     ]
@@ -79,7 +84,7 @@ def _note(split: SplitScores) -> str:
 
 def _scores_row(run: RunScores, split: SplitScores, name: str) -> tuple[str | PageCell, ...]:
     return (
-        run.name,
+        shown_run(run.name),
         *(_with_interval(getattr(split, key), *interval_of(split, key)) for key in ("pli", "plii", "accuracy_3")),
         *(figure(getattr(split, key)) for key, _ in _COLUMNS),
         seconds(run.seconds) if name == "all" else DASH,
@@ -88,7 +93,7 @@ def _scores_row(run: RunScores, split: SplitScores, name: str) -> tuple[str | Pa
 
 def _with_interval(value: float | None, low: float | None, high: float | None) -> PageCell:
     known = value is not None and low is not None and high is not None
-    return PageCell(figure(value), f"{low:.2f} to {high:.2f}" if known else "")
+    return PageCell(figure(value), between(figure(low), figure(high)) if known else "")
 
 
 def seconds(value: float | None) -> str:
@@ -112,27 +117,30 @@ def comparisons_view(evaluation: Evaluation) -> ComparisonsView | None:
     entries = evaluation.comparisons
     if not entries:
         return ComparisonsView("", None, None, missed) if missed else None
-    against = visible(entries[0].against)
+    against = visible(shown_run(entries[0].against))
     rows = [
         plots.IntervalRow(
-            visible(entry.run),
-            [plots.Estimate("difference", entry.difference, entry.low, entry.high)],
-            f"{entry.difference:+.2f}",
+            visible(shown_run(entry.run)),
+            [plots.Estimate(say("difference"), entry.difference, entry.low, entry.high)],
+            signed(entry.difference),
         )
         for entry in entries
     ]
-    label = f"Difference of each run to “{against}”, in percentage points; the table below has the figures"
-    axis = f"difference to “{shorten(against, 40)}”, percentage points"
+    label = say("Difference of each run to “{run}”, in percentage points; the table below has the figures", run=against)
+    axis = say("difference to “{run}”, percentage points", run=shorten(against, 40))
     picture = plots.intervals(rows, axis, label, bounds=(-100, 100), line_at=0)
-    head = ("run", "difference", "p", "p (McNemar)", "right in it alone", "right in the first alone", "both", "neither")
-    table = PageTable("Each run against the first", head, tuple(map(_comparison_row, entries)))
+    head = (
+        say("run"), say("difference"), "p", "p (McNemar)", say("right in it alone"), say("right in the first alone"),
+        say("both"), say("neither"),
+    )  # fmt: skip
+    table = PageTable(say("Each run against the first"), head, tuple(map(_comparison_row, entries)))
     return ComparisonsView(against, picture, table, missed)
 
 
 def _comparison_row(entry: RunComparison) -> tuple[str | PageCell, ...]:
     return (
-        entry.run,
-        PageCell(f"{entry.difference:+.2f}", _ends(entry)),
+        shown_run(entry.run),
+        PageCell(signed(entry.difference), _ends(entry)),
         shown_p(entry.p_value, entry.resamples).removeprefix("= "),
         shown_p(entry.mcnemar_p_value).removeprefix("= "),
         *(count(value) for value in (entry.only_second, entry.only_first, entry.both, entry.neither)),
@@ -140,16 +148,19 @@ def _comparison_row(entry: RunComparison) -> tuple[str | PageCell, ...]:
 
 
 def _ends(entry: RunComparison) -> str:
-    return "" if entry.low is None or entry.high is None else f"{entry.low:+.2f} to {entry.high:+.2f}"
+    return "" if entry.low is None or entry.high is None else between(signed(entry.low), signed(entry.high))
 
 
 def _missed(evaluation: Evaluation) -> str:
     found = evaluation.published_missed
     if found is None:
         return ""
-    return (
-        f"The published search missed an output that is better by its own score on {found.share:.1f} % of "
-        f"{found.prompts:,} prompts ({found.missed:,}); the other searches here found it."
+    return say(
+        "The published search missed an output that is better by its own score on {share} % of {prompts} prompts "
+        "({missed}); the other searches here found it.",
+        share=figure(found.share, 1),
+        prompts=count(found.prompts),
+        missed=count(found.missed),
     )
 
 
@@ -164,23 +175,28 @@ class WithholdingView:
 def withholding_view(runs: Sequence[RunScores]) -> WithholdingView | None:
     """Return the curves, None where no run answered anything."""
     series = [
-        plots.Series(visible(run.name), [(point.coverage, point.accuracy) for point in run.coverage_curve])
+        plots.Series(visible(shown_run(run.name)), [(point.coverage, point.accuracy) for point in run.coverage_curve])
         for run in runs
         if run.coverage_curve
     ]
     if not series:
         return None
-    label = "Accuracy of the answers that are left over the share of mentions that keep one, for each run"
-    areas = tuple((run.name, figure(run.risk_coverage_area, 4)) for run in runs)
+    label = say("Accuracy of the answers that are left over the share of mentions that keep one, for each run")
+    areas = tuple((shown_run(run.name), figure(run.risk_coverage_area, 4)) for run in runs)
     return WithholdingView(
-        plots.curves(series, "mentions that get a code (coverage), %", "right of these, %", label),
-        PageTable("Area of risk of each run", ("run", "area of risk (AURC)"), areas),
+        plots.curves(series, say("mentions that get a code (coverage), %"), say("right of these, %"), label),
+        PageTable(say("Area of risk of each run"), (say("run"), say("area of risk (AURC)")), areas),
     )
 
 
 QUALITIES: tuple[tuple[str, str, Shape], ...] = (
-    ("calibrated", "confidence", "circle"), ("raw", "probability as it is", "square"),
+    ("calibrated", sentence("confidence"), "circle"), ("raw", sentence("probability as it is"), "square"),
 )  # fmt: skip
+
+
+def legend(entries: Sequence[tuple[str, str, Shape]]) -> Facts:
+    """Return the names of `MEASURES` or `QUALITIES` with their shapes."""
+    return tuple((say(name), shape) for _, name, shape in entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,25 +213,32 @@ class ReliabilityView:
 def reliability_view(decoding: str, found: Reliability) -> ReliabilityView:
     """Return the reliability of one search."""
     qualities: list[tuple[str, Shape, ReliabilityQuality]] = [
-        (name, shape, getattr(found, key)) for key, name, shape in QUALITIES
+        (say(name), shape, getattr(found, key)) for key, name, shape in QUALITIES
     ]
     sets = [
-        (name, shape, [plots.Group(one.low, one.high, one.confidence, one.accuracy, one.count) for one in quality.bins])
+        (name, shape, [Group(one.low, one.high, one.confidence, one.accuracy, one.count) for one in quality.bins])
         for name, shape, quality in qualities
     ]
     rows = tuple(
-        (f"{one.low:.3f} to {one.high:.3f}", f"{one.confidence:.3f}", f"{one.accuracy:.3f}", f"{one.count:,}")
+        (
+            between(figure(one.low, 3), figure(one.high, 3)),
+            figure(one.confidence, 3),
+            figure(one.accuracy, 3),
+            count(one.count),
+        )
         for one in found.calibrated.bins
     )
     errors = tuple(
         (name, *(figure(value, 3) for value in (one.expected_calibration_error, one.brier, one.log_loss)))
         for name, _, one in qualities
     )
-    label = f"Reliability, {decoding}: confidence against accuracy"
+    label = say("Reliability, {decoding}: confidence against accuracy", decoding=decoding)
+    head = (say("confidence"), say("mean"), say("right"), say("mentions"))
+    worth = ("", say("calibration error"), "Brier", say("log-loss, nats"))
     return ReliabilityView(
         decoding,
         count(found.mentions),
-        plots.agreement(sets, "mean confidence of a bin", "share that is right", label),
-        PageTable(f"{decoding}: errors of confidences", ("", "calibration error", "Brier", "log-loss, nats"), errors),
-        PageTable(f"{decoding}: bins of confidences", ("confidence", "mean", "right", "mentions"), rows),
+        agreement(sets, say("mean confidence of a bin"), say("share that is right"), label),
+        PageTable(say("{decoding}: errors of confidences", decoding=decoding), worth, errors),
+        PageTable(say("{decoding}: bins of confidences", decoding=decoding), head, rows),
     )

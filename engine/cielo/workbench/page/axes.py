@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+from cielo.text.language import numeral
 from cielo.workbench.page.extra import require
 
 _STEPS = (1, 2, 5, 10)
@@ -29,7 +30,7 @@ def writer(values: Sequence[float]) -> Callable[[float], str]:
     """Return how to write the numbers of an axis: with the decimals that tell neighbours apart."""
     gaps = [second - first for first, second in pairwise(values)]
     decimals = max(0, -math.floor(math.log10(min(gaps)) + 1e-9)) if gaps else 0
-    return lambda value: f"{value:,.{decimals}f}"
+    return lambda value: numeral(f"{value:,.{decimals}f}")
 
 
 def span(values: Sequence[float], bounds: tuple[float, float]) -> tuple[float, float]:

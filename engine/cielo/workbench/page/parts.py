@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cielo.text import wording
+from cielo.text.language import numeral, say, spoken
+
 DASH = "–"  # instead of what is not known
 
 
@@ -39,7 +42,23 @@ Facts = tuple[tuple[str, str], ...]  # names and what they stand for
 
 def figure(value: float | None, digits: int = 2) -> str:
     """Write a number with so many decimals."""
-    return DASH if value is None else f"{value:,.{digits}f}"
+    return DASH if value is None else numeral(f"{value:,.{digits}f}")
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Write a difference, with its sign."""
+    return numeral(f"{value:+,.{digits}f}")
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Write a share of 1 as per cent, as the language does."""
+    written = f"{share:.{digits}%}"
+    return written if spoken() == "en" else numeral(written).replace("%", "\u00a0%")
+
+
+def between(low: str, high: str) -> str:
+    """Write a range."""
+    return say("{low} to {high}", low=low, high=high)
 
 
 def count(value: float | None) -> str:
@@ -47,9 +66,14 @@ def count(value: float | None) -> str:
     return figure(value, 0)
 
 
-def many(number: int, name: str) -> str:
-    """Write a number of things."""
-    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
+def many(number: int, one: str, several: str) -> str:
+    """Write a number of things; both sentences have the place ``{count}``, and are marked by `sentence`."""
+    return say(one if number == 1 else several, count=count(number))
+
+
+def value_name(name: str) -> str:
+    """Return what a method, a match or a kind is called."""
+    return wording.values(spoken()).get(name, name)
 
 
 def words(value: object) -> str:
@@ -57,7 +81,9 @@ def words(value: object) -> str:
     if value is None or value == "":
         return DASH
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return say("yes") if value else say("no")
+    if isinstance(value, float):
+        return numeral(str(value))
     if isinstance(value, list | tuple):
         return "; ".join(map(words, value)) or DASH
     if isinstance(value, Mapping):

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cielo.text.language import say
 from cielo.workbench.page.axes import span, spread_out, ticks, writer
 from cielo.workbench.page.canvas import HALF, NARROW, WIDE, Canvas, Margins, Picture, Shape
+from cielo.workbench.page.parts import between, figure, percent
 from cielo.workbench.page.text import shorten
 
 COLOURS = ("blue", "red", "green", "purple", "yellow", "ink")
@@ -84,7 +86,7 @@ def stacked(
     """Return bars, each cut up into its parts.
 
     Args:
-        rows: from top to bottom.
+        rows: from top to bottom; the names of their parts are said.
         label: for a screen reader.
         colours: of each part.
         full: the share that fills the width.
@@ -106,8 +108,8 @@ def stacked(
             for name, share in row.parts.items():
                 ends = (at, at + max(0.0, 100 * share - 1.5 * pixel))
                 bar = (top + columns.head + 8, top + columns.head + 38)
-                canvas.box(ends, bar, f"part-{name}", colours[name], f"{name}: {share:.1%}")
-                words = f"{name} {share:.0%}"
+                canvas.box(ends, bar, f"part-{name}", colours[name], f"{say(name)}: {percent(share, 1)}")
+                words = f"{say(name)} {percent(share)}"
                 if (ends[1] - ends[0]) / pixel > 6.8 * len(words) + 14:
                     canvas.text(words, at, sum(bar) / 2, dx=8, kind="inside", colour=inside)
                 at += 100 * share
@@ -179,16 +181,16 @@ def intervals(
 
 
 def _estimate(canvas: Canvas, one: Estimate, y: float, *, named: bool) -> None:
-    title = f"{one.name}: {one.value:.2f}"
+    title = f"{one.name}: {figure(one.value)}"
     if one.low is not None and one.high is not None:
-        title += f" ({one.low:.2f} to {one.high:.2f})"
+        title += f" ({between(figure(one.low), figure(one.high))})"
         canvas.line([(one.low, y), (one.high, y)], "whisker", "ink", width=1.4)
         for end in (one.low, one.high):
             canvas.line([(end, y - 4), (end, y + 4)], "whisker-end", "ink", width=1.4)
     canvas.mark(one.value, y, one.shape, title)
     if named:
         ends = [end for end in (one.low, one.value, one.high) if end is not None]
-        canvas.beside(f"{one.value:.1f}", min(ends), max(ends), y)
+        canvas.beside(figure(one.value, 1), min(ends), max(ends), y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +216,13 @@ def bars(rows: Sequence[Bar], x_label: str, label: str) -> Picture:
         for number, row in enumerate(rows):
             top = number * height
             columns.names(canvas, top, height, row.name, "")
-            title = f"{row.name}: {row.value:.2f}"
+            title = f"{row.name}: {figure(row.value)}"
             canvas.box((0, row.value), (top + 4, top + 22), "bar faint" if row.faint else "bar", "accent", title,
                        alpha=0.3 if row.faint else 1)  # fmt: skip
             if row.stroke is not None:
                 canvas.line([(row.stroke, top + 2), (row.stroke, top + 24)], "stroke", "ink", width=2)
-            canvas.text(f"{row.value:.1f}", 1, top + 13, place="row", dx=44, anchor="right", kind="value", colour="ink",
-                        size=_NAME_SIZE)  # fmt: skip
+            canvas.text(figure(row.value, 1), 1, top + 13, place="row", dx=44, anchor="right", kind="value",
+                        colour="ink", size=_NAME_SIZE)  # fmt: skip
             canvas.text(row.note, 1, top + 13, place="row", dx=50, kind="note", room=columns.right - 50)
         return canvas
 
@@ -302,49 +304,3 @@ def _names_below(canvas: Canvas, series: Sequence[Series], pixel: float, low: fl
         canvas.line([(0, y), (26 * across, y)], "key", colour, width=2.2, dashes=dashes)
         room = canvas.width - canvas.margins.left - canvas.margins.right - 33
         canvas.text(_fitting(one.name, room), 0, y, dx=33, kind="name", colour="ink", size=_NAME_SIZE)
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Mentions of nearly one confidence: the range and the mean of it, the share that is right, and how many."""
-
-    low: float
-    high: float
-    confidence: float
-    accuracy: float
-    count: int
-
-
-def agreement(sets: Sequence[tuple[str, Shape, Sequence[Group]]], x_label: str, y_label: str, label: str) -> Picture:
-    """Return confidence (to the right) against accuracy (upwards), both in [0, 1], with the line where they agree.
-
-    The counts of the first set stand beside its marks, as far as there is room.
-    """
-
-    def draw(width: float) -> Canvas:
-        canvas = Canvas(width, 340, Margins(42, 14, 28, 46), x=(0, 1), y=(0, 1))
-        marks = ticks(0, 1)
-        canvas.axis_x(marks, writer(marks), x_label)
-        canvas.axis_y(marks, writer(marks), y_label)
-        canvas.line([(0, 0), (1, 1)], "median", "ink", dashes=(5, 4), width=1.2)
-        for name, shape, groups in sets:
-            for one in groups:
-                canvas.line([(one.low, one.accuracy), (one.high, one.accuracy)], "whisker", "ink", width=1.4)
-                title = f"{name}: confidence {one.confidence:.3f}, right {one.accuracy:.3f}, n {one.count:,}"
-                canvas.mark(one.confidence, one.accuracy, shape, title)
-        _counts(canvas, sets)
-        return canvas
-
-    return Picture(label, draw, (360,))
-
-
-def _counts(canvas: Canvas, sets: Sequence[tuple[str, Shape, Sequence[Group]]]) -> None:
-    """Write counts below their marks, without those that would touch another mark or count."""
-    across, up = canvas.width - 56, 340 - 74
-    taken = [(one.confidence * across, one.accuracy * up) for _, _, groups in sets for one in groups]
-    for one in sets[0][2] if sets else ():
-        x, y = one.confidence * across, one.accuracy * up
-        others = [place for place in taken if place != (x, y)]
-        if y - 15 > 8 and all(abs(x - left) > 22 or abs(y - 15 - below) > 12 for left, below in others):
-            taken.append((x, y - 15))
-            canvas.text(f"{one.count:,}", one.confidence, one.accuracy, dy=-15, anchor="center", kind="count")

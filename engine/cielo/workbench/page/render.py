@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cielo.text.language import say, spoken
 from cielo.text.visible import visible
 from cielo.workbench.page.colours import DARK, LIGHT
 from cielo.workbench.page.extra import require
@@ -17,7 +18,9 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render(template: str, title: str, view: object) -> str:
-    """Return a page.
+    """Return a page in the language of `cielo.text.language.speaking`.
+
+    In a template ``_`` is `cielo.text.language.say`: its sentences stand in the call.
 
     Args:
         template: its file in the folder of templates, which extends ``base.html.j2``.
@@ -42,7 +45,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(light=LIGHT, dark=DARK)
+    environment.globals.update({"light": LIGHT, "dark": DARK, "_": say, "spoken": spoken})
     return environment
 
 

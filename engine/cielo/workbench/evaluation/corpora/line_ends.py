@@ -10,8 +10,15 @@ import re
 from collections.abc import Iterator, Sequence
 
 from cielo.link.documents import Span, fits
+from cielo.text.language import sentence
 
 _BYTE_ORDER_MARK = "\ufeff"
+# Line ends, what the reading with them is called, and what it is called without a byte order mark.
+_READINGS = (
+    ("", "", sentence("without their byte order mark")),
+    ("\n", sentence("with LF line ends"), sentence("with LF line ends and without their byte order mark")),
+    ("\r\n", sentence("with CRLF line ends"), sentence("with CRLF line ends and without their byte order mark")),
+)
 _LINE_END = re.compile(r"\r\n|\n")
 
 
@@ -37,10 +44,9 @@ def _fitting(text: str, annotations: Sequence[tuple[Span, str]]) -> int:
 
 def readings(text: str) -> Iterator[tuple[str, str]]:
     """Yield a text in each other reading, with what was changed for it."""
-    names = {"": "", "with LF line ends": "\n", "with CRLF line ends": "\r\n"}
-    for name, end in names.items():
+    for end, name, and_unmarked in _READINGS:
         reading = _LINE_END.sub(end, text) if end else text
         if name and reading != text:
             yield reading, name
         if reading.startswith(_BYTE_ORDER_MARK):
-            yield reading[1:], " and ".join(filter(None, [name, "without their byte order mark"]))
+            yield reading[1:], and_unmarked

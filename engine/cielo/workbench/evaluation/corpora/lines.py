@@ -11,6 +11,7 @@ from cielo.errors import TableError
 from cielo.tables import Role
 from cielo.tables.columns import has_all
 from cielo.tables.delimiters import DELIMITERS, find_dialect
+from cielo.text.language import told
 from cielo.workbench.evaluation.records import Annotated, Corpus, Skipped
 
 NOT_UTF8 = "the line is not UTF-8; save the file as UTF-8"
@@ -62,9 +63,17 @@ class Gathering:
 
     def _notes(self) -> Iterator[str]:
         for change, count in sorted(self.readings.items()):
-            yield f"{count} document{'s were' if count > 1 else ' was'} read {change}, as their annotations count"
+            if count == 1:
+                yield told("{count} document was read {change}, as their annotations count", count=count, change=change)
+            else:
+                yield told(
+                    "{count} documents were read {change}, as their annotations count", count=count, change=change
+                )
         if self.textless:
-            yield f"mentions of {len(self.textless):,} documents that have no text file were read without a sentence"
+            yield told(
+                "mentions of {count} documents that have no text file were read without a sentence",
+                count=f"{len(self.textless):,}",
+            )
 
 
 def has_header(line: str, roles: Sequence[Role]) -> bool:
