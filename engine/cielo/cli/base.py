@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILED, EXIT_USAGE, EXIT_ROWS, EXIT_PARITY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 KEPT = "cielo.kept"  # where a command that keeps its work says what is there after a signal
+PRINTED = "what was printed stays"
 _AGAIN = 0.02  # seconds after which a signal is sent again whose exception was dropped
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import click
 
@@ -29,13 +27,16 @@ from cielo.link.document_links import DocumentLink
 from cielo.records import Json
 from cielo.tables import FORMATS, Format, format_of
 from cielo.tables.formats import require_library
-from cielo.tables.links import link_columns, write_rows
-from cielo.tables.writing import open_output, write_table
+from cielo.tables.links import OutputColumns, link_columns, write_rows
+from cielo.tables.writing import LIVE, open_output, write_table
 
 if TYPE_CHECKING:
     from cielo.knowledge.reading import KnowledgeBase
+    from cielo.link.linker import Linker
+    from cielo.options import LinkOptions
 
 _JSON = ("jsonl", "json")
+_OF_SPANS = ("document", "id", "start", "end", "fragments", "text", "sentence", "type")  # what `_row` gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Form:
 
     def streams(self, target: str) -> bool:
         """Tell whether each document is printed as soon as it is done."""
-        return target == "-" and self.table in _JSON
+        return target == "-" and self.table in LIVE
 
 
 def require_form(target: str, named: str | None) -> Form:
@@ -94,6 +95,7 @@ def write_documents(
     settings: Settings,
     tally: Tally,
     base: KnowledgeBase,
+    columns: OutputColumns | None = None,
 ) -> None:
     """Write linked documents, whole or not at all; to standard output each as soon as it is done, where the form can.
 
@@ -104,6 +106,7 @@ def write_documents(
         settings: of the forms.
         tally: counts the documents that the form cannot hold.
         base: names the code systems.
+        columns: of rows of links, where they are to be written as they come; see `span_columns`.
 
     Raises:
         OptionError: where a setting that the form needs is missing.
@@ -113,13 +116,18 @@ def write_documents(
         write_brat(linked, Path(target), settings, tally)
         return
     rows_of_one = _maker(form, settings, base)
-    with _opened(target, form) as output:
-        rows = _rows(linked, output, rows_of_one, tally)
+    with open_output(target, form.table) as output:
+        rows = _rows(linked, rows_of_one, tally)
         if form.has_errors:
-            write_rows(output, form.table, rows, style=settings.style)
+            write_rows(output, form.table, rows, style=settings.style, columns=columns)
         else:
-            order = NOTE_COLUMNS if form.name == "omop" else ()
-            write_table(output, form.table, rows, order=lambda _: order, style=settings.style)
+            write_table(output, form.table, rows, columns=NOTE_COLUMNS, style=settings.style)
+
+
+def span_columns(options: LinkOptions, linker: Linker) -> OutputColumns:
+    """Return the columns of the spans' rows, which are known before there are any."""
+    constrained = linker.provenance(options).decoding == "constrained"
+    return OutputColumns(_OF_SPANS, options.top_k, decision=True, proof=constrained)
 
 
 def _maker(form: Form, settings: Settings, base: KnowledgeBase) -> RowsOfOne:
@@ -132,24 +140,12 @@ def _maker(form: Form, settings: Settings, base: KnowledgeBase) -> RowsOfOne:
     return lambda one: rows_of(one, settings.thresholds, flat=form.table not in _JSON)
 
 
-@contextlib.contextmanager
-def _opened(target: str, form: Form) -> Iterator[BinaryIO]:
-    if form.streams(target):
-        yield sys.stdout.buffer
-        return
-    with open_output(target) as output:
-        yield output
-
-
-def _rows(
-    linked: Iterable[LinkedDocument], output: BinaryIO, rows_of_one: RowsOfOne, tally: Tally
-) -> Iterator[dict[str, Json]]:
+def _rows(linked: Iterable[LinkedDocument], rows_of_one: RowsOfOne, tally: Tally) -> Iterator[dict[str, Json]]:
     for one in linked:
         try:
             yield from rows_of_one(one)
         except MentionError as error:
             tally.refuse(one.document, str(error))
-        output.flush()
 
 
 def rows_of(linked: LinkedDocument, thresholds: Thresholds, *, flat: bool = False) -> Iterator[dict[str, Json]]:

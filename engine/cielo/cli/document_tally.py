@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from cielo.cli.progress import Summary
+from cielo.decisions import Thresholds, decision_of
 from cielo.documents.records import Document, LinkedDocument, MarkedSpan
+from cielo.errors import MentionError
 from cielo.records import Json
 from cielo.tables import format_of
 from cielo.tables.writing import open_output, write_table
@@ -19,20 +22,21 @@ class Tally:
     """What became of the documents and their spans.
 
     Attributes:
+        summary: of the spans, which are counted there too.
+        thresholds: of the decisions.
         wanted: whether every reason is kept.
         first: the first reasons, each with its place.
         spans: that could not be linked, of documents that could be read.
         documents: that could not be read, or not be written.
-        linked: spans; `without`: those of them that have no code.
     """
 
+    summary: Summary
+    thresholds: Thresholds
     wanted: bool = False
     first: list[str] = field(default_factory=list)
     rows: list[dict[str, Json]] = field(default_factory=list)
     spans: int = 0
     documents: int = 0
-    linked: int = 0
-    without: int = 0
 
     @property
     def failed(self) -> int:
@@ -41,12 +45,15 @@ class Tally:
 
     def counted(self, linked: Iterable[LinkedDocument]) -> Iterator[LinkedDocument]:
         """Yield documents on, and count what became of them."""
+        self.summary.expect_decisions()
         for one in linked:
+            self.summary.documents += 1
             if one.document.error is not None:
                 self.refuse(one.document, one.document.error)
             for span, found in zip(one.document.spans, one.found, strict=True):
+                self.summary.add(found.link or MentionError(found.error or ""))
                 if found.link is not None:
-                    self.linked, self.without = self.linked + 1, self.without + (found.link.code is None)
+                    self.summary.decide(decision_of(found.link, self.thresholds))
                 else:
                     self.spans += 1
                     self._keep(one.document, span, found.error or "")
@@ -55,6 +62,7 @@ class Tally:
     def refuse(self, document: Document, reason: str) -> None:
         """Count a document that could not be read, or not be written in the form that is asked for."""
         self.documents += 1
+        self.summary.errors += 1
         self._keep(document, None, reason)
 
     def _keep(self, document: Document, span: MarkedSpan | None, reason: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.base import EXIT_ROWS, KEPT, echo, main, open_linker, report_problems, report_withheld, require_codes
+from cielo.cli.base import (
+    EXIT_ROWS,
+    KEPT,
+    PRINTED,
+    echo,
+    main,
+    open_linker,
+    report_problems,
+    report_withheld,
+    require_codes,
+)
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
@@ -24,7 +36,9 @@ from cielo.cli.options import (
     model_options,
 )
 from cielo.cli.outputs import Output, writes
+from cielo.cli.progress import Progress, Summary
 from cielo.cli.tabular import decision_options, style_options
+from cielo.errors import CieloError
 from cielo.records import Decoding
 from cielo.text.kinds import kind_of
 
@@ -96,29 +110,38 @@ def documents(
     cielo documents notes.jsonl --output links.csv
     cielo documents brat/ --output coded/ --format brat
     """
-    from cielo.cli.document_forms import require_form, write_documents
+    from cielo.cli.document_forms import require_form, span_columns, write_documents
     from cielo.cli.document_tally import Tally
     from cielo.cli.document_tools import Settings
-    from cielo.documents.linking import link_documents
+    from cielo.documents.linking import SPANS, link_documents
     from cielo.documents.sources import find_documents
 
     options = link_options(given, decoding=decoding)
     settings = Settings.taken(given)
     written = require_form(target, form)
     sources = [source for path in inputs for source in find_documents(path)]
-    tally = Tally(wanted=errors is not None)
+    summary = Summary(unit="span", language=settings.style.language)
+    tally = Tally(summary, settings.thresholds, wanted=errors is not None)
     if written.streams(target):
-        click.get_current_context().meta[KEPT] = "what was printed stays"
+        click.get_current_context().meta[KEPT] = PRINTED
     with open_linker(**given, cache=cache or True, decoding=decoding, use="bulk") as linker:
         require_codes(linker, options.subset)
         report_problems(linker.lexicon_problems())
         _check_kinds(linker, [kind or "", *(named for _, named in types)])
-        read = _documents(sources, split, encoding)
-        linked = tally.counted(link_documents(read, linker, options, kind=kind, kinds=dict(types)))
-        write_documents(linked, target, written, settings, tally, linker.knowledge_base)
-        report_withheld(linker, options.subset, tally.without, tally.linked)
+        drawn = target != "-" or not sys.stdout.isatty()  # what is printed on the terminal is progress enough
+        with Progress("linking", functools.partial(_count, sources, split, encoding), drawn=drawn) as progress:
+            linked = tally.counted(
+                link_documents(
+                    _documents(sources, split, encoding), linker, options, kind=kind, kinds=dict(types),
+                    together=1 if written.streams(target) else SPANS, seen=summary.read, progress=progress.advance,
+                )
+            )  # fmt: skip
+            columns = span_columns(options, linker) if written.streams(target) else None
+            write_documents(linked, target, written, settings, tally, linker.knowledge_base, columns)
+        report_withheld(linker, options.subset, summary.without, summary.methods.total())
     if errors is not None:
         tally.write(errors)
+    summary.show()
     _report(tally, written.has_errors)
 
 
@@ -127,6 +150,14 @@ def _documents(sources: list[DocumentSource], split: str | None, encoding: str |
 
     for source in sources:
         yield from read_documents(source, split=split, encoding=encoding)
+
+
+def _count(sources: list[DocumentSource], split: str | None, encoding: str | None) -> int | None:
+    """Return how many spans there are, by reading them once more; None where they can be read but once."""
+    with contextlib.suppress(OSError, CieloError):
+        if all(Path(source.path).is_file() or Path(source.path).is_dir() for source in sources):
+            return sum(len(document.spans) for document in _documents(sources, split, encoding))
+    return None
 
 
 def _check_kinds(linker: Linker, kinds: list[str]) -> None:

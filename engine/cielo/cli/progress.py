@@ -13,10 +13,11 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from cielo.cli.base import console, echo
 from cielo.cli.verbosity import is_quiet, is_verbose
+from cielo.decisions import DECISIONS
 from cielo.errors import CieloError
 from cielo.records import Json, Link, Mention
 from cielo.text import wording
@@ -33,6 +34,7 @@ _WINDOW = 300.0
 _APART = 1.0  # seconds between two of the counts that the rate is taken from
 _STAGES = ("tokenize", "generate", "match", "embed", "search", "rerank")
 _METHODS = ("exact", "semantic", "lexicon", "none")
+_RATES = {"row": "rate", "span": "rateOfSpans"}  # by what is counted, the words of its rate
 
 Clock = Callable[[], float]
 # How many there are; None: nobody knows. What has to be counted first is counted once the work turns out to be long.
@@ -198,18 +200,21 @@ class Progress:
 
 
 class Summary:
-    """What linking rows gave, counted as they go by.
+    """What linking rows, or the spans of documents, gave, counted as they go by.
 
     Attributes:
         rows, errors, without: so far, with an error, and linked to no code.
+        documents: so far, where they are counted.
         methods: links by their method.
         decisions: rows by what is to be done with them; empty where nothing is decided.
     """
 
-    def __init__(self, *, language: Language = "en", clock: Clock = time.monotonic) -> None:
-        """Begin to count, and to take the time."""
-        self._language = language
-        self.rows = self.errors = self.without = 0
+    def __init__(
+        self, *, unit: Literal["row", "span"] = "row", language: Language = "en", clock: Clock = time.monotonic
+    ) -> None:
+        """Begin to count, and to take the time; spans are counted with their documents."""
+        self._unit, self._language = unit, language
+        self.rows = self.errors = self.without = self.documents = 0
         self.methods: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
         self._distinct: set[int] = set()  # hashes: a few bytes for each mention, whatever its sentence
@@ -243,14 +248,27 @@ class Summary:
             self.methods[str(columns["method"])] += 1
             self.without += columns["code"] is None
 
+    def expect_decisions(self) -> None:
+        """Begin to count what is to be done with the rows: every decision is told, in order, those of none too."""
+        self.decisions.update({self._decision(name): 0 for name in DECISIONS})
+
+    def decide(self, decision: str) -> None:
+        """Count what is to be done with a row."""
+        self.decisions[self._decision(decision)] += 1
+
+    def _decision(self, name: str) -> str:
+        return wording.words(self._language)["byHand" if name == "none" else name]
+
     def lines(self) -> list[str]:
         """Return the lines that tell it, the first one whole by itself."""
         seconds = self._clock() - self._began
         rate = _rate_words(self.rows / max(seconds, 1e-9))
         words = wording.words(self._language)
-        counts = [(self.rows, "row"), (len(self._distinct), "mention"), *([(self.errors, "fault")] * bool(self.errors))]
+        counts = [(self.rows, self._unit), (len(self._distinct), "mention")]
+        counts[:0] = [(self.documents, "document")] * (self._unit == "span")
+        counts += [(self.errors, "fault")] * bool(self.errors)
         told = ", ".join(f"{count:,} {words[one if count == 1 else f'{one}s']}" for count, one in counts)
-        lines = [f"cielo: {told}; {seconds:,.1f} s, {words['rate'].format(value=rate)}"]
+        lines = [f"cielo: {told}; {seconds:,.1f} s, {words[_RATES[self._unit]].format(value=rate)}"]
         lines += counted_lines(self.methods, self.decisions, self._language)
         if is_verbose():
             lines.append(self.stages())

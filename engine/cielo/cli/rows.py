@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cielo.bulk.records import BulkOptions
-from cielo.cli.base import EXIT_ROWS, KEPT, echo, open_linker, report_problems, report_withheld, require_codes
+from cielo.cli.base import EXIT_ROWS, KEPT, PRINTED, echo, open_linker, report_problems, report_withheld, require_codes
 from cielo.cli.progress import Progress, Summary
 from cielo.cli.resuming import Partial, identity_of_rows
-from cielo.decisions import DECISIONS, Thresholds
+from cielo.decisions import Thresholds
 from cielo.errors import CieloError, MentionError
 from cielo.link.linker import CHUNK, Linker
 from cielo.records import Json, Link, Mention
@@ -25,7 +25,7 @@ from cielo.tables import Format, Table, TableFormat, format_of
 from cielo.tables.formats import OutputStyle, require_library
 from cielo.tables.links import OutputColumns, joined_row, kept_columns, link_columns, write_rows
 from cielo.tables.mentions import InputRow, MentionColumns, open_input, read_mentions
-from cielo.tables.writing import open_output
+from cielo.tables.writing import LIVE, open_output
 from cielo.text import wording
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def link_rows(rows: Rows, options: LinkOptions, **opening: Any) -> None:
     Raises:
         CieloError: where a file cannot be read or written, or no linker opens.
     """
+    if rows.target == "-" and rows.form in LIVE:
+        click.get_current_context().meta[KEPT] = PRINTED
     with open_input(rows.source) as stream:
         name = "standard input" if rows.source == "-" else rows.source
         read = read_mentions(stream, rows.reading, columns=rows.columns, name=name)
@@ -147,12 +149,11 @@ def _outcomes(
     summary: Summary,
     kept: Partial | None,
 ) -> Iterator[dict[str, Json]]:
-    words = wording.words(rows.style.language)
-    summary.decisions.update({words["byHand" if name == "none" else name]: 0 for name in DECISIONS})  # in their order
+    summary.expect_decisions()
 
     def joined(row: InputRow, columns: dict[str, Json]) -> dict[str, Json]:
         if "decision" in columns:
-            summary.decisions[words["byHand" if columns["decision"] == "none" else str(columns["decision"])]] += 1
+            summary.decide(str(columns["decision"]))
         return joined_row(row, columns)
 
     for columns in kept.stored() if kept is not None else ():

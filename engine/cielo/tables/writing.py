@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _MAX_CELL = 32_767  # characters, of a workbook
 _BATCH = 4096
 _CHUNK = 1 << 20
-_LIVE = ("csv", "tsv", "jsonl", "json")
+LIVE: tuple[Format, ...] = ("csv", "tsv", "jsonl", "json")  # whose rows can be shown as they are written
 
 
 @contextlib.contextmanager
@@ -47,7 +47,7 @@ def open_output(path: str, form: Format | None = None) -> Iterator[BinaryIO]:
     if path.lower().endswith(GZIP):
         raise TableError(f"{path}: tables are not written compressed; name it without {GZIP}, and compress it then")
     try:
-        if path == "-" and form in _LIVE:
+        if path == "-" and form in LIVE:
             yield cast(BinaryIO, _Live(sys.stdout.buffer))
         elif path == "-":
             with _spool() as spool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from cielo import Linker, LinkOptions
-from cielo.cli import main
+from cielo.cli import main, progress
 from cielo.documents.linking import link_documents
 from cielo.documents.records import Document, MarkedSpan
 from cielo.tables import TableRow, read_table
@@ -436,7 +436,7 @@ def test_the_mentions_of_several_documents_are_linked_together() -> None:
     calls: list[int] = []
 
     class Counting:
-        def link_each(self, entries: list[Any], options: object) -> Any:
+        def link_each(self, entries: list[Any], options: object, progress: object) -> Any:
             calls.append(len(entries))
             with_links = iter(linker.link_each(entries, LinkOptions()))
             return with_links
@@ -489,14 +489,84 @@ def test_an_interrupted_output_leaves_nothing(tmp_path: Path, target: str, more:
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_documents_are_printed_as_they_are_done(tmp_path: Path) -> None:
-    process = start(tmp_path, "-")
+@pytest.mark.parametrize("form", ["jsonl", "csv", "tsv", "omop"])
+def test_a_document_is_printed_as_soon_as_it_is_done(tmp_path: Path, form: str) -> None:
+    process = start(tmp_path, "-", "--format", form, "--number-notes")
     assert process.stdin is not None and process.stdout is not None
-    entries = [{"text": OTHER, "spans": [[13, 16]] * 30} for _ in range(20)]
-    process.stdin.write(lines_of(entries).encode())
+    process.stdin.write(lines_of([{"text": OTHER, "spans": [[13, 16]]}]).encode())
     process.stdin.flush()
-    assert json.loads(process.stdout.readline())["code"] == "I10"  # although more may come
+    line = process.stdout.readline()  # although more may come
+    if form != "jsonl":
+        assert line.startswith(b"document" if form != "omop" else b"note_nlp_id")
+        line = process.stdout.readline()
+    assert (b"13" if form == "omop" else b"I10") in line
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
     assert complaint.rstrip().endswith(b"; what was printed stays")
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "json"])
+def test_what_is_printed_is_what_a_file_holds(tmp_path: Path, form: str) -> None:
+    entries = [*documents(), {"id": "bad", "text": 3}]
+    printed = run("-", "--format", form, "--top-k", "1", stdin=lines_of(entries).encode())
+    assert printed.exit_code == 3, printed.output
+    (tmp_path / f"printed.{form}").write_bytes(printed.stdout_bytes)
+    filed = run("-", "--output", tmp_path / f"out.{form}", "--top-k", "1", stdin=lines_of(entries).encode())
+    assert filed.stdout == ""
+    first, second = (written(tmp_path / name) for name in (f"printed.{form}", f"out.{form}"))
+    figures = ("confidence", "log_prob", "probability", "distance", "proof", "candidates")  # of other batches
+    for row, other in zip(first, second, strict=True):
+        shared = {name: value for name, value in row.items() if name not in figures and name in other}
+        assert shared == {name: other[name] for name in shared}
+        assert not any(value for name, value in row.items() if name not in other)
+
+
+class TestTold:
+    """What is said beside the result."""
+
+    @pytest.fixture
+    def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(progress, "_SILENT", 0.0)
+        monkeypatch.setattr(progress, "_EVERY", 0.0)
+
+    def test_a_summary_ends_it(self, tmp_path: Path) -> None:
+        again = {"id": "n2", "text": TEXT, "spans": [[3, 15]]}
+        result = run("-", "--output", tmp_path / "out.csv", stdin=lines_of([*documents(), again]).encode())
+        assert (result.exit_code, result.stdout) == (0, "")
+        first, *rest = result.stderr.splitlines()
+        assert first.startswith("cielo: 3 documents, 4 spans, 3 distinct mentions; ")
+        assert first.endswith(" spans a second")
+        assert rest == ["  by method: 4 exact", "  by decision: 4 accept, 0 review, 0 none"]
+
+    def test_it_counts_what_failed(self, tmp_path: Path) -> None:
+        entries = [*documents(), {"id": "bad", "text": 3}, {"id": "n3", "text": OTHER, "spans": [[13, 16], [99, 100]]}]
+        result = run("-", "--format", "omop", "--errors", tmp_path / "e.csv", stdin=lines_of(entries).encode())
+        assert result.exit_code == 3
+        # One that cannot be read, two whose ids are no numbers, and a span.
+        assert "cielo: 4 documents, 5 spans, 3 distinct mentions, 4 errors; " in result.stderr
+        assert "cielo: 3 document(s) and 1 span(s) could not be linked or written" in result.stderr
+        assert SECRET not in result.stderr
+
+    def test_it_speaks_spanish(self, tmp_path: Path) -> None:
+        result = run(inputs(tmp_path, "jsonl"), "--output", tmp_path / "out.csv", "--language", "es")
+        assert "2 documentos, 3 tramos, 3 menciones distintas" in result.stderr
+        assert "aceptar" in result.stderr
+
+    @pytest.mark.usefixtures("at_once")
+    @pytest.mark.parametrize("form", ["jsonl", "brat", "codiesp"])
+    def test_it_tells_how_far_it_is(self, tmp_path: Path, form: str) -> None:
+        result = run(inputs(tmp_path, form), "--output", tmp_path / "out.csv")
+        assert result.exit_code == 0
+        assert "cielo: linking: 3 of 3 mentions" in result.stderr
+
+    @pytest.mark.usefixtures("at_once")
+    def test_quiet_leaves_what_is_wrong_and_verbose_says_more(self, tmp_path: Path) -> None:
+        source = inputs(tmp_path, "jsonl")
+        assert run(source, "--output", tmp_path / "quiet.csv", "-q").stderr == ""
+        told = run(source, "--output", tmp_path / "verbose.csv", "-v").stderr
+        assert "cielo: bundle mini@" in told and "seconds of each stage: " in told
+        failed = run("-", "-q", "--output", tmp_path / "out.csv", stdin=lines_of([{"text": 3}]).encode())
+        assert failed.exit_code == 3
+        (line,) = failed.stderr.splitlines()
+        assert line.startswith("cielo: 1 document(s) and 0 span(s) could not be linked")
