@@ -13,13 +13,15 @@ from cielo.errors import CheckpointError, RecipeError
 from cielo.generation.ctranslate2 import COMPUTE_TYPES
 from cielo.generation.memory import Shape
 from ctranslate2.converters.transformers import MT5Loader, T5Loader
-from ctranslate2.specs.model_spec import OPTIONAL
+from ctranslate2.specs.model_spec import OPTIONAL, NumpyVariable, Variable, visit_spec
 
 from cielo_convert.backend_step import ConvertedGenerator, LoadedGenerator
 from cielo_convert.checks import head_check, output_scale_check, vocabulary_check
+from cielo_convert.levels import byte_levels
 
 # The name of the backend, and of the directory of its model.
 BACKEND = "ctranslate2"
+_FLOATS = ("float32", "float16", "bfloat16")
 _LOADERS = {"t5": T5Loader, "mt5": MT5Loader}
 
 
@@ -37,12 +39,34 @@ def convert_ctranslate2(loaded: LoadedGenerator, directory: Path, compute_type: 
     # Quantisation writes into the model's tensors: the comparison with the file comes first.
     checks = [head_check(spec, checkpoint, kept), output_scale_check(spec, checkpoint)]
     spec.validate()
-    spec.optimize(compute_type)
+    _quantize(spec, compute_type)
     spec.save(str(directory))
     source, target = read_vocabularies(directory)
     checks.append(vocabulary_check(source, target, tokenizer, model.config.vocab_size, kept))
     shape = _shape(model.config, len(target))
     return ConvertedGenerator(GeneratorModel(compute_type, shape, len(source), len(target)), tuple(checks))
+
+
+def _quantize(spec: Any, compute_type: str) -> None:
+    """Bring a specification into a compute type: as CTranslate2 does, but for int8, whose levels are cielo's."""
+    if not compute_type.startswith("int8"):
+        spec.optimize(compute_type)
+        return
+    spec.optimize()  # what is the same becomes one
+    rest = compute_type.partition("_")[2]
+
+    def narrow(layer: Any, name: str, value: Any) -> None:
+        if not isinstance(value, Variable) or value.is_scalar():
+            return
+        key = name.rpartition("/")[2]
+        if hasattr(layer, f"{key}_scale"):
+            levels, units = byte_levels(value.to("float32").numpy())
+            setattr(layer, key, NumpyVariable(levels))
+            setattr(layer, f"{key}_scale", NumpyVariable(1 / units))
+        elif rest and value.dtype in _FLOATS:
+            setattr(layer, key, value.to(rest))
+
+    visit_spec(spec, narrow)
 
 
 def _shape(config: Any, outputs: int) -> Shape:

@@ -16,11 +16,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from cielo_convert.levels import LEVELS, byte_levels
+
 OPSET = 18
 _IR_VERSION = 9
 _INLINE = 1024  # bytes up to which a constant stands in the graph itself
 _PAGE = 4096  # constants begin on a page, so that each can be mapped
-_LEVELS = 127
 _ZERO_POINT = 128
 _SMALLEST = 1e-30  # of a row's largest magnitude, so that a row of zeros can be divided by it
 
@@ -108,9 +109,7 @@ class Graph:
         if self._compute_type == "float32":
             return self.node("MatMul", [rows, self.constant(weights.T)])
         quantized, largest = self._quantize(rows)
-        scales = np.abs(weights).max(axis=1).astype(np.float32) / _LEVELS
-        scales[scales == 0] = 1.0
-        levels = np.clip(np.rint(weights / scales[:, None]), -_LEVELS, _LEVELS).astype(np.int8)
+        levels, scales = byte_levels(weights)
         inputs = [quantized, self.constant(levels.T), self._scale(), self.constant(scales), self._zero_point()]
         return self.node("Mul", [self.node("MatMulIntegerToFloat", inputs), largest])
 
@@ -125,7 +124,7 @@ class Graph:
         return self._quantized[rows]
 
     def _scale(self) -> str:
-        return self.constant(np.array(1 / _LEVELS, dtype=np.float32))
+        return self.constant(np.array(1 / LEVELS, dtype=np.float32))
 
     def _zero_point(self) -> str:
         return self.constant(np.array(_ZERO_POINT, dtype=np.uint8))
