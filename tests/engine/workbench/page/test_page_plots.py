@@ -8,8 +8,9 @@ from itertools import pairwise
 import pytest
 from cielo.workbench.bench.statistics import nice_step
 from cielo.workbench.page import axes, plots
+from cielo.workbench.page.agreement import Group, agreement
 from cielo.workbench.page.canvas import Picture
-from cielo.workbench.page.plots import Bar, Estimate, Group, IntervalRow, Series, Stack
+from cielo.workbench.page.plots import Bar, Estimate, IntervalRow, Series, Stack
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from page_reading import HOSTILE, corners, of_kind, pictures_of, read, titles_of, width_of
@@ -209,12 +210,12 @@ class TestAgreement:
     @settings(max_examples=20, deadline=None)
     @given(st.lists(st.builds(Group, *[st.floats(0, 1)] * 4, st.integers(1, 9999)), min_size=1, max_size=20))
     def test_every_bin_is_marked_with_its_count(self, groups: list[Group]) -> None:
-        root = drawn(plots.agreement([("confidence", "circle", groups)], "x", "y", "t"))
+        root = drawn(agreement([("confidence", "circle", groups)], "x", "y", "t"))
         assert len(of_kind(root, "mark-circle")) == len(groups)
         assert [title.rpartition("n ")[2] for title in titles_of(root)] == [f"{one.count:,}" for one in groups]
 
     def test_what_is_as_sure_as_it_is_right_lies_on_the_line(self) -> None:
-        root = drawn(plots.agreement([("c", "circle", [Group(0.2, 0.4, 0.3, 0.3, 7)])], "x", "y", "t"))
+        root = drawn(agreement([("c", "circle", [Group(0.2, 0.4, 0.3, 0.3, 7)])], "x", "y", "t"))
         (x1, x2), (y1, y2) = corners(of_kind(root, "median")[0])
         dot = of_kind(root, "mark-circle")[0]
         assert middle(dot) == pytest.approx(x1 + 0.3 * (x2 - x1), abs=0.2)

@@ -38,6 +38,9 @@ def part(name: str, *given: object) -> str:
     return str(getattr(module, name)(*given))
 
 
+PLACES = ("{count} place", "{count} places")
+
+
 class TestParts:
     @pytest.mark.parametrize("name", PARTS)
     def test_what_is_given_as_text_is_escaped(self, name: str) -> None:
@@ -110,7 +113,7 @@ class TestText:
         assert (shorten("abcdef", 6), shorten("abcdefg", 6)) == ("abcdef", "abcde…")
 
     def test_figures(self) -> None:
-        assert (figure(1234.567), figure(None), count(1234.0), many(1, "place"), many(2, "place")) == (
+        assert (figure(1234.567), figure(None), count(1234.0), many(1, *PLACES), many(2, *PLACES)) == (
             "1,234.57", DASH, "1,234", "1 place", "2 places",
         )  # fmt: skip
         assert words({"a": None, "b": [True, "c"]}) == "a –, b yes; c"
