@@ -39,7 +39,7 @@ def convert_ctranslate2(loaded: LoadedGenerator, directory: Path, compute_type: 
     # Quantisation writes into the model's tensors: the comparison with the file comes first.
     checks = [head_check(spec, checkpoint, kept), output_scale_check(spec, checkpoint)]
     spec.validate()
-    _quantize(spec, compute_type)
+    quantize(spec, compute_type)
     spec.save(str(directory))
     source, target = read_vocabularies(directory)
     checks.append(vocabulary_check(source, target, tokenizer, model.config.vocab_size, kept))
@@ -47,7 +47,7 @@ def convert_ctranslate2(loaded: LoadedGenerator, directory: Path, compute_type: 
     return ConvertedGenerator(GeneratorModel(compute_type, shape, len(source), len(target)), tuple(checks))
 
 
-def _quantize(spec: Any, compute_type: str) -> None:
+def quantize(spec: Any, compute_type: str) -> None:
     """Bring a specification into a compute type: as CTranslate2 does, but for int8, whose levels are cielo's."""
     if not compute_type.startswith("int8"):
         spec.optimize(compute_type)

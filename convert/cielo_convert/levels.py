@@ -15,6 +15,7 @@ LEVELS = 127
 """The largest level of a byte with a sign."""
 MOST = 128
 """What the levels of two neighbours of one sign add up to at most."""
+_SMALLEST = np.float32(1e-30)  # of a level, so that a row of zeros can be divided by it, and one by it
 _BLOCK = 4096  # rows at a time: a head can have 250,000, and each copy of it takes a gigabyte
 
 
@@ -33,7 +34,7 @@ def byte_levels(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
     for first in range(0, len(weights), _BLOCK):
         rows = slice(first, first + _BLOCK)
         block = weights[rows].astype(np.float32, copy=False)
-        units[rows] = _units(block)
+        units[rows] = units_of(block)
         # Both of a pair may be rounded up by a half: hence a sum of 127 before, and of 128 after.
         levels[rows] = np.clip(np.rint(block / units[rows, None]), -LEVELS, LEVELS)
     return levels, units
@@ -46,8 +47,7 @@ def neighbours(levels: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.maximum(*sums)
 
 
-def _units(block: NDArray[np.float32]) -> NDArray[np.float32]:
+def units_of(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the size of a level in each row of weights, float32 [outputs]."""
     largest = neighbours(block).max(axis=1, initial=0.0)
-    units = (largest / LEVELS).astype(np.float32)
-    units[units == 0] = 1.0
-    return units
+    return np.maximum(largest / np.float32(LEVELS), _SMALLEST)

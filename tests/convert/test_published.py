@@ -14,7 +14,6 @@ from cielo_convert.build import build
 from cielo_convert.recipe import Recipe
 
 from tests.checkpoints import descriptions, make_encoder_checkpoint, make_generator_checkpoint
-from tests.processors import NEEDS_BYTE_PRODUCTS
 
 RECIPE = Path(__file__).parents[2] / "models" / "medical-mt5-large.toml"
 
@@ -41,7 +40,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return Bundle.open(build(Recipe.load(folder / "recipe.toml"), folder / "bundle"))
 
 
-@NEEDS_BYTE_PRODUCTS
 def test_it_passes_the_gate_and_links(built: Bundle) -> None:
     assert built.manifest.parity["ctranslate2/cpu/int8"].status == "passed"
     assert built.manifest.generator.own_head is True
@@ -64,6 +62,5 @@ def test_the_recipe_names_the_published_sources() -> None:
     assert re.match(r"CC-BY-NC-4\.0", recipe.licence)
 
 
-@NEEDS_BYTE_PRODUCTS
 def test_the_manifest_holds_no_path_of_the_machine(built: Bundle) -> None:
     assert str(built.path.parent) not in schema.encode(built.manifest).decode()

@@ -45,7 +45,6 @@ from cielo_convert.recipe import Recipe
 from click.testing import CliRunner
 
 from tests.checkpoints import make_encoder_checkpoint, make_generator_checkpoint, make_recipe
-from tests.processors import NEEDS_BYTE_PRODUCTS
 
 # Its positions matter enough to be missed in int8, and many of its best texts are decided there.
 SHAPE: dict[str, Any] = {"seed": 7, "d_model": 32, "d_kv": 8, "heads": 4, "decoder_layers": 1, "positions": 20.0}
@@ -111,7 +110,7 @@ def write(spec: Any, bundle: Path) -> None:
 CONVERSIONS = [
     ("ctranslate2", "float32"),
     ("onnx", "float32"),
-    pytest.param(("onnx", "int8"), marks=NEEDS_BYTE_PRODUCTS, id="onnx-int8"),
+    ("onnx", "int8"),
 ]
 
 
