@@ -33,9 +33,7 @@ if TYPE_CHECKING:
     from cielo.link.linker import Linker
 
 EXIT_FAILED, EXIT_USAGE, EXIT_ROWS, EXIT_PARITY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
-# Where a command that keeps its work says what is there after a signal: a text, or what looks for it and returns one.
-KEPT = "cielo.kept"
-PRINTED = "what was printed stays"
+KEPT = "cielo.kept"  # where a command says what is there after a signal: a text, or what looks and returns one
 _AGAIN = 0.02  # seconds after which a signal is sent again whose exception was dropped
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 

@@ -16,6 +16,7 @@ from cielo.cli.options import (
     BUNDLE,
     DECODING,
     LEXICON,
+    LINKING,
     MEMORY,
     VERIFY,
     link_options,
@@ -27,6 +28,8 @@ from cielo.cli.tabular import (
     decision_options,
     mention_columns,
     reading_options,
+    refuse_given,
+    refuse_idle,
     style_of,
     style_options,
     table_format,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from cielo.tables.formats import Format
 
 _SHOWN = 10
+_OF_LINKING = ("accept", "review", "decoding", "lexicon", *LINKING)
 
 
 @main.command()
@@ -97,9 +101,15 @@ def bulk(
 
     The same command goes on with a run that was stopped, and works at it together with those that run already.
     """
+    from cielo.bulk.inputs import find_sources, formats_of
     from cielo.bulk.records import BulkOptions
     from cielo.bulk.running import Run
 
+    refuse_idle(formats_of(find_sources(inputs)), [form])
+    if only_errors:
+        refuse_given(dict.fromkeys(_OF_LINKING, "of linking, and --only-errors links nothing"))
+    if dry_run:
+        refuse_given(dict.fromkeys(("takeover", "form", "only_errors"), "of a run, and --dry-run makes none"))
     linking = link_options(given, decoding=decoding)
     options = BulkOptions(
         form=form, rows=rows, limit=limit, kind=kind, only_errors=only_errors, takeover=takeover,

@@ -16,6 +16,7 @@ from cielo.cli.knowledge import kb
 from cielo.cli.options import Assignment, subset_of, subset_options
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs, writes
 from cielo.cli.progress import Progress, waiting
+from cielo.cli.tabular import formats_of, refuse_idle
 from cielo.errors import TableError
 from cielo.files import atomic_write
 
@@ -138,6 +139,7 @@ def _build(
         raise click.UsageError("give at least one --table KIND=FILE")
     read = [CodeTable(Path(path), kind, **reading) for kind, path in tables]
     read += [CodeTable(Path(path), kind, synonyms=True, **reading) for kind, path in synonyms]
+    refuse_idle(formats_of(table.path for table in read))
     named: dict[str, Any] = dict(systems)  # checked where it is used
     return build_knowledge_base(
         output,

@@ -29,7 +29,9 @@ from cielo.cli.tabular import (
     TABULAR,
     decision_options,
     mention_columns,
+    options_given,
     reading_options,
+    refuse_idle,
     style_of,
     style_options,
     table_format,
@@ -130,8 +132,10 @@ def link(
             raise click.UsageError("--resume needs files: an --input and an --output that are not standard streams")
         columns, named = mention_columns(tabular), table_format(tabular, input_format)
         reading = reading_of(source, named, target, form)
+        written = written_form(target, form, reading)
+        refuse_idle([reading.format] if reading.format else [], [written])
         rows = Rows(
-            source=source, reading=reading, columns=columns, target=target, form=written_form(target, form, reading),
+            source=source, reading=reading, columns=columns, target=target, form=written,
             style=style_of(tabular), thresholds=thresholds, kind=kind, resumed=resume,
         )  # fmt: skip
         link_rows(rows, options, **opening)
@@ -159,10 +163,6 @@ def link(
 
 def _refuse_options_of_rows(context: click.Context) -> None:
     """Refuse what one TEXT has no use for: nobody is to wait for a file that is never written."""
-    given = [
-        parameter.opts[0] for parameter in context.command.params
-        if parameter.name in _OF_ROWS and context.params[parameter.name] != "-"
-        and context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
-    ]  # fmt: skip
+    given = [option for name, option in options_given(_OF_ROWS).items() if context.params[name] != "-"]
     if given:
         raise click.UsageError(f"{', '.join(given)}: of rows (--input); one TEXT is printed, with --json as JSON")
