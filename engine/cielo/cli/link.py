@@ -31,6 +31,7 @@ from cielo.cli.tabular import (
     mention_columns,
     options_given,
     reading_options,
+    refuse_given,
     refuse_idle,
     style_of,
     style_options,
@@ -128,8 +129,9 @@ def link(
     if source is not None:
         from cielo.cli.rows import Rows, link_rows, reading_of, written_form  # loads all that reads and writes tables
 
-        if resume and "-" in (source, target):
-            raise click.UsageError("--resume needs files: an --input and an --output that are not standard streams")
+        if resume:
+            _require_resumable(source, target)
+            opening["cache"] = False
         columns, named = mention_columns(tabular), table_format(tabular, input_format)
         reading = reading_of(source, named, target, form)
         written = written_form(target, form, reading)
@@ -159,6 +161,12 @@ def link(
         echo_json(json.dumps(row, ensure_ascii=False))
     else:
         show_link(linked, decision_of(linked, thresholds), tabular["language"])
+
+
+def _require_resumable(source: str, target: str) -> None:
+    if "-" in (source, target):
+        raise click.UsageError("--resume needs files: an --input and an --output that are not standard streams")
+    refuse_given({"cache": "of runs without --resume, which gives the same bytes whatever was linked before"})
 
 
 def _refuse_options_of_rows(context: click.Context) -> None:
