@@ -15,7 +15,7 @@ from cielo.bulk.records import InputFile
 from cielo.errors import CieloError, TableError
 from cielo.extras import require
 from cielo.files import sha256_of
-from cielo.tables import TableFormat, format_of
+from cielo.tables import Format, TableFormat, format_of
 from cielo.tables.mentions import InputRow, MentionColumns, read_mentions
 from cielo.tables.reading import open_bytes
 from cielo.workbench.evaluation.corpora import detect_format
@@ -94,6 +94,15 @@ def _is_table(file: Path) -> bool:
 
 def _plain_name(path: Path) -> str:
     return str(path)[: -len(_ZSTD)] if path.name.lower().endswith(_ZSTD) else str(path)
+
+
+def formats_of(sources: Sequence[Source]) -> set[Format]:
+    """Return the formats of the tables among the sources.
+
+    Raises:
+        TableError: where the name of one does not tell it.
+    """
+    return {format_of(_plain_name(source.path)) for source in sources if source.corpus is None}
 
 
 def input_files(sources: Sequence[Source]) -> tuple[InputFile, ...]:

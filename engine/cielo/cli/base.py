@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from cielo.link.linker import Linker
 
 EXIT_FAILED, EXIT_USAGE, EXIT_ROWS, EXIT_PARITY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
-KEPT = "cielo.kept"  # where a command that keeps its work says what is there after a signal
-PRINTED = "what was printed stays"
+KEPT = "cielo.kept"  # where a command says what is there after a signal: a text, or what looks and returns one
 _AGAIN = 0.02  # seconds after which a signal is sent again whose exception was dropped
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -184,10 +183,9 @@ class _Group(Subgroup):
         except CieloError as error:
             fail(str(error), EXIT_FAILED)
         except (KeyboardInterrupt, click.Abort):
-            fail(f"interrupted; {context.meta.get(KEPT, 'nothing was written')}", EXIT_INTERRUPTED)
+            fail(f"interrupted; {_kept(context)}", EXIT_INTERRUPTED)
         except _EndedError as ended:
-            kept = context.meta.get(KEPT, "nothing was written")
-            fail(f"ended by {signal.Signals(ended.number).name}; {kept}", 128 + ended.number)
+            fail(f"ended by {signal.Signals(ended.number).name}; {_kept(context)}", 128 + ended.number)
 
     def main(self, *arguments: Any, **settings: Any) -> Any:
         """Run the command line, and say in one line what the system refused: a full disk, a limit, memory."""
@@ -203,6 +201,11 @@ class _Group(Subgroup):
             _refused(error)
         except MemoryError:
             fail(f"there is not enough memory; {MORE_MEMORY}", EXIT_FAILED)
+
+
+def _kept(context: click.Context) -> str:
+    kept = context.meta.get(KEPT, "nothing was written")
+    return str(kept() if callable(kept) else kept)
 
 
 def _format_warning(message: Warning | str, *_: Any, **__: Any) -> str:

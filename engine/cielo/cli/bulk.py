@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from cielo.cli.options import (
     BUNDLE,
     DECODING,
     LEXICON,
+    LINKING,
     MEMORY,
     VERIFY,
     link_options,
@@ -26,6 +28,8 @@ from cielo.cli.tabular import (
     decision_options,
     mention_columns,
     reading_options,
+    refuse_given,
+    refuse_idle,
     style_of,
     style_options,
     table_format,
@@ -43,7 +47,7 @@ if TYPE_CHECKING:
     from cielo.tables.formats import Format
 
 _SHOWN = 10
-_KEPT = "what is done stays; the same command goes on"
+_OF_LINKING = ("accept", "review", "decoding", "lexicon", *LINKING)
 
 
 @main.command()
@@ -97,19 +101,26 @@ def bulk(
 
     The same command goes on with a run that was stopped, and works at it together with those that run already.
     """
+    from cielo.bulk.inputs import find_sources, formats_of
     from cielo.bulk.records import BulkOptions
     from cielo.bulk.running import Run
 
+    refuse_idle(formats_of(find_sources(inputs)), [form])
+    if only_errors:
+        refuse_given(dict.fromkeys(_OF_LINKING, "of linking, and --only-errors links nothing"))
+    if dry_run:
+        refuse_given(dict.fromkeys(("takeover", "form", "only_errors"), "of a run, and --dry-run makes none"))
     linking = link_options(given, decoding=decoding)
     options = BulkOptions(
         form=form, rows=rows, limit=limit, kind=kind, only_errors=only_errors, takeover=takeover,
         thresholds=thresholds_of(given), columns=mention_columns(given), table=table_format(given),
         style=style_of(given),
     )  # fmt: skip
+    if not dry_run:
+        click.get_current_context().meta[KEPT] = functools.partial(_kept, output)
     if engine == "ray":
         if dry_run or events:
             raise click.UsageError("--dry-run and --events are of --engine local")
-        click.get_current_context().meta[KEPT] = _KEPT
         _show_summary(
             _on_ray(inputs, output, linking, options, (address, actors), {**given, "decoding": decoding}), output
         )
@@ -124,13 +135,26 @@ def bulk(
         if dry_run:
             _show_estimate(run)
             return
-        click.get_current_context().meta[KEPT] = _KEPT
         plan = run.prepare()
         for warning in plan.warnings[:_SHOWN]:
             echo(f"cielo: {warning}", err=True)
         with Progress("linking", plan.distinct) as progress:
             summary = run.work(plan, _print_event if events else lambda _: None, progress)
     _show_summary(summary, output)
+
+
+def _kept(output: Path) -> str:
+    """Return what is in the output after a signal."""
+    from cielo.bulk.layout import RunFolder
+
+    folder = RunFolder(output)
+    if not folder.work.is_dir():
+        return "nothing was written"
+    named = click.format_filename(output)
+    if not folder.plan.is_file():
+        return f"no row was linked; {named} holds the input as far as it was read, and the same command begins again"
+    done = "the run is whole" if folder.manifest.is_file() else "what is done stays"
+    return f"{done}; the same command goes on in {named}"
 
 
 def _on_ray(
@@ -142,18 +166,22 @@ def _on_ray(
     opening: dict[str, Any],
 ) -> Summary:
     """Work at a run by actors of Ray."""
-    import functools
-
-    from cielo.bulk.distributed import RayOptions, run_on_ray
+    from cielo.bulk.distributed import RayOptions, planned, run_on_ray
     from cielo.link.linker import Linker
 
     cores = opening["threads"] or 1
     opened = functools.partial(Linker.open, **{**opening, "threads": cores, "cache": False, "use": "bulk"})
     wanted = RayOptions(address=where[0], actors=where[1], cores=cores)
-    return run_on_ray(
-        inputs, output, opened, linking, options, ray_options=wanted, bundle=opening["bundle"],
-        started=lambda actors: echo(f"cielo: {len(actors)} actor(s) of Ray, {cores} core(s) each", err=True),
-    )  # fmt: skip
+    with Progress("linking", lambda: planned(output)) as progress:
+        return run_on_ray(
+            inputs, output, opened, linking, options, ray_options=wanted, bundle=opening["bundle"],
+            started=lambda actors: _say_actors(len(actors), cores), watcher=progress,
+        )  # fmt: skip
+
+
+def _say_actors(count: int, cores: int) -> None:
+    if not is_quiet():
+        echo(f"cielo: {count} actor(s) of Ray, {cores} core(s) each", err=True)
 
 
 def _show_estimate(run: Run) -> None:

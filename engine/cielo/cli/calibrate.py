@@ -71,6 +71,7 @@ def calibrate(
 
     check_outputs(overwrite=overwrite, besides=("bundle",))
     mapped, rows = corpora.read_map(code_map), corpora.rows_reading(opening)
+    corpora.refuse_idle_options([corpus], form, rows)
     annotated = corpora.read(corpus, form, split, mapped, rows)
     others = None if outside is None else read_outside(outside)
     opening["decoding"] = searched(decodings)

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cielo.cli.base import EXIT_ROWS, echo
-from cielo.cli.tabular import DELIMITER, mention_columns, reading_options, table_format
+from cielo.cli.tabular import (
+    COLUMNS,
+    DELIMITER,
+    formats_of,
+    mention_columns,
+    options_given,
+    reading_options,
+    refuse_given,
+    refuse_idle,
+    table_format,
+)
 from cielo.errors import TableError
 from cielo.text.language import numeral, retell, say
 
@@ -22,6 +32,8 @@ if TYPE_CHECKING:
 _FORMATS = ("codiesp", "sentences", "shared-task", "e3c", "brat", "rows")
 _SHOWN = 10
 _REASONS = 3
+_OF_ROWS = ("encoding", "delimiter", "sheet", "code_column", *(f"{role}_column" for role in COLUMNS))
+_OF_OTHERS = ("split", "code_map")
 NONE_LINKABLE = "no mention of the corpus can be linked"
 CORPUS = click.option("--format", "form", type=click.Choice(_FORMATS), help="Default: as its contents tell.")
 SPLIT = click.option("--split", help="Of CodiEsp (train, dev, test), where a folder holds several.")
@@ -45,6 +57,28 @@ def rows_reading(given: dict[str, object]) -> RowsReading:
     given.pop("delimiter")
     code: Any = given.pop("code_column")
     return RowsReading(table=table, columns=columns, code=code)
+
+
+def refuse_idle_options(paths: Sequence[Path], form: Any, rows: RowsReading) -> None:
+    """Refuse options that were given and are of none of the corpora that a command reads.
+
+    Raises:
+        TableError: where the form of one is not known.
+        UsageError: where there is such an option.
+    """
+    from cielo.workbench.evaluation.corpora import detect_format
+
+    if not options_given([*_OF_ROWS, *_OF_OTHERS]):
+        return
+    forms = {path: form or detect_format(path, rows) for path in paths}
+    if not any(forms[path] == "codiesp" and path.is_dir() for path in paths):
+        refuse_given({"split": "of a folder of CodiEsp"})
+    if not {"shared-task", "e3c", "brat"} & {*forms.values()}:
+        refuse_given({"code_map": "of corpora that are annotated with concepts"})
+    tables = [path for path in paths if forms[path] == "rows"]
+    if not tables:
+        refuse_given(dict.fromkeys(_OF_ROWS, "of a table of mentions and codes"))
+    refuse_idle(formats_of(tables))
 
 
 def read(path: Path, form: Any, split: str | None, code_map: CodeMap | None, rows: RowsReading | None = None) -> Corpus:

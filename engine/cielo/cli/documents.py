@@ -11,17 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.base import (
-    EXIT_ROWS,
-    KEPT,
-    PRINTED,
-    echo,
-    main,
-    open_linker,
-    report_problems,
-    report_withheld,
-    require_codes,
-)
+from cielo.cli.base import EXIT_ROWS, KEPT, echo, main, open_linker, report_problems, report_withheld, require_codes
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
@@ -35,20 +25,29 @@ from cielo.cli.options import (
     linking_options,
     model_options,
 )
-from cielo.cli.outputs import Output, writes
+from cielo.cli.outputs import PRINTED, Output, writes
 from cielo.cli.progress import Progress, Summary
-from cielo.cli.tabular import decision_options, style_options
+from cielo.cli.tabular import decision_options, refuse_given, refuse_idle, style_options
 from cielo.errors import CieloError
 from cielo.records import Decoding
 from cielo.text.kinds import kind_of
 
 if TYPE_CHECKING:
+    from cielo.cli.document_forms import Form
     from cielo.cli.document_tally import Tally
     from cielo.documents.records import Document
     from cielo.documents.sources import DocumentSource
     from cielo.link.linker import Linker
 
 _FORMS = (*FORMATS, "brat", "fhir", "omop", "bigbio")
+_OF_FORMS = {
+    "terminology": ("brat", "bigbio"),
+    "subject": ("fhir",),
+    "code_systems": ("fhir",),
+    "number_notes": ("omop",),
+    "concepts": ("omop",),
+    "vocabularies": ("omop",),
+}
 
 
 @main.command()
@@ -120,6 +119,7 @@ def documents(
     settings = Settings.taken(given)
     written = require_form(target, form)
     sources = [source for path in inputs for source in find_documents(path)]
+    _refuse_idle(sources, written)
     summary = Summary(unit="span", language=settings.style.language)
     tally = Tally(summary, settings.thresholds, wanted=errors is not None)
     if written.streams(target):
@@ -143,6 +143,17 @@ def documents(
         tally.write(errors)
     summary.show()
     _report(tally, written.has_errors)
+
+
+def _refuse_idle(sources: list[DocumentSource], written: Form) -> None:
+    """Refuse options that were given and are of other inputs or outputs."""
+    refuse_given({
+        name: f"of the form {' and '.join(forms)}" for name, forms in _OF_FORMS.items() if written.name not in forms
+    })  # fmt: skip
+    forms = {source.form for source in sources}
+    if "codiesp" not in forms:
+        refuse_given({"split": "of CodiEsp"})
+    refuse_idle(forms - {"brat", "codiesp"}, [written.table] if written.table else [])
 
 
 def _documents(sources: list[DocumentSource], split: str | None, encoding: str | None) -> Iterator[Document]:

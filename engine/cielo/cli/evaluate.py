@@ -13,7 +13,7 @@ import click
 from cielo.cli import corpora
 from cielo.cli.base import echo, echo_json, main
 from cielo.cli.evaluation_runs import BESIDE, Found, evaluate_links, evaluate_stored, refuse_linking
-from cielo.cli.evaluation_shown import given_options, show_scores, write_rows
+from cielo.cli.evaluation_shown import given_options, refuse_idle_options, show_scores, write_rows
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
@@ -135,6 +135,8 @@ def _evaluate(corpus: Path | None, predictions: Path | None, given: dict[str, An
     }
     source = corpus or predictions
     assert source is not None
+    corpora.refuse_idle_options([source, *filter(Path.is_file, given["training"])], given["form"], rows)
+    refuse_idle_options(showing)
     annotated = corpora.read(source, given.pop("form"), given.pop("split"), code_map, rows)
     training = {
         path: corpora.read(path, None, None, code_map, rows if path.is_file() else None)

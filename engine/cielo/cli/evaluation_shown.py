@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cielo.cli.base import console
+from cielo.cli.tabular import refuse_given
 from cielo.errors import TableError
 from cielo.files import atomic_write
 from cielo.tables.writing import guard_formula
@@ -32,6 +33,21 @@ def given_options() -> tuple[str, ...]:
         and context.get_parameter_source(parameter.name or "") not in (None, click.core.ParameterSource.DEFAULT)
         for word in _written(parameter, context.params.get(parameter.name or ""))
     )
+
+
+def refuse_idle_options(showing: Mapping[str, object]) -> None:
+    """Refuse options that were given and are of an output that was not asked for.
+
+    Args:
+        showing: where results go, by the names of the parameters.
+
+    Raises:
+        UsageError: where there is one.
+    """
+    if not showing["tsv"]:
+        refuse_given({"guard_formulas": "of --tsv"})
+    if not (showing["tsv"] or showing["html"] or showing["as_json"]):
+        refuse_given({"with_text": "of --tsv, --html and --json"})
 
 
 def _written(option: click.Option, value: object) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cielo.bundle.layout import Bundle
-from cielo.cli.base import EXIT_ROWS, KEPT, console, echo, report_unknown_codes
+from cielo.cli.base import EXIT_ROWS, KEPT, echo, report_unknown_codes
 from cielo.cli.knowledge import kb
 from cielo.cli.options import Assignment, subset_of, subset_options
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs, writes
+from cielo.cli.progress import Progress, waiting
+from cielo.cli.tabular import formats_of, refuse_idle
 from cielo.errors import TableError
 from cielo.files import atomic_write
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from cielo.workbench.replacing import Replaced, Unwritable
 
 _SHOWN = 20
-_BETWEEN = 10.0  # seconds between two lines of progress
 
 
 def _table_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,7 +61,7 @@ def build(output: Path, rejected: Path | None, **given: Any) -> None:
     OUTPUT is for --kb, and for `cielo kb replace`; `cielo convert` builds its own.
     Rows that cannot be taken are reported with their line and the reason, and the others go on (exit code 3).
     """
-    with console(stderr=True).status("building the knowledge base"):
+    with waiting("building the knowledge base"):
         built = _build(output, **given)
     _report_built(output, built, rejected)
     if built.rejected:
@@ -109,7 +109,10 @@ def replace(
             built.append(_build(path, **given))
             _report_built(output, built[0], rejected)
 
-    made = replace_knowledge_base(Bundle.open(bundle), output, write, progress=_teller(), overwrite=overwrite)
+    with Progress() as progress:
+        made = replace_knowledge_base(
+            Bundle.open(bundle), output, write, progress=_teller(progress), overwrite=overwrite
+        )
     _report_replaced(made, unwritable)
     if made.unwritable or any(one.rejected for one in built):
         sys.exit(EXIT_ROWS)
@@ -136,6 +139,7 @@ def _build(
         raise click.UsageError("give at least one --table KIND=FILE")
     read = [CodeTable(Path(path), kind, **reading) for kind, path in tables]
     read += [CodeTable(Path(path), kind, synonyms=True, **reading) for kind, path in synonyms]
+    refuse_idle(formats_of(table.path for table in read))
     named: dict[str, Any] = dict(systems)  # checked where it is used
     return build_knowledge_base(
         output,
@@ -217,20 +221,13 @@ def _write_tsv(path: Path, header: str, rows: Iterable[str]) -> None:
         raise TableError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def _teller() -> Callable[[str, int, int], None]:
-    """Return what tells of the progress on standard error: each step once, and a long one's share now and then."""
-    last, told = "", 0.0
+def _teller(progress: Progress) -> Callable[[str, int, int], None]:
+    """Return what tells of the steps; once there are vectors of its own to keep, an interrupt is told of them."""
     meta = click.get_current_context().meta
 
     def tell(step: str, done: int, total: int) -> None:
-        nonlocal last, told
-        now = time.monotonic()
-        if step == last and now - told < _BETWEEN:
-            return
-        if step != last or done < total:
-            echo(f"  {step}: {done:,} of {total:,}" if total > 1 else f"  {step}", err=True)
-        last, told = step, now
-        if step.startswith("vectors"):
+        progress.step(step, done, total)
+        if step.startswith("vectors") and done:
             meta[KEPT] = "the vectors so far are kept: the same command goes on with them"
 
     return tell

@@ -64,6 +64,7 @@ def build(
     from cielo.link import lexicon as module
 
     mapped, rows = corpora.read_map(code_map), corpora.rows_reading(reading)
+    corpora.refuse_idle_options(paths, reading["form"], rows)
     Bundle.open(bundle or default_bundle())  # before anything is written
     read = [corpora.read(path, code_map=mapped, rows=rows, **reading) for path in paths]
     annotations = [

@@ -29,7 +29,10 @@ from cielo.cli.tabular import (
     TABULAR,
     decision_options,
     mention_columns,
+    options_given,
     reading_options,
+    refuse_given,
+    refuse_idle,
     style_of,
     style_options,
     table_format,
@@ -126,12 +129,15 @@ def link(
     if source is not None:
         from cielo.cli.rows import Rows, link_rows, reading_of, written_form  # loads all that reads and writes tables
 
-        if resume and "-" in (source, target):
-            raise click.UsageError("--resume needs files: an --input and an --output that are not standard streams")
+        if resume:
+            _require_resumable(source, target)
+            opening["cache"] = False
         columns, named = mention_columns(tabular), table_format(tabular, input_format)
         reading = reading_of(source, named, target, form)
+        written = written_form(target, form, reading)
+        refuse_idle([reading.format] if reading.format else [], [written])
         rows = Rows(
-            source=source, reading=reading, columns=columns, target=target, form=written_form(target, form, reading),
+            source=source, reading=reading, columns=columns, target=target, form=written,
             style=style_of(tabular), thresholds=thresholds, kind=kind, resumed=resume,
         )  # fmt: skip
         link_rows(rows, options, **opening)
@@ -157,12 +163,14 @@ def link(
         show_link(linked, decision_of(linked, thresholds), tabular["language"])
 
 
+def _require_resumable(source: str, target: str) -> None:
+    if "-" in (source, target):
+        raise click.UsageError("--resume needs files: an --input and an --output that are not standard streams")
+    refuse_given({"cache": "of runs without --resume, which gives the same bytes whatever was linked before"})
+
+
 def _refuse_options_of_rows(context: click.Context) -> None:
     """Refuse what one TEXT has no use for: nobody is to wait for a file that is never written."""
-    given = [
-        parameter.opts[0] for parameter in context.command.params
-        if parameter.name in _OF_ROWS and context.params[parameter.name] != "-"
-        and context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
-    ]  # fmt: skip
+    given = [option for name, option in options_given(_OF_ROWS).items() if context.params[name] != "-"]
     if given:
         raise click.UsageError(f"{', '.join(given)}: of rows (--input); one TEXT is printed, with --json as JSON")

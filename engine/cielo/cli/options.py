@@ -55,7 +55,7 @@ LANGUAGE = click.option("--language", type=click.Choice(LANGUAGES), default="en"
 
 # Where a command keeps what --codes named, for `cielo.cli.base.report_unknown_codes`.
 LISTED = "cielo.codes"
-_LINKING = ("top_k", "pipeline", "matching", "rerank", "min_confidence", "max_distance", "proven", "max_passes")
+LINKING = ("top_k", "pipeline", "matching", "rerank", "min_confidence", "max_distance", "proven", "max_passes")
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,7 +117,7 @@ def link_options(given: dict[str, object], **others: Any) -> LinkOptions:
 
     # Of every type, as click gives them; the record checks each.
     codes: dict[str, Any] = {name: given.pop(name) for name in ("chapters", "leaf", "codes")}
-    options: dict[str, Any] = {name: given.pop(name) for name in _LINKING}
+    options: dict[str, Any] = {name: given.pop(name) for name in LINKING}
     return LinkOptions(subset=subset_of(**codes), **options, **others)
 
 

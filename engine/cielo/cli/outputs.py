@@ -22,6 +22,7 @@ from cielo.cli.options import Assignment
 from cielo.errors import CieloError
 from cielo.files import is_replaced
 
+PRINTED = "what was printed stays"  # said after a signal
 OVERWRITE = click.option(
     "--overwrite", is_flag=True, help="Replace what stands at an output, once the new one is whole."
 )

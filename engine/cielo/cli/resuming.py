@@ -3,6 +3,10 @@
 What is done stands beside the output, in ``.NAME.partial``, until the run is finished: a line that says what the run
 is, then the links of each row. It is kept only where it is asked for, readable by its owner alone, since what the model
 wrote can hold a patient's words.
+
+The bytes are those of a run that was never stopped, since what is linked together depends on the input alone: rows come
+in chunks that are whole or not kept at all, and instead of the linker's cache, which is empty after a stop, a row that
+repeats one of the rows before it repeats its link, which is read back.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import fcntl
 import io
 import json
 import os
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -19,19 +24,45 @@ from typing import BinaryIO, Self
 from cielo import schema
 from cielo.bulk.identity import identity_of
 from cielo.bulk.records import BulkOptions, Identity, InputFile
-from cielo.errors import TableError
+from cielo.errors import CieloError, TableError
 from cielo.files import sha256_of
-from cielo.link.linker import CHUNK, Linker
+from cielo.link.linker import Linker
 from cielo.options import LinkOptions
-from cielo.records import Json
+from cielo.records import Json, Mention
+
+# Rows that are linked together, and what a stop loses at most: half a minute where a model links two a second. Eight
+# times as many took as much of the processor. How many they are may not depend on the time: bytes would.
+ROWS = 64
+_REPEATED = 4096  # different mentions whose links are kept at hand
+
+
+class Repeats:
+    """The links of the different mentions that came last, as columns: what is here depends on the rows alone."""
+
+    def __init__(self) -> None:
+        self._columns: OrderedDict[tuple[str, str | None, str | None], Mapping[str, Json]] = OrderedDict()
+
+    def find(self, entry: Mention | CieloError) -> Mapping[str, Json] | None:
+        """Return the columns of a mention that came before; None: it is new, or long ago."""
+        return self._columns.get((entry.text, entry.sentence, entry.kind)) if isinstance(entry, Mention) else None
+
+    def keep(self, entry: Mention | CieloError, columns: Mapping[str, Json]) -> None:
+        """Keep the columns of the next row."""
+        if not isinstance(entry, Mention):
+            return
+        key = (entry.text, entry.sentence, entry.kind)
+        self._columns[key] = columns
+        self._columns.move_to_end(key)
+        if len(self._columns) > _REPEATED:
+            self._columns.popitem(last=False)
 
 
 class Partial:
     """The rows of a run that are done.
 
     Attributes:
-        done: how many were there at the beginning: whole chunks of the linker's, so that a run that goes on links the
-            same batches as one that was never stopped.
+        done: how many were there at the beginning: whole chunks of `ROWS`, so that a run that goes on links the same
+            batches as one that was never stopped.
     """
 
     def __init__(self, target: Path, identity: Identity) -> None:
@@ -74,7 +105,7 @@ class Partial:
         ends = [self._stream.tell()]
         while (line := self._stream.readline()).endswith(b"\n"):
             ends.append(ends[-1] + len(line))
-        done = (len(ends) - 1) // CHUNK * CHUNK
+        done = (len(ends) - 1) // ROWS * ROWS
         self._stream.seek(ends[done])
         self._stream.truncate()
         return done

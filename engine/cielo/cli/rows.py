@@ -6,7 +6,7 @@ import contextlib
 import functools
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cielo.bulk.records import BulkOptions
-from cielo.cli.base import EXIT_ROWS, KEPT, PRINTED, echo, open_linker, report_problems, report_withheld, require_codes
+from cielo.cli.base import EXIT_ROWS, KEPT, echo, open_linker, report_problems, report_withheld, require_codes
+from cielo.cli.outputs import PRINTED
 from cielo.cli.progress import Progress, Summary
-from cielo.cli.resuming import Partial, identity_of_rows
+from cielo.cli.resuming import ROWS, Partial, Repeats, identity_of_rows
 from cielo.decisions import Thresholds
 from cielo.errors import CieloError, MentionError
 from cielo.link.linker import CHUNK, Linker
+from cielo.link.progress import Told
+from cielo.link.streams import chunks
 from cielo.records import Json, Link, Mention
 from cielo.tables import Format, Table, TableFormat, format_of
 from cielo.tables.formats import OutputStyle, require_library
@@ -117,7 +120,10 @@ def link_rows(rows: Rows, options: LinkOptions, **opening: Any) -> None:
                     progress.skip(kept.done)
                 chunk = _LIVE if rows.target == "-" else CHUNK
                 each = functools.partial(linker.link_each, options=options, chunk=chunk, progress=progress.advance)
-                outcomes = _outcomes(rows, iter(read), each, summary, kept)
+                if kept is None:
+                    outcomes = _outcomes(rows, iter(read), each, summary)
+                else:
+                    outcomes = _resumed(rows, iter(read), each, summary, kept, progress.advance)
                 columns = _known_columns(rows, read.table, options, linker)
                 write_rows(output, rows.form, outcomes, style=rows.style, columns=columns)
             report_withheld(linker, options.subset, summary.without, summary.rows - summary.errors)
@@ -135,40 +141,61 @@ def _kept(rows: Rows, linker: Linker, options: LinkOptions) -> Partial:
     reading = BulkOptions(table=rows.reading, columns=rows.columns, thresholds=rows.thresholds, kind=rows.kind)
     partial = Partial(Path(rows.target), identity_of_rows(Path(rows.source), linker, options, reading))
     click.get_current_context().meta[KEPT] = (
-        f"whole chunks of {CHUNK} rows stay in {partial.path}; the same command goes on"
+        f"whole chunks of {ROWS} rows stay in {partial.path}; the same command goes on"
     )
     if partial.done:
         echo(f"cielo: going on after {partial.done:,} rows", err=True)
     return partial
 
 
-def _outcomes(
-    rows: Rows,
-    read: Iterator[InputRow],
-    each: Callable[[Iterable[Mention | MentionError]], Iterator[Link | CieloError]],
-    summary: Summary,
-    kept: Partial | None,
-) -> Iterator[dict[str, Json]]:
+_Each = Callable[[Iterable[Mention | MentionError]], Iterator[Link | CieloError]]
+
+
+def _outcomes(rows: Rows, read: Iterator[InputRow], each: _Each, summary: Summary) -> Iterator[dict[str, Json]]:
+    """Yield the output's rows."""
     summary.expect_decisions()
-
-    def joined(row: InputRow, columns: dict[str, Json]) -> dict[str, Json]:
-        if "decision" in columns:
-            summary.decide(str(columns["decision"]))
-        return joined_row(row, columns)
-
-    for columns in kept.stored() if kept is not None else ():
-        row = next(read)
-        _mention_or_error(row, rows.kind, summary)
-        summary.count(columns)
-        yield joined(row, columns)
     # Rows and mentions go in step: `link_each` reads ahead by a chunk, whose rows wait here.
     waiting, handed = itertools.tee(read)
     for row, outcome in zip(waiting, each(_mention_or_error(row, rows.kind, summary) for row in handed), strict=True):
-        summary.add(outcome)
-        columns = link_columns(outcome, rows.thresholds) if isinstance(outcome, Link) else {"error": str(outcome)}
-        if kept is not None:
-            kept.append(columns)
-        yield joined(row, columns)
+        yield _joined(row, _told(outcome, rows, summary), summary)
+
+
+def _resumed(
+    rows: Rows, read: Iterator[InputRow], each: _Each, summary: Summary, kept: Partial, told: Told
+) -> Iterator[dict[str, Json]]:
+    """Yield the output's rows: those that are done, then chunk by chunk the others, which are kept."""
+    summary.expect_decisions()
+    repeats = Repeats()
+    for columns in kept.stored():
+        row = next(read)
+        repeats.keep(_mention_or_error(row, rows.kind, summary), columns)
+        summary.count(columns)
+        yield _joined(row, columns, summary)
+    for chunk in chunks(read, ROWS):
+        entries = [_mention_or_error(row, rows.kind, summary) for row in chunk]
+        known = [repeats.find(entry) for entry in entries]
+        fresh = each(entry for entry, found in zip(entries, known, strict=True) if found is None)
+        for row, entry, found in zip(chunk, entries, known, strict=True):
+            if found is None:
+                shown: Mapping[str, Json] = _told(next(fresh), rows, summary)
+            else:
+                shown = found
+                summary.count(shown)
+                told(1)
+            repeats.keep(entry, shown)
+            kept.append(shown)
+            yield _joined(row, shown, summary)
+
+
+def _told(outcome: Link | CieloError, rows: Rows, summary: Summary) -> dict[str, Json]:
+    summary.add(outcome)
+    return link_columns(outcome, rows.thresholds) if isinstance(outcome, Link) else {"error": str(outcome)}
+
+
+def _joined(row: InputRow, columns: Mapping[str, Json], summary: Summary) -> dict[str, Json]:
+    if "decision" in columns:
+        summary.decide(str(columns["decision"]))
+    return joined_row(row, columns)
 
 
 def _known_columns(rows: Rows, table: Table, options: LinkOptions, linker: Linker) -> OutputColumns | None:

@@ -1,11 +1,16 @@
-"""Options of commands that read rows of mentions and write rows of links, and the records that they give."""
+"""Options of commands that read rows of mentions and write rows of links, and the records that they give.
+
+An option that was given and can have no effect is refused: who gives it expects one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from cielo.cli.options import GUARD, LANGUAGE
 
@@ -14,12 +19,22 @@ if TYPE_CHECKING:
     from cielo.tables.formats import Format, OutputStyle, TableFormat
     from cielo.tables.mentions import MentionColumns
 
-_COLUMNS = ("text", "sentence", "kind", "id")
+COLUMNS = ("text", "sentence", "kind", "id")
 TABULAR = (
-    *(f"{role}_column" for role in _COLUMNS), "encoding", "delimiter", "sheet", "bom", "decimal", "language",
+    *(f"{role}_column" for role in COLUMNS), "encoding", "delimiter", "sheet", "bom", "decimal", "language",
     "guard_formulas",
 )  # fmt: skip
 """The parameters of `reading_options` and `style_options`."""
+_SEPARATED: tuple[Format, ...] = ("csv", "tsv")
+# Of which formats an option is, where they are read and where they are written.
+_EFFECTS: dict[str, tuple[tuple[Format, ...], tuple[Format, ...]]] = {
+    "sheet": (("xlsx", "xls"), ()),
+    "encoding": (("csv", "tsv", "jsonl", "json"), ()),
+    "delimiter": (_SEPARATED, ("csv",)),
+    "bom": ((), _SEPARATED),
+    "decimal": ((), _SEPARATED),
+    "guard_formulas": ((), _SEPARATED),
+}
 _USUAL_DELIMITERS = ",;\t|"
 _TABULATOR = {"\\t": "\t", "tab": "\t"}
 
@@ -61,7 +76,7 @@ def mention_columns(given: dict[str, object]) -> MentionColumns:
     """Take the names of columns out of a command's options."""
     from cielo.tables.mentions import MentionColumns
 
-    named: dict[str, Any] = {role: given.pop(f"{role}_column") for role in _COLUMNS}
+    named: dict[str, Any] = {role: given.pop(f"{role}_column") for role in COLUMNS}
     return MentionColumns(**named)
 
 
@@ -120,3 +135,57 @@ def style_of(given: dict[str, object]) -> OutputStyle:
     named: dict[str, Any] = {name: given.pop(name) for name in ("bom", "decimal", "language")}
     named |= {"delimiter": given.pop("delimiter") or ",", "guarded": given.pop("guard_formulas")}
     return OutputStyle(**named)
+
+
+def options_given(names: Collection[str]) -> dict[str, str]:
+    """Return which options of the running command were given, by the names of their parameters, as they are typed."""
+    context = click.get_current_context()
+    return {
+        parameter.name: parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in names
+        and context.get_parameter_source(parameter.name) not in (None, ParameterSource.DEFAULT)
+    }
+
+
+def refuse_given(reasons: Mapping[str, str]) -> None:
+    """Refuse options that can have no effect.
+
+    Args:
+        reasons: of which thing each is, by the names of their parameters.
+
+    Raises:
+        UsageError: where one of them was given.
+    """
+    for name, option in options_given(reasons).items():
+        raise click.UsageError(f"{option} is {reasons[name]}: it has no effect here; leave it out")
+
+
+def refuse_idle(read: Collection[str], written: Collection[str] = ()) -> None:
+    """Refuse options of tables that can have no effect on the formats that are read and written.
+
+    Raises:
+        UsageError: where one of them was given.
+    """
+    refuse_given({
+        name: _of_formats(*effects)
+        for name, effects in _EFFECTS.items()
+        if not {*effects[0]} & {*read} and not {*effects[1]} & {*written}
+    })  # fmt: skip
+
+
+def _of_formats(read: Collection[Format], written: Collection[Format]) -> str:
+    parts = ((read, "read"), (written, "written"))
+    told = [f"{', '.join(form.upper() for form in forms)} that is {done}" for forms, done in parts if forms]
+    return f"of {', or '.join(told)}"
+
+
+def formats_of(paths: Iterable[Path]) -> set[Format]:
+    """Return the formats of tables, as their names tell; where one tells none, all of them: its reader says so."""
+    from cielo.errors import TableError
+    from cielo.tables.formats import INPUT_FORMATS, format_of
+
+    try:
+        return {format_of(path) for path in paths}
+    except TableError:
+        return set(INPUT_FORMATS)

@@ -42,6 +42,7 @@ class KeptVectors:
         self._path = path
         self._dimension = dimension
         self._taking = True
+        self._empty = False
         self.taken = 0  # rows
         with self._told():
             self._file = _open(path)
@@ -49,7 +50,7 @@ class KeptVectors:
             with self._told():
                 head = f"{identity}\n".encode()
                 if self._file.read(len(head)) != head:
-                    self._taking = False
+                    self._taking, self._empty = False, True
                     self._file.seek(0)
                     self._file.truncate()
                     self._write(head)
@@ -83,6 +84,7 @@ class KeptVectors:
         content = np.ascontiguousarray(block, dtype=np.float32).tobytes()
         with self._told():
             self._write(hashlib.sha256(content).digest() + content)
+        self._empty = False
 
     def _write(self, content: bytes) -> None:
         self._file.write(content)
@@ -94,7 +96,9 @@ class KeptVectors:
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the file, which stays."""
+        """Close the file, which stays where anything is kept in it."""
+        if self._empty:
+            self.remove()
         with contextlib.suppress(OSError):  # what is left in its buffer could not be written, which was said
             self._file.close()
 

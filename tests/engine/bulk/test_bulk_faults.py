@@ -11,9 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from bulk_made import call, command, final_bytes, table
+from cielo.cli import main
+from click.testing import CliRunner
 
 OPTIONS = ("--rows", "40")
 ROWS, DISTINCT = 400, 120
@@ -181,3 +184,39 @@ def test_other_options_on_one_output_are_refused_and_named(source: Path, tmp_pat
     assert found.returncode == 1
     assert "option limit: 20, now 21" in found.stderr and "option top_k: 5, now 2" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def _interrupt(*_: object, **__: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("where", "told", "is_there"),
+    [
+        ("cielo.cli.bulk.open_linker", "nothing was written", False),
+        ("cielo.bulk.running.make_plan", "no row was linked; {output} holds the input as far as it was read", True),
+        ("cielo.bulk.working.Worker.run", "what is done stays; the same command goes on in {output}", True),
+        ("cielo.bulk.running.Run._clean", "the run is whole; the same command goes on in {output}", True),
+    ],
+)
+def test_an_interrupt_says_what_is_there(
+    source: Path, unbroken: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    where: str, told: str, is_there: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("CIELO_STATE", str(tmp_path / "state"))
+    output = tmp_path / "out"
+    arguments = ["bulk", str(source), "--output", str(output), *OPTIONS]
+    with monkeypatch.context() as patch:
+        patch.setattr(where, _interrupt)
+        found = CliRunner().invoke(main, arguments)
+    assert found.exit_code == 130
+    assert found.stderr.splitlines()[-1].startswith(f"cielo: interrupted; {told.format(output=output)}")
+    assert output.exists() == is_there
+    if is_there:
+        assert list((output / ".bulk").iterdir())
+    with monkeypatch.context() as patch:  # what a run before it left is not denied
+        patch.setattr("cielo.cli.bulk.open_linker", _interrupt)
+        again = CliRunner().invoke(main, arguments)
+    assert again.stderr.splitlines()[-1].startswith(f"cielo: interrupted; {told.format(output=output)}")
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert final_bytes(output) == unbroken

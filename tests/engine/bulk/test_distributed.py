@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 from bulk_made import call, final_bytes, table
 from cielo import Linker, LinkOptions
+from cielo.bulk import distributed
 from cielo.bulk.distributed import RayOptions, run_on_ray
+from cielo.bulk.layout import RunFolder
 from cielo.bulk.records import BulkOptions
 from cielo.bulk.running import Run
 from cielo.bulk.sizing import plan_actors, process_bytes
@@ -82,6 +85,8 @@ def test_the_command_on_ray_gives_the_bytes_of_the_local_one(tmp_path: Path) -> 
     by_two = call([source], tmp_path / "two", *options, "--engine", "ray", "--actors", "2")
     assert by_two.returncode == 0, by_two.stderr
     assert "2 actor(s) of Ray" in by_two.stderr and "600 rows, 60 distinct" in by_two.stderr
+    quiet = call([source], tmp_path / "two", *options, "--engine", "ray", "--actors", "2", "-q")
+    assert (quiet.returncode, quiet.stderr) == (0, "")
     assert final_bytes(tmp_path / "two") == final_bytes(tmp_path / "local")
     planned = call([source], tmp_path / "planned", *options, "--engine", "ray")
     assert planned.returncode == 0, planned.stderr
@@ -103,6 +108,67 @@ def test_a_cluster_without_room_or_out_of_reach_is_told_in_one_line(tmp_path: Pa
     found = call([source], tmp_path / "out", "--engine", "ray", "--address", "auto")
     assert found.returncode == 1
     assert "Traceback" not in found.stderr and "Ray cannot work at auto" in found.stderr.splitlines()[-1]
+
+
+@pytest.mark.ray
+def test_an_address_where_nobody_answers_is_given_up(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    source = table(tmp_path / "in.csv", 4, 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        found = call([source], tmp_path / "out", "--engine", "ray", "--address", address)
+    assert found.returncode == 1
+    (line,) = found.stderr.splitlines()
+    assert line.startswith(f"cielo: Ray cannot work at {address}: no cluster answers there")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.ray
+def test_the_address_of_a_cluster_is_worked_at(tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    source = table(tmp_path / "in.csv", 600, 60)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        address = ray.get_runtime_context().gcs_address
+        told = ("--rows", "50", "--engine", "ray", "--actors", "1", "--address", address)
+        found = call([source], tmp_path / "out", *told)
+    finally:
+        ray.shutdown()
+    assert found.returncode == 0, found.stderr
+    assert "600 rows, 60 distinct" in found.stderr
+
+
+class _Counting:
+    """Keeps what a watcher is told."""
+
+    def __init__(self) -> None:
+        self.advanced: list[int] = []
+        self.skipped: list[int] = []
+
+    def advance(self, count: int = 1) -> None:
+        self.advanced.append(count)
+
+    def skip(self, count: int) -> None:
+        self.skipped.append(count)
+
+
+def test_a_run_of_others_is_looked_at_fragment_by_fragment(tmp_path: Path) -> None:
+    source, output = table(tmp_path / "in.csv", 200, 40), tmp_path / "out"
+    early = _Counting()
+    looking = distributed._Looking(RunFolder(output), early)
+    looking.look()
+    with OPENING() as linker:
+        run = Run([str(source)], output, linker, LinkOptions(), BulkOptions(rows=20))
+        plan = run.prepare()
+        assert distributed.planned(output) == 40
+        looking.look()
+        assert early.advanced == []
+        run.work(plan, report=lambda _: looking.look())
+    looking.look()
+    assert sum(early.advanced) == 40 and len(early.advanced) > 1
+    late = _Counting()
+    distributed._Looking(RunFolder(output), late).look()
+    assert (sum(late.skipped), late.advanced, early.skipped) == (40, [], [])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
+import random
 import stat
 from pathlib import Path
 from typing import Any
@@ -12,14 +15,15 @@ from cielo.cli import main, resuming, rows
 from click.testing import CliRunner, Result
 
 ROWS = 22
+MINI = Path(__file__).parents[3] / "models" / "mini"
 
 
 @pytest.fixture(autouse=True)
 def _small_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIELO_STATE", str(tmp_path / "state"))
     monkeypatch.delenv("CIELO_BUNDLE", raising=False)
-    monkeypatch.setattr(resuming, "CHUNK", 4)
-    monkeypatch.setattr(rows, "CHUNK", 4)
+    for module in (resuming, rows):
+        monkeypatch.setattr(module, "ROWS", 4)
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def test_it_goes_on_and_gives_the_same_bytes(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, form: str
 ) -> None:
     whole, stopped = tmp_path / f"whole.{form}", tmp_path / f"stopped.{form}"
-    assert run(source, whole).exit_code == 3  # one row has no text
+    assert run(source, whole, "--resume").exit_code == 3  # one row has no text
     with monkeypatch.context() as patched:
         stop_after(count, patched)
         result = run(source, stopped, "--resume")
@@ -68,6 +72,37 @@ def test_it_goes_on_and_gives_the_same_bytes(
     assert stopped.read_bytes() == whole.read_bytes()
     assert not partial.exists()
     assert again.stderr.count(f"{ROWS} rows, {ROWS - 1} distinct mentions, 1 error") == 1
+
+
+@pytest.mark.parametrize("decoding", ["probable", "constrained"])
+def test_rows_that_repeat_others_give_the_same_bytes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoding: str
+) -> None:
+    """What is linked together changes the last digits, and what came before changes what is linked together."""
+    monkeypatch.setattr(resuming, "_REPEATED", 12)
+    with (MINI / "dev.tsv").open(encoding="utf-8", newline="") as stream:
+        texts = [row["text"] for row, _ in zip(csv.DictReader(stream, delimiter="\t"), range(16), strict=False)]
+    source, whole, stopped = (tmp_path / name for name in ("in.csv", "whole.jsonl", "stopped.jsonl"))
+    drawn = random.Random(7)
+    source.write_text("text\n" + "".join(f'"{drawn.choice(texts)}"\n' for _ in range(60)), encoding="utf-8")
+    options = ("--resume", "--decoding", decoding)
+    told = run(source, whole, *options)
+    assert told.exit_code == 0, told.output
+    for count in (10, 21):
+        with monkeypatch.context() as patched:
+            stop_after(count, patched)
+            assert run(source, stopped, *options).exit_code == 130
+    assert run(source, stopped, *options).exit_code == 0
+    assert stopped.read_bytes() == whole.read_bytes()
+    assert run(source, tmp_path / "free.jsonl", "--decoding", decoding).exit_code == 0
+    codes = [[json.loads(line)["code"] for line in (tmp_path / name).open()] for name in ("free.jsonl", "whole.jsonl")]
+    assert codes[0] == codes[1]
+
+
+def test_a_cache_is_refused_beside_it(source: Path, tmp_path: Path) -> None:
+    result = run(source, tmp_path / "out.csv", "--resume", "--cache", str(tmp_path / "cache"))
+    assert result.exit_code == 2 and "--cache is of runs without --resume" in result.stderr
+    assert not (tmp_path / "cache").exists()
 
 
 def test_without_it_nothing_is_kept(source: Path, tmp_path: Path) -> None:
@@ -110,7 +145,7 @@ def test_a_line_that_was_cut_is_linked_again(source: Path, tmp_path: Path, monke
     partial = kept(source, target, monkeypatch)
     os.truncate(partial, partial.stat().st_size - 7)
     assert run(source, target, "--resume").exit_code == 3
-    run(source, tmp_path / "whole.csv")
+    run(source, tmp_path / "whole.csv", "--resume")
     assert target.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 

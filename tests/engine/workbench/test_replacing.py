@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from cielo.bundle import indexing
 from cielo.bundle.layout import Bundle, default_bundle
-from cielo.cli import main
+from cielo.cli import main, progress
 from cielo.errors import BundleError, ParityError
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.knowledge.subsets import Subset
@@ -219,6 +219,29 @@ class TestStopped:
             self.replace(old, file, tmp_path / "new")
         assert sorted(path.name for path in tmp_path.glob("*new*")) == [".new.vectors"]
         assert self.replace(old, file, tmp_path / "new").vectors_kept == 22
+
+    def test_it_tells_how_far_it_is_and_what_an_interrupt_leaves(
+        self, old: Bundle, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(progress, "_SILENT", 0.0)
+        monkeypatch.setattr(progress, "_EVERY", 0.0)
+        command = ("kb", "replace", old.path, "--kb", file, "--output", tmp_path / "new")
+
+        def interrupted(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        for where, kept in (("_queries", "nothing was written"), ("write_manifest", "the vectors so far are kept")):
+            with monkeypatch.context() as patch:
+                patch.setattr(replacing, where, interrupted)
+                result = run(*command)
+            assert result.exit_code == 130
+            assert f"cielo: interrupted; {kept}" in result.stderr
+            assert work_file(tmp_path / "new").exists() == (where == "write_manifest")
+        assert run(*command, "-q").stderr.splitlines()[0].startswith("  22 vectors were kept")
+        result = run(*command, "--overwrite")
+        assert result.exit_code == 0, result.output
+        for line in ("cielo: vectors (diagnosis): 20 of 22, ", "cielo: index: ", "cielo: manifest: "):
+            assert line in result.stderr
 
     def test_a_gate_that_fails_leaves_no_bundle(
         self, old: Bundle, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
