@@ -22,8 +22,9 @@ from cielo.bundle.prompts import Prompts
 from cielo.errors import MentionError
 from cielo.files import atomic_write, temporary_file
 from cielo.records import Mention
-from cielo.tables.links import kept_columns
+from cielo.tables.links import kept_columns, language_of
 from cielo.tables.mentions import InputRow
+from cielo.text.language import in_language
 
 _PAGES = -32_000  # of SQLite: 32 MB at most
 _DIGEST = 16  # bytes
@@ -93,11 +94,12 @@ class _Cutting:
         return self.options.rows if limit is None else min(self.options.rows, limit - self.rows)
 
     def _planned(self, row: InputRow) -> PlannedRow:
-        self.columns.update(dict.fromkeys(kept_columns(list(row.values))))
+        language = language_of(self.options.form, self.options.style)
+        self.columns.update(dict.fromkeys(kept_columns(list(row.values), language)))
         try:
             mention = row.mention(self.options.kind)
         except MentionError as error:
-            return PlannedRow(replace(row, error=str(error)), NO_MENTION, None)
+            return PlannedRow(replace(row, error=error.said), NO_MENTION, None)
         mention = replace(mention, id=None)
         ordinal, new = self.distinct.ordinal(mention)
         return PlannedRow(row, ordinal, mention if new else None)
@@ -123,4 +125,5 @@ def make_plan(folder: RunFolder, sources: Sequence[Source], options: BulkOptions
         for source in sources:
             cutting.cut(place, read_rows(source, options.table, options.columns, reading))
             place += len(source.files)
-        return Plan(tuple(cutting.columns), tuple(cutting.fragments), tuple(reading.warnings))
+        warnings = tuple(in_language(warning, options.style.language) for warning in reading.warnings)
+        return Plan(tuple(cutting.columns), tuple(cutting.fragments), warnings)

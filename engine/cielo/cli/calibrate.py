@@ -11,7 +11,7 @@ from cielo.bundle.calibration import Reliability
 from cielo.bundle.layout import Bundle
 from cielo.cli import corpora
 from cielo.cli.base import console, echo, main, open_linker
-from cielo.cli.options import ALLOW_UNVERIFIED, LANGUAGE, VERIFY, BundlePath, model_options, searched
+from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, BundlePath, model_options, searched
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 from cielo.cli.progress import Progress
 from cielo.text.language import Language, numeral, say, speaking
@@ -45,7 +45,7 @@ from cielo.text.language import Language, numeral, say, speaking
 @corpora.SPLIT
 @corpora.rows_options
 @corpora.CODE_MAP
-@LANGUAGE
+@language_option
 @model_options
 def calibrate(
     bundle: Path,

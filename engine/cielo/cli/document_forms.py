@@ -119,7 +119,7 @@ def write_documents(
     with open_output(target, form.table) as output:
         rows = _rows(linked, rows_of_one, tally)
         if form.has_errors:
-            write_rows(output, form.table, rows, style=settings.style, columns=columns)
+            write_rows(output, form.table, rows, style=settings.style, columns=columns, named=_OF_SPANS)
         else:
             write_table(output, form.table, rows, columns=NOTE_COLUMNS, style=settings.style)
 
@@ -145,7 +145,7 @@ def _rows(linked: Iterable[LinkedDocument], rows_of_one: RowsOfOne, tally: Tally
         try:
             yield from rows_of_one(one)
         except MentionError as error:
-            tally.refuse(one.document, str(error))
+            tally.refuse(one.document, error.said)
 
 
 def rows_of(linked: LinkedDocument, thresholds: Thresholds, *, flat: bool = False) -> Iterator[dict[str, Json]]:

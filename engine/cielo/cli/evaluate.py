@@ -18,7 +18,6 @@ from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
     GUARD,
-    LANGUAGE,
     LEXICON,
     VERIFY,
     Assignment,
@@ -95,7 +94,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Let --tsv hold the mentions and their sentences, --html and --json examples of mistakes: clinical text.",
 )
-@LANGUAGE
+@language_option
 @LEXICON
 @GUARD
 @ALLOW_UNVERIFIED

@@ -9,7 +9,7 @@ import click
 
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli.base import console, echo, main, open_linker
-from cielo.cli.options import ALLOW_UNVERIFIED, DEVICES, LANGUAGE, VERIFY, BundlePath, Size, model_options
+from cielo.cli.options import ALLOW_UNVERIFIED, DEVICES, VERIFY, BundlePath, Size, model_options
 from cielo.cli.outputs import Output, writes
 from cielo.cli.progress import waiting
 from cielo.cli.verbosity import is_quiet
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="auto: a GPU where there is one."
 )
 @click.option("--compute-type", metavar="TYPE", help="Of the generator; default: the bundle's own.")
-@LANGUAGE
+@language_option
 def tune(
     bundle: Path | None,
     prompts: int,
@@ -146,7 +146,7 @@ def _show_winners(found: Found) -> None:
 @click.option("--memory", type=Size(), help="Keep the process within this much memory, such as 3GB.")
 @click.option("--json", "json_path", type=Output(dir_okay=False, path_type=Path), help="Raw samples go here.")
 @click.option("--html", "html_path", type=Output(dir_okay=False, path_type=Path), help="The report goes here.")
-@LANGUAGE
+@language_option
 @ALLOW_UNVERIFIED
 @VERIFY
 @model_options

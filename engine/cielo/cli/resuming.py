@@ -29,6 +29,7 @@ from cielo.files import sha256_of
 from cielo.link.linker import Linker
 from cielo.options import LinkOptions
 from cielo.records import Json, Mention
+from cielo.tables.links import restored, stored
 
 # Rows that are linked together, and what a stop loses at most: half a minute where a model links two a second. Eight
 # times as many took as much of the processor. How many they are may not depend on the time: bytes would.
@@ -122,7 +123,7 @@ class Partial:
         with self.path.open("rb") as stream:
             stream.readline()
             for _ in range(self.done):
-                yield json.loads(stream.readline())
+                yield restored(json.loads(stream.readline()))
 
     def append(self, columns: Mapping[str, Json]) -> None:
         """Keep what is done of the next row.
@@ -131,7 +132,7 @@ class Partial:
             TableError: where it cannot be written.
         """
         try:
-            self._stream.write(json.dumps(columns).encode() + b"\n")
+            self._stream.write(json.dumps(stored(columns)).encode() + b"\n")
             self._stream.flush()
         except OSError as error:
             raise self._refused(error) from error

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
+from cielo.errors import Said
 from cielo.tables.columns import Role, unique_names
 from cielo.tables.delimiters import DELIMITERS, HEAD_LINES, find_dialect, separator_line
 from cielo.tables.encodings import UNDECODED, not_decoded, open_lines
@@ -13,6 +14,11 @@ from cielo.tables.formats import TableFormat
 from cielo.tables.records import Lines, Record, split_records
 from cielo.tables.rows import Cell, RejectedRow, TableRow, is_blank, is_decoded
 from cielo.tables.table import Table
+
+_TOO_MANY = Said("the row has {count} columns; the header has {width} (a delimiter inside a value cuts it)")
+_TOO_MANY_FOR_FIRST = Said(
+    "the row has {count} columns; the first row has {width} (a delimiter inside a value cuts it)"
+)
 
 
 def open_flat(
@@ -79,8 +85,7 @@ def _rows(lines: Lines, table: Table, records: Iterator[Record]) -> Iterator[Tab
                 width = count
                 names = tuple(str(place) for place in range(1, count + 1))
             elif count > width and any(map(str.strip, cells[width:])):
-                first = "header" if table.columns else "first row"
-                fault = f"the row has {count} columns; the {first} has {width} (a delimiter inside a value cuts it)"
+                fault = Said(_TOO_MANY if table.columns else _TOO_MANY_FOR_FIRST, count=count, width=width)
         values: dict[str, Cell] = dict(zip(names, cells, strict=False))
         if fault is not None:
             yield RejectedRow(line, fault, {name: cell for name, cell in values.items() if is_decoded(str(cell))})

@@ -6,15 +6,37 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
+from cielo.errors import Said
 from cielo.tables.encodings import UNDECODED, not_decoded, open_lines
 from cielo.tables.formats import TableFormat
 from cielo.tables.rows import Cell, RejectedRow, TableRow
 from cielo.tables.table import Table
 
 _MAX_NESTING = 64
-_TYPES = {list: "list", str: "string", int: "number", float: "number", bool: "truth value", type(None): "null"}
+_NUMBER = Said("number")
+_TYPES = {
+    list: Said("list"), str: Said("string"), int: _NUMBER, float: _NUMBER, bool: Said("truth value"),
+    type(None): Said("null"),
+}  # fmt: skip
+_Unit = Literal["line", "element"]  # what a row is: of JSON Lines, of an array
+_TWICE: dict[_Unit, Said] = {
+    "line": Said("the line names a member twice; name each once"),
+    "element": Said("the element names a member twice; name each once"),
+}
+_NO_JSON: dict[_Unit, Said] = {
+    "line": Said("the line is not JSON; expected one object on each line"),
+    "element": Said("the element is not JSON; expected one object"),
+}
+_OTHER_TYPE: dict[_Unit, Said] = {
+    "line": Said("the line holds a JSON {found}; expected an object"),
+    "element": Said("the element holds a JSON {found}; expected an object"),
+}
+_TOO_DEEP: dict[_Unit, Said] = {
+    "line": Said("the line nests values more than {most} deep; expected plain columns"),
+    "element": Said("the element nests values more than {most} deep; expected plain columns"),
+}
 _SPACES = re.compile(r"[ \t\r\n]*")
 # Where a malformed element of an array ends, as far as can be seen: before what may be the next element.
 _NEXT_OBJECT = re.compile(r"\}[ \t\r\n]*,[ \t\r\n]*(?=[^\s\"])")
@@ -80,25 +102,25 @@ def _rest_of_array(line: str, lines: Iterator[str]) -> str | None:
     return line + "".join(lines)
 
 
-def _row(number: int, text: str, what: str) -> TableRow | RejectedRow:
+def _row(number: int, text: str, what: _Unit) -> TableRow | RejectedRow:
     try:
         text = text.strip(" \t\r\n")
         values, end = _DECODER.raw_decode(text)
         if end != len(text):
             raise ValueError("something follows the object")
     except _TwiceError:
-        return RejectedRow(number, f"the {what} names a member twice; name each once")
+        return RejectedRow(number, _TWICE[what])
     except (ValueError, RecursionError):
-        return RejectedRow(number, f"the {what} is not JSON; expected one object{' on each line' * (what == 'line')}")
+        return RejectedRow(number, _NO_JSON[what])
     # Most rows hold neither a list nor an object in their object.
     return _checked(number, values, what, flat="[" not in text and text.count("{") == 1)
 
 
-def _checked(number: int, values: Any, what: str, *, flat: bool = False) -> TableRow | RejectedRow:
+def _checked(number: int, values: Any, what: _Unit, *, flat: bool = False) -> TableRow | RejectedRow:
     if not isinstance(values, dict):
-        return RejectedRow(number, f"the {what} holds a JSON {_TYPES[type(values)]}; expected an object")
+        return RejectedRow(number, Said(_OTHER_TYPE[what], found=_TYPES[type(values)]))
     if not flat and _nested_deeper(values, _MAX_NESTING):
-        return RejectedRow(number, f"the {what} nests values more than {_MAX_NESTING} deep; expected plain columns")
+        return RejectedRow(number, Said(_TOO_DEEP[what], most=_MAX_NESTING))
     return TableRow(number, values)
 
 
@@ -116,7 +138,7 @@ def _array(text: str, table: Table) -> Iterator[TableRow | RejectedRow]:
     if text[place : place + 1] == "[":
         place = _after_spaces(text, place + 1)
     elif place < len(text):
-        yield RejectedRow(1, "the file is no JSON array; expected one array of objects")
+        yield RejectedRow(1, Said("the file is no JSON array; expected one array of objects"))
         return
     while place < len(text) and text[place] != "]":
         number += 1
@@ -131,7 +153,7 @@ def _array(text: str, table: Table) -> Iterator[TableRow | RejectedRow]:
         if text[place : place + 1] == ",":
             place = _after_spaces(text, place + 1)
     if place >= len(text) and isinstance(row, TableRow):
-        yield RejectedRow(number + 1, "the array is not closed; the file may have been cut short")
+        yield RejectedRow(number + 1, Said("the array is not closed; the file may have been cut short"))
 
 
 def _after_spaces(text: str, place: int) -> int:
@@ -141,18 +163,17 @@ def _after_spaces(text: str, place: int) -> int:
 
 def _element(text: str, place: int, number: int) -> tuple[TableRow | RejectedRow, int]:
     """Return an element of an array, and where what follows it begins."""
-    reason = "the element is not JSON; expected one object"
     try:
         try:
             values, end = _DECODER.raw_decode(text, place)
             row = _checked(number, values, "element")
         except _TwiceError:
             _, end = _LENIENT.raw_decode(text, place)
-            row = RejectedRow(number, "the element names a member twice; name each once")
+            row = RejectedRow(number, _TWICE["element"])
         after = _after_spaces(text, end)
         if text[after : after + 1] in (",", "]", ""):
             return row, end
     except (ValueError, RecursionError):
         pass
     found = _NEXT_OBJECT.search(text, place)
-    return RejectedRow(number, reason), len(text) if found is None else found.end()
+    return RejectedRow(number, _NO_JSON["element"]), len(text) if found is None else found.end()

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cielo.errors import MentionError, TableError
-from cielo.records import Mention
+from cielo.errors import MentionError, Said, TableError
+from cielo.records import NAMES, Mention
 from cielo.tables.columns import ColumnFinder, Role, looks_like_header, refuse_twice, show_names
 from cielo.tables.formats import TableFormat
 from cielo.tables.reading import open_bytes, read_table
@@ -83,7 +83,9 @@ class InputRow:
         text, sentence, own, name = self.finder.cells(self.values)
         if text is None:
             found = show_names(self.values)  # of columns, or of the members of an object: no text of a mention
-            raise MentionError(f"the row has no text; found {found}: give a column `text`, or name it (--text-column)")
+            raise MentionError(
+                "the row has no text; found {found}: give a column `text`, or name it (--text-column)", found=found
+            )
         try:
             named = None if name is None else str(shown(name))
             # What is no text Mention refuses itself.
@@ -91,11 +93,11 @@ class InputRow:
             values: list[Any] = [*(_text(cell, role) for cell, role in roles), named]
             return Mention(*values)
         except UnfitError as error:
-            raise MentionError(str(error)) from error
+            raise MentionError(error.said) from error
 
 
 def _text(cell: Cell, role: Role) -> Cell:
-    return text_of(cell, role.name, digits=True) if isinstance(cell, NotText) else cell
+    return text_of(cell, NAMES[role.name], digits=True) if isinstance(cell, NotText) else cell
 
 
 class MentionTable:
@@ -118,7 +120,7 @@ class MentionTable:
                 continue
             fault = None
             if width and len(row.values) != width:
-                fault = f"the row has {len(row.values)} columns; the header has {width}"
+                fault = Said("the row has {count} columns; the header has {width}", count=len(row.values), width=width)
             yield InputRow(row.number, row.values, fault, self._finder)
 
 

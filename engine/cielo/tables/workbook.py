@@ -8,10 +8,20 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from cielo.errors import TableError
+from cielo.errors import Said, TableError
 from cielo.tables.columns import Role, has_all, unique_names
 from cielo.tables.formats import TableFormat
-from cielo.tables.rows import Cell, NotText, RejectedRow, TableRow, is_blank
+from cielo.tables.rows import (
+    A_NUMBER,
+    A_TRUTH_VALUE,
+    AN_ERROR_VALUE,
+    OF_ANOTHER_TYPE,
+    Cell,
+    NotText,
+    RejectedRow,
+    TableRow,
+    is_blank,
+)
 from cielo.tables.table import Table
 from cielo.tables.xls import open_xls
 
@@ -21,12 +31,22 @@ MAX_ROWS = 1 << 20
 _SHOWN_SHEETS = 24
 # How a workbook writes characters that XML does not hold: ``_x000D_`` for a carriage return.
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
-_CHANGED = "Excel has changed it; format the column as text and enter the code again"
 _SCIENTIFIC = re.compile(r"[Ee][+-]")
 _ZEROS = re.compile("0+")
 # `General` shows larger numbers in scientific notation, and no number keeps more than fifteen digits.
 _MAX_GENERAL = 10**11
 _MAX_EXACT = 10**15
+
+
+def _changed(what: Said) -> Said:
+    return Said("{what}: Excel has changed it; format the column as text and enter the code again", what=what)
+
+
+_SPOILED = {what: _changed(what) for what in (AN_ERROR_VALUE, A_TRUTH_VALUE)}
+_DATE = _changed(Said("a date or a time"))
+_SCIENTIFIC_NUMBER = _changed(Said("a number in scientific notation"))
+_FRACTION = _changed(Said("a number with a fraction"))
+_OTHER_FORMAT = _changed(Said("a number whose format does not show its digits alone"))
 
 
 def open_workbook(
@@ -130,19 +150,19 @@ def _value(cell: Any) -> Cell:
     """Return what a cell holds: its text, or what else it is and how it is shown."""
     value = cell.value
     if cell.data_type == "e":
-        return NotText("an error value", str(value), f"an error value: {_CHANGED}")
+        return NotText(AN_ERROR_VALUE, str(value), _SPOILED[AN_ERROR_VALUE])
     if value is None:
         return None
     if isinstance(value, str):
         return _unescaped(value)
     if isinstance(value, bool):
-        return NotText("a truth value", str(value).upper(), f"a truth value: {_CHANGED}")
+        return NotText(A_TRUTH_VALUE, str(value).upper(), _SPOILED[A_TRUTH_VALUE])
     if isinstance(value, (int, float)):
         return _number(value, cell.number_format)
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():
         value = value.date()  # a workbook knows a day as its midnight
     shown = value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else str(value)
-    return NotText("of another type", shown, f"a date or a time: {_CHANGED}")
+    return NotText(OF_ANOTHER_TYPE, shown, _DATE)
 
 
 def _unescaped(text: str) -> str:
@@ -151,20 +171,19 @@ def _unescaped(text: str) -> str:
 
 def _number(value: int | float, number_format: str) -> NotText:
     shown = str(int(value)) if value == value and abs(value) < _MAX_EXACT and value == int(value) else str(value)
-    try:
-        return NotText("a number", _digits(value, number_format))
-    except ValueError as error:
-        return NotText("a number", shown, f"a number {error}: {_CHANGED}")
+    digits, spoiled = _digits(value, number_format)
+    return NotText(A_NUMBER, shown if digits is None else digits, spoiled)
 
 
-def _digits(value: int | float, number_format: str) -> str:
+def _digits(value: int | float, number_format: str) -> tuple[str | None, Said | None]:
+    """Return the digits that were entered, or why they are not known."""
     if _SCIENTIFIC.search(number_format):
-        raise ValueError("in scientific notation")
+        return None, _SCIENTIFIC_NUMBER
     if value != value or value in (float("inf"), float("-inf")) or value != int(value):
-        raise ValueError("with a fraction")
+        return None, _FRACTION
     whole = int(value)
     if 0 <= whole < _MAX_GENERAL and number_format.casefold() in ("general", "@"):
-        return str(whole)
+        return str(whole), None
     if 0 <= whole < _MAX_EXACT and _ZEROS.fullmatch(number_format):
-        return str(whole).zfill(len(number_format))
-    raise ValueError("whose format does not show its digits alone")
+        return str(whole).zfill(len(number_format)), None
+    return None, _OTHER_FORMAT

@@ -66,7 +66,7 @@ def run_facts(result: BenchResult) -> Iterator[tuple[str, str]]:
     yield say("thread plan"), ", ".join(f"{name} {value}" for name, value in plan)
     yield say("workload"), _workload(result)
     found_by = (f"{value_name(name)} {figures.share(found / linked)}" for name, found in methods.items())
-    yield say("found by"), ", ".join(found_by)
+    yield say("by method"), ", ".join(found_by)
     yield (
         say("budget"),
         say(

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cielo.errors import TableError
+from cielo.errors import Said, TableError
 from cielo.tables import Role
 from cielo.tables.columns import has_all
 from cielo.tables.delimiters import DELIMITERS, find_dialect
 from cielo.text.language import told
 from cielo.workbench.evaluation.records import Annotated, Corpus, Skipped
 
-NOT_UTF8 = "the line is not UTF-8; save the file as UTF-8"
+NOT_UTF8 = Said("the line is not UTF-8; save the file as UTF-8")
 
 
 @dataclass(slots=True)
