@@ -121,7 +121,7 @@ def documents(
     written = require_form(target, form)
     sources = [source for path in inputs for source in find_documents(path)]
     _refuse_idle(sources, written)
-    summary = Summary(unit="span", language=settings.style.language)
+    summary = Summary(unit="span")
     tally = Tally(summary, settings.thresholds, wanted=errors is not None)
     if written.streams(target):
         click.get_current_context().meta[KEPT] = PRINTED

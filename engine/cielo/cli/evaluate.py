@@ -21,11 +21,12 @@ from cielo.cli.options import (
     LEXICON,
     VERIFY,
     Assignment,
+    language_option,
     linking_options,
     model_options,
 )
 from cielo.cli.outputs import Output, writes
-from cielo.text.language import say, speaking
+from cielo.text.language import say
 
 if TYPE_CHECKING:
     from cielo.workbench.evaluation.records import Corpus
@@ -110,11 +111,6 @@ def evaluate(corpus: Path | None, predictions: Path | None, **given: Any) -> Non
     DisTEMIST, SympTEMIST or MedProcNER, E3C, a folder of BRAT files, or a table with the columns text, sentence, kind
     and code. Malformed lines are passed over and reported (exit code 3).
     """
-    with speaking(given.pop("language")):
-        _evaluate(corpus, predictions, given)
-
-
-def _evaluate(corpus: Path | None, predictions: Path | None, given: dict[str, Any]) -> None:
     from cielo.workbench.bench.system import describe_system
     from cielo.workbench.page.extra import require_all
 

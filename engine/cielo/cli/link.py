@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from cielo.tables import Format
 
 
-_OF_ROWS = ("target", "form", "input_format", "resume", *(name for name in TABULAR if name != "language"))
+_OF_ROWS = ("target", "form", "input_format", "resume", *TABULAR)
 
 
 @main.command()

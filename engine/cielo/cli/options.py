@@ -52,11 +52,11 @@ GUARD = click.option("--guard-formulas/--no-guard-formulas", default=False, show
 
 
 def language_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--language``, and let `cielo.text.language.say` speak it while the command runs; it is handed on too."""
+    """Add ``--language``, and let `cielo.text.language` speak it while the command runs."""
 
     @functools.wraps(command)
     def spoken(*arguments: Any, **given: Any) -> Any:
-        with speaking(given["language"]):
+        with speaking(given.pop("language")):
             return command(*arguments, **given)
 
     return click.option(

@@ -263,7 +263,7 @@ class Summary:
         self.decisions[self._decision(decision)] += 1
 
     def _decision(self, name: str) -> str:
-        return wording.words(self._language)["byHand" if name == "none" else name]
+        return wording.words(spoken())["byHand" if name == "none" else name]
 
     def lines(self) -> list[str]:
         """Return the lines that tell it, the first one whole by itself."""

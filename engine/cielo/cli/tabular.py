@@ -7,22 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from cielo.cli.options import GUARD, language_option
+from cielo.text.language import spoken
 
 if TYPE_CHECKING:
     from cielo.decisions import Thresholds
     from cielo.tables.formats import Format, OutputStyle, TableFormat
     from cielo.tables.mentions import MentionColumns
-    from cielo.text.language import Language
 
 COLUMNS = ("text", "sentence", "kind", "id")
 TABULAR = (
-    *(f"{role}_column" for role in COLUMNS), "encoding", "delimiter", "sheet", "bom", "decimal", "language",
+    *(f"{role}_column" for role in COLUMNS), "encoding", "delimiter", "sheet", "bom", "decimal",
     "guard_formulas",
 )  # fmt: skip
 """The parameters of `reading_options` and `style_options`."""
@@ -137,10 +137,9 @@ def style_of(given: dict[str, object]) -> OutputStyle:
     from cielo.tables.formats import OutputStyle
 
     named: dict[str, Any] = {name: given.pop(name) for name in ("bom", "decimal", "delimiter")}
-    language = cast("Language", given.pop("language"))
-    usual = _SPANISH_EXCEL if language == "es" else {}
+    usual = _SPANISH_EXCEL if spoken() == "es" else {}
     named = usual | {name: value for name, value in named.items() if value is not None}
-    return OutputStyle(**named, language=language, guarded=bool(given.pop("guard_formulas")))
+    return OutputStyle(**named, language=spoken(), guarded=bool(given.pop("guard_formulas")))
 
 
 def options_given(names: Collection[str]) -> dict[str, str]:

@@ -144,7 +144,8 @@ def test_text_with_braces_is_no_place() -> None:
 
 
 @pytest.mark.parametrize("carry", [
-    lambda said: pickle.loads(pickle.dumps(said)), copy.deepcopy, lambda said: unpacked(json.loads(json.dumps(packed(said)))),
+    lambda said: pickle.loads(pickle.dumps(said)), copy.deepcopy,
+    lambda said: unpacked(json.loads(json.dumps(packed(said)))),
 ])  # fmt: skip
 def test_its_parts_are_carried_by_pickles_and_json(carry: object) -> None:
     assert callable(carry)
