@@ -1,7 +1,8 @@
 """The mini's decodings: which is right more often, how sure each may be, and what int8 changes.
 
 ``python -m benchmarks.decodings --float32 BUNDLE --int8 BUNDLE --output FILE``, of two bundles whose ONNX generator is
-float32 and int8. Everything is fitted on the development mentions, and read off the held-out ones.
+float32 and int8. Everything is fitted on the development mentions, and read off the held-out ones. ``--brief`` asks
+what int8 changes alone: ONNX Runtime's three decodings in both compute types, over all codes.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from cielo.workbench.evaluation.scores import is_right, kind_name, score, score_
 MINI = Path(__file__).parents[1] / "models" / "mini"
 SETS = ("dev", "heldout")
 SUBSETS = {"leaf": Subset(leaf=True), "chapter I": Subset(chapters=frozenset({"I"}))}
+BRIEF = ("published", "probable", "constrained, 2 proven")
 PLAIN, PROVEN = "ctranslate2 probable", "onnx constrained, 2 proven"
 
 
@@ -212,20 +214,22 @@ def confidences(runs: Mapping[str, Run], *, proof: bool) -> dict[str, Any]:
 @click.option("--int8", type=click.Path(path_type=Path), required=True)
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--rows", type=click.IntRange(60), help="Of each table; default: all.")
-def main(float32: Path, int8: Path, output: Path, rows: int | None) -> None:
+@click.option("--brief", is_flag=True, help="What int8 changes alone.")
+def main(float32: Path, int8: Path, output: Path, rows: int | None, brief: bool) -> None:
     """Run all decodings on the mini's mentions, and write the figures as JSON."""
     seen = trained()
     corpora = {name: Corpus(read_corpus(MINI / f"{name}.tsv").mentions[:rows]) for name in SETS}
     corpora |= {name: read_outside(MINI / f"{name}.tsv") for name in ("outside-dev", "outside-heldout")}
     runs: dict[str, dict[str, Run]] = {}
-    for way in ways(float32, int8):
+    asked = [way for way in ways(float32, int8) if not brief or (way.backend == "onnx" and way.name.endswith(BRIEF))]
+    for way in asked:
         with Linker.open(way.bundle, backend=way.backend, device="cpu", decoding=way.options.decoding,
                          cache=False) as linker:  # fmt: skip
             link_corpus(linker, Corpus(corpora["dev"].mentions[:32]), "warm", options=way.options)
             runs[way.name] = {
                 name: link_corpus(linker, corpus, way.name, seen, way.options) for name, corpus in corpora.items()
             }
-            if way.options.proven in (None, 2):
+            if way.options.proven in (None, 2) and not brief:
                 runs[way.name] |= restricted(linker, corpora["heldout"], way.options)
         click.echo(f"{way.name:<30}" + "".join(f"{score(runs[way.name][one].outcomes).accuracy:8.2f}" for one in SETS))
     found = {
@@ -234,7 +238,7 @@ def main(float32: Path, int8: Path, output: Path, rows: int | None) -> None:
         "against_probable": {
             way: {name: versus(runs[PLAIN][name], parts[name]) for name in (*SETS, *SUBSETS) if name in parts}
             for way, parts in runs.items()
-            if way != PLAIN
+            if way != PLAIN and not brief
         },
         "int8_against_float32": {
             way: {name: versus(runs[way.replace(" int8", "")][name], parts[name]) for name in SETS}
@@ -242,7 +246,7 @@ def main(float32: Path, int8: Path, output: Path, rows: int | None) -> None:
             if "int8" in way
         },
         "confidence": {
-            PLAIN: confidences(runs[PLAIN], proof=False),
+            **({} if brief else {PLAIN: confidences(runs[PLAIN], proof=False)}),
             f"{PROVEN}, without the terms of the proof": confidences(runs[PROVEN], proof=False),
             **{way: confidences(runs[way], proof=True) for way in runs if way.endswith(("2 proven", "5 proven"))},
         },

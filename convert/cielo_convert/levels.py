@@ -8,6 +8,8 @@ That costs less than a whole bit for all weights, since two neighbours are seldo
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,14 +42,16 @@ def byte_levels(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
     return levels, units
 
 
-def neighbours(levels: NDArray[np.generic]) -> NDArray[np.generic]:
+def neighbours(levels: NDArray[Any]) -> NDArray[Any]:
     """Return the larger sum of one sign of each two neighbours, [outputs, half of the inputs, rounded up]."""
     padded = np.pad(levels, ((0, 0), (0, levels.shape[1] % 2)))
     sums = [np.maximum(side[:, 0::2], 0) + np.maximum(side[:, 1::2], 0) for side in (padded, -padded)]
-    return np.maximum(*sums)
+    larger: NDArray[Any] = np.maximum(*sums)
+    return larger
 
 
 def units_of(block: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the size of a level in each row of weights, float32 [outputs]."""
     largest = neighbours(block).max(axis=1, initial=0.0)
-    return np.maximum(largest / np.float32(LEVELS), _SMALLEST)
+    units: NDArray[np.float32] = np.maximum(largest / np.float32(LEVELS), _SMALLEST)
+    return units
