@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 _LOOKED = 1.0  # seconds between two looks at what the actors have done
 # Ray's own settings, read when it is loaded. By its defaults a cluster that does not answer is tried 20 times for 40
 # seconds each.
-_OF_CONNECTING = {
-    "RAY_NUM_REDIS_GET_RETRIES": "1",
-    "RAY_py_gcs_connect_timeout_s": "10",
-    "RAY_BACKEND_LOG_LEVEL": "error",  # it would say on standard error, again and again, what is said here once
-}
+_OF_CONNECTING = {"RAY_NUM_REDIS_GET_RETRIES": "1", "RAY_py_gcs_connect_timeout_s": "10"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,7 +118,8 @@ def test_an_address_where_nobody_answers_is_given_up(tmp_path: Path) -> None:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         found = call([source], tmp_path / "out", "--engine", "ray", "--address", address)
     assert found.returncode == 1
-    (line,) = found.stderr.splitlines()
+    *of_ray, line = found.stderr.splitlines()
+    assert all(said.startswith("[") for said in of_ray), "lines of Ray's log"
     assert line.startswith(f"cielo: Ray cannot work at {address}: no cluster answers there")
     assert not (tmp_path / "out").exists()
 
