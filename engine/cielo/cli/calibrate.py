@@ -11,10 +11,10 @@ from cielo.bundle.calibration import Reliability
 from cielo.bundle.layout import Bundle
 from cielo.cli import corpora
 from cielo.cli.base import console, echo, main, open_linker
-from cielo.cli.options import ALLOW_UNVERIFIED, LANGUAGE, VERIFY, BundlePath, model_options, searched
+from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, BundlePath, language_option, model_options, searched
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 from cielo.cli.progress import Progress
-from cielo.text.language import Language, numeral, say, speaking
+from cielo.text.language import numeral, say
 
 
 @main.command()
@@ -45,7 +45,7 @@ from cielo.text.language import Language, numeral, say, speaking
 @corpora.SPLIT
 @corpora.rows_options
 @corpora.CODE_MAP
-@LANGUAGE
+@language_option
 @model_options
 def calibrate(
     bundle: Path,
@@ -57,7 +57,6 @@ def calibrate(
     form: str | None,
     split: str | None,
     code_map: Path | None,
-    language: Language,
     **opening: Any,
 ) -> None:
     """Fit the confidence of BUNDLE's links on the annotated mentions of CORPUS, and keep it in a bundle.
@@ -74,11 +73,11 @@ def calibrate(
     annotated = corpora.read(corpus, form, split, mapped, rows)
     others = None if outside is None else read_outside(outside)
     opening["decoding"] = searched(decodings)
+    del opening["language"]  # it is spoken
     with open_linker(bundle=bundle, cache=False, **opening) as linker:
         annotated = linkable(annotated, linker)
         corpora.require_mentions(annotated, corpora.NONE_LINKABLE)
-        with speaking(language):
-            corpora.report_unknown([annotated], linker.knowledge_base)
+        corpora.report_unknown([annotated], linker.knowledge_base)
         if others is not None:
             others = linkable(others, linker)
             corpora.require_mentions(others, corpora.NONE_LINKABLE)
@@ -87,13 +86,12 @@ def calibrate(
         with Progress("linking", len(chosen) * mentions) as progress:
             found = fit(linker, annotated, chosen, outside=others, progress=progress.advance)
         progress.show_summary()
-    with speaking(language):
-        for decoding, entry in found.items():
-            _show_reliability(decoding, entry.reliability)
-        written = write_calibrated(Bundle.open(bundle), output, found, overwrite=overwrite)
-        made = say("bundle {name}", name=f"{written.name}@{written.sha256[:12]}")
-        echo(f"{click.format_filename(written.path)}: {made}")
-        corpora.report_skipped([annotated, *([] if others is None else [others])], mapped)
+    for decoding, entry in found.items():
+        _show_reliability(decoding, entry.reliability)
+    written = write_calibrated(Bundle.open(bundle), output, found, overwrite=overwrite)
+    made = say("bundle {name}", name=f"{written.name}@{written.sha256[:12]}")
+    echo(f"{click.format_filename(written.path)}: {made}")
+    corpora.report_skipped([annotated, *([] if others is None else [others])], mapped)
 
 
 def _show_reliability(decoding: str, worth: Reliability) -> None:

@@ -18,15 +18,15 @@ from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,
     GUARD,
-    LANGUAGE,
     LEXICON,
     VERIFY,
     Assignment,
+    language_option,
     linking_options,
     model_options,
 )
 from cielo.cli.outputs import Output, writes
-from cielo.text.language import say, speaking
+from cielo.text.language import say
 
 if TYPE_CHECKING:
     from cielo.workbench.evaluation.records import Corpus
@@ -95,7 +95,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Let --tsv hold the mentions and their sentences, --html and --json examples of mistakes: clinical text.",
 )
-@LANGUAGE
+@language_option
 @LEXICON
 @GUARD
 @ALLOW_UNVERIFIED
@@ -111,11 +111,6 @@ def evaluate(corpus: Path | None, predictions: Path | None, **given: Any) -> Non
     DisTEMIST, SympTEMIST or MedProcNER, E3C, a folder of BRAT files, or a table with the columns text, sentence, kind
     and code. Malformed lines are passed over and reported (exit code 3).
     """
-    with speaking(given.pop("language")):
-        _evaluate(corpus, predictions, given)
-
-
-def _evaluate(corpus: Path | None, predictions: Path | None, given: dict[str, Any]) -> None:
     from cielo.workbench.bench.system import describe_system
     from cielo.workbench.page.extra import require_all
 
@@ -123,6 +118,7 @@ def _evaluate(corpus: Path | None, predictions: Path | None, given: dict[str, An
         raise click.UsageError("give either a CORPUS or --predictions, not both and not neither")
     if bool(given["tables"]) != (predictions is not None):
         raise click.UsageError("--predictions and --kb KIND=TABLE belong together")
+    del given["language"]  # it is spoken
     if predictions is not None:
         refuse_linking(given)
     elif given["as_published"]:

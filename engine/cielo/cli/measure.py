@@ -9,12 +9,12 @@ import click
 
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli.base import console, echo, main, open_linker
-from cielo.cli.options import ALLOW_UNVERIFIED, DEVICES, LANGUAGE, VERIFY, BundlePath, Size, model_options
+from cielo.cli.options import ALLOW_UNVERIFIED, DEVICES, VERIFY, BundlePath, Size, language_option, model_options
 from cielo.cli.outputs import Output, writes
 from cielo.cli.progress import waiting
 from cielo.cli.verbosity import is_quiet
 from cielo.machine import processor_name
-from cielo.text.language import Language, numeral, say, speaking
+from cielo.text.language import numeral, say
 
 if TYPE_CHECKING:
     from cielo.workbench.bench.scenarios import Scenario
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="auto: a GPU where there is one."
 )
 @click.option("--compute-type", metavar="TYPE", help="Of the generator; default: the bundle's own.")
-@LANGUAGE
+@language_option
 def tune(
     bundle: Path | None,
     prompts: int,
@@ -40,7 +40,7 @@ def tune(
     backend: str,
     device: str,
     compute_type: str | None,
-    language: Language,
+    **_: str,
 ) -> None:
     """Measure how this machine decodes BUNDLE the fastest, and keep that for `cielo link` to use.
 
@@ -64,14 +64,13 @@ def tune(
             workload=workload,
             progress=lambda text: show(f"tuning: {text}"),
         )
-    with speaking(language):
-        _show_plans(found, opened)
-        _show_winners(found)
-        for execution, measured in found.items():
-            echo(say("kept in {path}", path=save_plans(opened, execution, measured)))
-        for execution in executions:
-            if execution not in found:
-                echo(say("cielo: no plan of {execution} could be measured", execution=execution.key), err=True)
+    _show_plans(found, opened)
+    _show_winners(found)
+    for execution, measured in found.items():
+        echo(say("kept in {path}", path=save_plans(opened, execution, measured)))
+    for execution in executions:
+        if execution not in found:
+            echo(say("cielo: no plan of {execution} could be measured", execution=execution.key), err=True)
 
 
 def _show_plans(found: Found, bundle: Bundle) -> None:
@@ -146,7 +145,7 @@ def _show_winners(found: Found) -> None:
 @click.option("--memory", type=Size(), help="Keep the process within this much memory, such as 3GB.")
 @click.option("--json", "json_path", type=Output(dir_okay=False, path_type=Path), help="Raw samples go here.")
 @click.option("--html", "html_path", type=Output(dir_okay=False, path_type=Path), help="The report goes here.")
-@LANGUAGE
+@language_option
 @ALLOW_UNVERIFIED
 @VERIFY
 @model_options
@@ -159,7 +158,6 @@ def bench(
     rate: float | None,
     json_path: Path | None,
     html_path: Path | None,
-    language: Language,
     **opening: Any,
 ) -> None:
     """Measure latency, throughput and memory of BUNDLE on this machine; the report holds no text of the workload."""
@@ -172,7 +170,8 @@ def bench(
     use = "single" if settings.scenarios == ("single-stream",) else "bulk"
     status = console(stderr=True)
     status.quiet = is_quiet()
-    with speaking(language), open_linker(bundle=bundle, cache=False, use=use, **opening) as linker:
+    del opening["language"]  # it is spoken
+    with open_linker(bundle=bundle, cache=False, use=use, **opening) as linker:
         run_with_reports(
             linker,
             settings=settings,

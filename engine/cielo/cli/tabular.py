@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.options import GUARD, LANGUAGE
+from cielo.cli.options import GUARD
+from cielo.text.language import LANGUAGES
 
 if TYPE_CHECKING:
     from cielo.decisions import Thresholds
@@ -103,7 +104,8 @@ def style_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of tables for people; `style_of` makes the record of them."""
     for option in (
         DELIMITER,
-        LANGUAGE,
+        click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True,
+                     help="Of the words for people: on the terminal, in CSV, TSV and XLSX."),
         GUARD,
         click.option("--decimal", type=click.Choice([".", ","]), default=".", show_default=True,
                      help="The decimal sign in CSV and TSV."),

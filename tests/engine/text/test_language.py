@@ -11,7 +11,7 @@ import cielo
 import jinja2
 import pytest
 from cielo.text import wording
-from cielo.text.language import catalogue, numeral, say, speaking, spoken, translate
+from cielo.text.language import catalogue, numeral, retell, say, speaking, spoken, told, translate
 
 ROOT = Path(cielo.__file__).parent
 SAYING = {"say", "translate", "told", "sentence"}  # functions whose first argument is a sentence of the catalogue
@@ -71,3 +71,28 @@ def test_a_context_says_which_language_is_spoken() -> None:
 
 def test_what_the_catalogue_lacks_stays_english() -> None:
     assert translate("nobody says {this}", "es", this=3) == "nobody says 3"
+
+
+@pytest.mark.parametrize(
+    ("kept", "spanish"),
+    [
+        (told("{count} cores", count=2), "2 núcleos"),
+        (
+            told("the corpus has {count} mentions, of the split {split}; CodiEsp's test split has {most}",
+                 count="1,286", split="dev", most="4,777"),
+            "el corpus tiene 1.286 menciones, de la partición dev; la de prueba de CodiEsp tiene 4.777",
+        ),
+        (
+            told("{count} documents were read {change}, as their annotations count", count=2,
+                 change="with LF line ends"),
+            "2 documentos se leyeron con finales de línea LF, como cuentan sus anotaciones",
+        ),
+        ("all that were asked for", "todas las pedidas"),
+        ("a.ann, line 3", "a.ann, line 3"),
+        ("{braces} of a user's", "{braces} of a user's"),
+    ],
+)  # fmt: skip
+def test_what_a_record_keeps_in_english_is_told_again(kept: str, spanish: str) -> None:
+    assert retell(kept) == kept
+    with speaking("es"):
+        assert retell(kept) == spanish
