@@ -41,7 +41,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "documents": ("cielo documents notes.jsonl --output document-links.csv",),
     "doctor": ("cielo doctor", "cielo doctor --bundle bundle --json"),
-    "evaluate": ("cielo evaluate annotated.tsv --html report.html",),
+    "evaluate": (
+        "cielo evaluate annotated.tsv --html report.html",
+        "cielo evaluate annotated.tsv --html informe.html --language es",
+    ),
     "info": ("cielo info", "cielo info bundle --json"),
     "kb": ("cielo kb search hipotermia",),
     "kb build": ("cielo kb build kb.sqlite --table diagnosis=codes.tsv",),

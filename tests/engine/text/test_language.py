@@ -20,9 +20,11 @@ from cielo.text.language import (
     in_language,
     numeral,
     packed,
+    retell,
     say,
     speaking,
     spoken,
+    told,
     translate,
     unpacked,
 )
@@ -151,3 +153,28 @@ def test_its_parts_are_carried_by_pickles_and_json(carry: Callable[[str], str]) 
     assert carry(said) == said
     assert in_language(carry(said), "es") == "el campo «tipo» es 3 3"
     assert in_language(carry("the document has no text file"), "es").startswith("el documento no tiene")
+
+
+@pytest.mark.parametrize(
+    ("kept", "spanish"),
+    [
+        (told("{count} cores", count=2), "2 núcleos"),
+        (
+            told("the corpus has {count} mentions, of the split {split}; CodiEsp's test split has {most}",
+                 count="1,286", split="dev", most="4,777"),
+            "el corpus tiene 1.286 menciones, de la partición dev; la de prueba de CodiEsp tiene 4.777",
+        ),
+        (
+            told("{count} documents were read {change}, as their annotations count", count=2,
+                 change="with LF line ends"),
+            "2 documentos se leyeron con finales de línea LF, como cuentan sus anotaciones",
+        ),
+        ("all that were asked for", "todas las pedidas"),
+        ("a.ann, line 3", "a.ann, line 3"),
+        ("{braces} of a user's", "{braces} of a user's"),
+    ],
+)  # fmt: skip
+def test_what_a_record_keeps_in_english_is_told_again(kept: str, spanish: str) -> None:
+    assert retell(kept) == kept
+    with speaking("es"):
+        assert retell(kept) == spanish

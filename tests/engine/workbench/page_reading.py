@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import string
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+
+from cielo.text.language import catalogue
 
 VOID = {"meta", "br", "hr", "link", "img", "input"}
 HOSTILE = "<script>alert('1')</script>\"&amp;<b onclick=x>{{ 7 * 7 }}$x^2$"
@@ -107,3 +110,35 @@ def height_of(bar: ElementTree.Element) -> float:
     """Return how high a bar is."""
     _, down = corners(bar)
     return max(down) - min(down)
+
+
+def seen_and_heard(page: str) -> list[str]:
+    """Return every text that a reader sees, points at, or has read out."""
+    reader = read(page)
+    told = [value for name, value in reader.attributes if name in ("aria-label", "title", "alt") and value]
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    return [text for text in (*reader.texts, *told) if text.strip() and text != style and text.strip() != style.strip()]
+
+
+def english_left(page: str) -> list[str]:
+    """Return the sentences of the catalogue that a Spanish page still says in English, of two words at least.
+
+    Of a sentence with places, what stands between them counts where it has three words.
+    """
+    texts = [" ".join(text.split()) for text in seen_and_heard(page)]
+    whole, every = set(texts), "\n".join(texts)
+    left = []
+    for english, spanish in catalogue()["sentences"].items():
+        if english == spanish:
+            continue
+        parts = [" ".join(text.split()) for text, *_ in string.Formatter().parse(english)]
+        said = [part for part in parts if part.count(" ") > 1 and part in every]
+        if said or (english in whole and " " in english):
+            left.append(english)
+    return left
+
+
+def points_left(page: str) -> list[str]:
+    """Return the texts of a Spanish page in which a number has a decimal point; thousands have points, too."""
+    number = re.compile(r"(?<![\d.])(0\.\d|\d+\.\d{1,2}(?!\d)|\d+\.\d{4})")
+    return [text for text in seen_and_heard(page) if number.search(text)]

@@ -156,5 +156,5 @@ def _named(canvas: Canvas, marks: Mapping[str, float], top: float, pixel: float)
     for name, value in marks.items():
         lower = (value - previous) / pixel < _LABEL_GAP and not lower
         canvas.line([(value, 0), (value, top)], "mark", "ink", dashes=(3, 3), alpha=0.6)
-        canvas.text(name, value, top, dx=3, dy=-16 if lower else -4, kind="mark-name")
+        canvas.text(say(name), value, top, dx=3, dy=-16 if lower else -4, kind="mark-name")
         previous = value

@@ -15,7 +15,7 @@ from cielo.workbench.evaluation.results import Evaluation, PooledScores, RunScor
 from cielo.workbench.evaluation.scores import Scores
 from cielo.workbench.page import plots
 from cielo.workbench.page.canvas import Picture
-from cielo.workbench.page.parts import DASH, Facts, PageCell, PageTable, between, count, figure, words
+from cielo.workbench.page.parts import DASH, Facts, PageCell, PageTable, between, class_name, count, figure, words
 
 _FEW_MENTIONS = 20  # a group of fewer is drawn faintly
 # Classes of mistakes: the name in a bar, what it means, and a colour light enough in both schemes for dark letters.
@@ -26,7 +26,7 @@ _MISTAKES = {
     sentence("same chapter"): (sentence("chapter"), sentence("same chapter, or section"), "#f3c75b"),
     sentence("other"): (sentence("other"), sentence("anything else"), "#f0918a"),
     sentence("wrong kind"): (sentence("kind"), sentence("of the wrong kind"), "#c5a9ee"),
-    sentence("none"): (sentence("none"), sentence("no answer"), "#c6c3bc"),
+    "none": ("none", sentence("no answer"), "#c6c3bc"),
 }
 # What the fields of the records of settings are called; a test holds it to the records.
 SETTINGS = (
@@ -106,7 +106,7 @@ def mistakes_view(runs: Sequence[RunScores], best: RunScores) -> MistakesView:
     )
     counts = [{str(one.name): one.count for one in run.errors} for run in runs]
     names = (sentence("right"), *_MISTAKES)
-    rows = tuple((say(name), *(count(found.get(name)) for found in counts)) for name in names)
+    rows = tuple((class_name(name), *(count(found.get(name)) for found in counts)) for name in names)
     head = (say("mentions"), *(shown_run(run.name) for run in runs))
     table = PageTable(say("Mentions of each class, for each run"), head, rows)
     keys = tuple((say(long), colour) for _, long, colour in _MISTAKES.values())
@@ -121,7 +121,7 @@ def _sureness(run: RunScores) -> PageTable | None:
     if not shown:
         return None
     rows: list[tuple[str | PageCell, ...]] = [
-        (say(entry.name), count(entry.count), *(_quartiles(getattr(entry, name)) for name in shown))
+        (class_name(entry.name), count(entry.count), *(_quartiles(getattr(entry, name)) for name in shown))
         for entry in entries
     ]
     head = (say("class"), say("mentions"), *(say("{measure}, median", measure=say(name)) for name in shown))

@@ -10,7 +10,7 @@ from cielo.workbench.evaluation.gold import kind_name
 from cielo.workbench.evaluation.headline import main_score, named_best, part_name, shown_paper, shown_run
 from cielo.workbench.evaluation.results import CardComparison, CardScore, Evaluation, KnowledgeSource, PaperScores
 from cielo.workbench.evaluation.views import interval_of, seconds
-from cielo.workbench.page.parts import DASH, PageCell, PageTable, Tile, between, count, figure, many, signed
+from cielo.workbench.page.parts import DASH, PageCell, PageTable, Tile, between, class_name, count, figure, many, signed
 
 DOCUMENTS = sentence("{count} document"), sentence("{count} documents")
 _GIGABYTE = 1e9
@@ -142,7 +142,7 @@ def examples_table(evaluation: Evaluation) -> PageTable | None:
         return None
     rows = tuple(
         (
-            say(one.name),
+            class_name(one.name),
             one.mention,
             " ".join(filter(None, (", ".join(one.codes), one.right_description))),
             " ".join(filter(None, (one.code, one.description))) or DASH,

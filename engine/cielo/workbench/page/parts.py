@@ -76,6 +76,11 @@ def value_name(name: str) -> str:
     return wording.values(spoken()).get(name, name)
 
 
+def class_name(name: str) -> str:
+    """Return what a class of mistakes or a stage is called; ``none`` is the method of that name."""
+    return say(value_name(name))
+
+
 def words(value: object) -> str:
     """Write a setting or a name."""
     if value is None or value == "":

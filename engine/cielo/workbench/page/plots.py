@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cielo.text.language import say
 from cielo.workbench.page.axes import span, spread_out, ticks, writer
 from cielo.workbench.page.canvas import HALF, NARROW, WIDE, Canvas, Margins, Picture, Shape
-from cielo.workbench.page.parts import between, figure, percent
+from cielo.workbench.page.parts import between, class_name, figure, percent
 from cielo.workbench.page.text import shorten
 
 COLOURS = ("blue", "red", "green", "purple", "yellow", "ink")
@@ -86,7 +85,7 @@ def stacked(
     """Return bars, each cut up into its parts.
 
     Args:
-        rows: from top to bottom; the names of their parts are said.
+        rows: from top to bottom; their parts are called by `class_name`.
         label: for a screen reader.
         colours: of each part.
         full: the share that fills the width.
@@ -108,8 +107,8 @@ def stacked(
             for name, share in row.parts.items():
                 ends = (at, at + max(0.0, 100 * share - 1.5 * pixel))
                 bar = (top + columns.head + 8, top + columns.head + 38)
-                canvas.box(ends, bar, f"part-{name}", colours[name], f"{say(name)}: {percent(share, 1)}")
-                words = f"{say(name)} {percent(share)}"
+                canvas.box(ends, bar, f"part-{name}", colours[name], f"{class_name(name)}: {percent(share, 1)}")
+                words = f"{class_name(name)} {percent(share)}"
                 if (ends[1] - ends[0]) / pixel > 6.8 * len(words) + 14:
                     canvas.text(words, at, sum(bar) / 2, dx=8, kind="inside", colour=inside)
                 at += 100 * share
