@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import string
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -21,8 +20,15 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 _current: ContextVar[Language] = ContextVar("language", default="en")
 _SPANISH_SIGNS = str.maketrans(",.", ".,")
-_NUMBER = re.compile(r"[-+]?\d{1,3}(,\d{3})*(\.\d+)?|[-+]?\d+(\.\d+)?")
-_TELLING = 8  # letters around the places of a sentence, without which it could be taken for another
+
+
+class _SpanishFormatter(string.Formatter):
+    def format_field(self, value: object, format_spec: str) -> str:
+        written = format(value, format_spec)
+        return written.translate(_SPANISH_SIGNS) if isinstance(value, int | float) else written
+
+
+_spanish = _SpanishFormatter()
 
 
 @cache
@@ -38,12 +44,14 @@ def _sentences() -> Mapping[str, str]:
 
 
 def translate(english: str, language: Language, /, **values: object) -> str:
-    """Return a sentence in a language, its places (``{name}``) filled.
+    """Return a sentence in a language, its places (``{name}``) filled; numbers are written in that language's signs.
 
     A sentence that the catalogue lacks stays English: what a library says has no translation.
     """
-    sentence = english if language == "en" else _sentences().get(english, english)
-    return sentence.format(**values) if values else sentence
+    if language == "en":
+        return english.format(**values) if values else english
+    sentence = _sentences().get(english, english)
+    return _spanish.vformat(sentence, (), values) if values else sentence
 
 
 def in_language(error: CieloError | str, language: Language) -> str:
@@ -105,50 +113,9 @@ def sentence(english: str) -> str:
     return english
 
 
-def told(english: str, /, **values: object) -> str:
-    """Return a sentence in English, its places filled, for a record: `retell` says it to a reader."""
-    return translate(english, "en", **values)
-
-
-def retell(english: str) -> str:
-    """Return a sentence that was filled in English, as records keep them, in the language of `speaking`.
-
-    What is no sentence of the catalogue, filled, stays as it is.
-    """
-    if _current.get() == "en":
-        return english
-    for pattern, spanish in _patterns():
-        if found := pattern.fullmatch(english):
-            return spanish.format(**{name: _retold_value(value) for name, value in found.groupdict().items()})
-    return _sentences().get(english, english)
-
-
-def _retold_value(value: str) -> str:
-    return numeral(value) if _NUMBER.fullmatch(value) else _sentences().get(value, value)
-
-
-@cache
-def _patterns() -> Sequence[tuple[re.Pattern[str], str]]:
-    """Return what the English of each sentence with places looks like when it is filled, the most words first."""
-    found = []
-    for english, spanish in _sentences().items():
-        parts = list(string.Formatter().parse(english))
-        literal = sum(len(text) for text, *_ in parts)
-        names = {name for _, name, *_ in parts if name}
-        if names and literal >= _TELLING:
-            found.append((literal, _pattern(parts), re.sub(r"{(\w+):[^}]*}", r"{\1}", spanish)))
-    return [(pattern, spanish) for _, pattern, spanish in sorted(found, key=lambda entry: -entry[0])]
-
-
-def _pattern(parts: Iterable[tuple[str, str | None, str | None, str | None]]) -> re.Pattern[str]:
-    written, seen = "", set[str]()
-    for text, name, *_ in parts:
-        written += re.escape(text)
-        if name:
-            value = r"[\d,.]+" if name == "count" else ".+?"
-            written += f"(?P={name})" if name in seen else f"(?P<{name}>{value})"
-            seen.add(name)
-    return re.compile(written, re.DOTALL)
+def retell(text: CieloError | str) -> str:
+    """Return an error, or a text that a record keeps, in the language of `speaking`; see `in_language`."""
+    return in_language(text, _current.get())
 
 
 def numeral(written: str) -> str:

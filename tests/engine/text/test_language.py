@@ -24,13 +24,12 @@ from cielo.text.language import (
     say,
     speaking,
     spoken,
-    told,
     translate,
     unpacked,
 )
 
 ROOT = Path(cielo.__file__).parent
-SAYING = {"say", "translate", "told", "sentence", "Said"}  # what has a sentence of the catalogue as its first argument
+SAYING = {"say", "translate", "sentence", "Said"}  # what has a sentence of the catalogue as its first argument
 # The errors that end in the column `error`, and where: the rest of the workbench and the integrations link no rows.
 ENDING_IN_ROWS = {"MentionError", "UnfitError"}
 CODIESP = "workbench/evaluation/corpora/codiesp.py"
@@ -158,15 +157,15 @@ def test_its_parts_are_carried_by_pickles_and_json(carry: Callable[[str], str]) 
 @pytest.mark.parametrize(
     ("kept", "spanish"),
     [
-        (told("{count} cores", count=2), "2 núcleos"),
+        (Said("{count} cores", count=2), "2 núcleos"),
         (
-            told("the corpus has {count} mentions, of the split {split}; CodiEsp's test split has {most}",
-                 count="1,286", split="dev", most="4,777"),
+            Said("the corpus has {count:,} mentions, of the split {split}; CodiEsp's test split has {most:,}",
+                 count=1286, split="dev", most=4777),
             "el corpus tiene 1.286 menciones, de la partición dev; la de prueba de CodiEsp tiene 4.777",
         ),
         (
-            told("{count} documents were read {change}, as their annotations count", count=2,
-                 change="with LF line ends"),
+            Said("{count:,} documents were read {change}, as their annotations count", count=2,
+                 change=Said("with LF line ends")),
             "2 documentos se leyeron con finales de línea LF, como cuentan sus anotaciones",
         ),
         ("all that were asked for", "todas las pedidas"),
@@ -174,7 +173,7 @@ def test_its_parts_are_carried_by_pickles_and_json(carry: Callable[[str], str]) 
         ("{braces} of a user's", "{braces} of a user's"),
     ],
 )  # fmt: skip
-def test_what_a_record_keeps_in_english_is_told_again(kept: str, spanish: str) -> None:
+def test_what_a_record_keeps_is_told_in_the_language_that_is_spoken(kept: str, spanish: str) -> None:
     assert retell(kept) == kept
     with speaking("es"):
         assert retell(kept) == spanish

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cielo.bundle.manifest import Manifest
-from cielo.text.language import told
+from cielo.errors import Said
 from cielo.workbench.evaluation.corpora.codiesp import splits_of
 from cielo.workbench.evaluation.corpora.splits import split_of
 from cielo.workbench.evaluation.results import CardComparison, CardScore, Evaluation, RunScores
@@ -62,7 +62,7 @@ def compare_with_card(evaluation: Evaluation, manifest: Manifest) -> CardCompari
         for measure, part, card, spread in _CARD
     )
     where = (
-        "" if machine is None else told("{processor}, {count} cores", processor=machine.processor, count=machine.cores)
+        "" if machine is None else Said("{processor}, {count} cores", processor=machine.processor, count=machine.cores)
     )
     return CardComparison(
         run=run.name,
@@ -78,22 +78,22 @@ def _of_the_bundle(run: RunScores, manifest: Manifest) -> Iterator[str]:
     generator = manifest.sources.get("generator")
     made_from = "nobody says what" if generator is None else generator.name
     if manifest.name != _BUNDLE or made_from != MODEL:
-        yield told(
+        yield Said(
             "the bundle is {name}, made from {source}; the card's model is {model}",
             name=manifest.name, source=made_from, model=MODEL,
         )  # fmt: skip
     base = manifest.knowledge_base
     if {table.name for table in base.tables} != set(_TABLES):
-        yield told(
-            "the edition is {edition}, {count} descriptions; the paper's tables are {first} and {second}",
-            edition=base.edition, count=f"{base.descriptions:,}", first=_TABLES[0], second=_TABLES[1],
+        yield Said(
+            "the edition is {edition}, {count:,} descriptions; the paper's tables are {first} and {second}",
+            edition=base.edition, count=base.descriptions, first=_TABLES[0], second=_TABLES[1],
         )  # fmt: skip
     if run.settings.compute_type != "float32":
-        yield told("the compute type is {type}; the card's figures are of float32", type=run.settings.compute_type)
+        yield Said("the compute type is {type}; the card's figures are of float32", type=run.settings.compute_type)
     if manifest.generator.vocabulary != "full":
-        yield told("outputs are kept to the tokens of the knowledge base's descriptions; the card's are free")
+        yield Said("outputs are kept to the tokens of the knowledge base's descriptions; the card's are free")
     if manifest.prompt.window is not None:
-        yield told(
+        yield Said(
             "prompts show {count} characters around a mention; the card's whole sentences", count=manifest.prompt.window
         )
 
@@ -106,26 +106,26 @@ def _of_the_run(run: RunScores) -> Iterator[str]:
         ("pipeline", settings.pipeline, "II"),
     ):
         if value != card:
-            yield told("{setting} is {value}; the card's is {card}", setting=name, value=value, card=card)
+            yield Said("{setting} is {value}; the card's is {card}", setting=name, value=value, card=card)
     if settings.rerank or settings.subset is not None or settings.min_confidence is not None or settings.lexicon:
-        yield told("a lexicon, re-ranking, a subset or a threshold was asked for; the card has none")
+        yield Said("a lexicon, re-ranking, a subset or a threshold was asked for; the card has none")
 
 
 def _of_the_corpus(evaluation: Evaluation) -> Iterator[str]:
     corpus, gold = evaluation.corpus, evaluation.gold
     if corpus.mentions != _MENTIONS or corpus.split != "test":
-        counts = {"count": f"{corpus.mentions:,}", "most": f"{_MENTIONS:,}"}
+        counts = {"count": corpus.mentions, "most": _MENTIONS}
         if corpus.split is None:
-            yield told(
-                "the corpus has {count} mentions, of no split that names tell; CodiEsp's test split has {most}",
+            yield Said(
+                "the corpus has {count:,} mentions, of no split that names tell; CodiEsp's test split has {most:,}",
                 **counts,
             )
         else:
-            yield told(
-                "the corpus has {count} mentions, of the split {split}; CodiEsp's test split has {most}",
+            yield Said(
+                "the corpus has {count:,} mentions, of the split {split}; CodiEsp's test split has {most:,}",
                 split=corpus.split, **counts,
             )  # fmt: skip
     if not evaluation.about.training:
-        yield told("no training mentions were given or found beside the corpus: what is unseen is not known")
+        yield Said("no training mentions were given or found beside the corpus: what is unseen is not known")
     if gold is not None and gold.all.unknown:
-        yield told("the knowledge base holds the right code of {share} % of the mentions", share=f"{gold.ceiling:.2f}")
+        yield Said("the knowledge base holds the right code of {share:.2f} % of the mentions", share=gold.ceiling)

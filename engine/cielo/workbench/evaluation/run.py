@@ -61,7 +61,7 @@ def linkable(corpus: Corpus, linker: Linker) -> Corpus:
         try:
             kept.append(replace(entry, mention=linker.named(entry.mention)))
         except MentionError as error:
-            skipped.append(Skipped(f"mention {number}", str(error)))
+            skipped.append(Skipped(f"mention {number}", error.said))
     return replace(corpus, mentions=tuple(kept), skipped=tuple(skipped))
 
 
@@ -234,7 +234,7 @@ def stored_only(corpus: Corpus, kinds: Sequence[str]) -> Corpus:
             try:
                 kept.append(replace(entry, mention=named_kind(entry.mention, kinds)))
             except MentionError as error:
-                skipped.append(Skipped(f"mention {number}", str(error)))
+                skipped.append(Skipped(f"mention {number}", error.said))
     return replace(corpus, mentions=tuple(kept), skipped=tuple(skipped))
 
 

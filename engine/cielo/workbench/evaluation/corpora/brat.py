@@ -77,7 +77,7 @@ class _File:
         try:
             fragments = fragments_of(found[3] if found else "")
         except MentionError as error:
-            self.gathering.skip(place, str(error))
+            self.gathering.skip(place, error.said)
             return
         if found:
             self.marked[found[1]] = _Marked(place, found[2], fragments, found[4])
@@ -169,7 +169,7 @@ def _add(
         try:
             found = _mention(text, marked, borders, f"{document}:{name}")
         except MentionError as error:
-            gathering.skip(marked.place, str(error))
+            gathering.skip(marked.place, error.said)
             continue
         add_linked(gathering, found, cuis[name], code_map, document)
 

@@ -205,7 +205,7 @@ def _add(
         name = f"{document}:{entity.get('id') or f'{start}-{end}'}"
         located = mention_of(text.text, (start, end), text.borders(start), id=name)
     except MentionError as error:
-        gathering.skip(place, str(error))
+        gathering.skip(place, error.said)
         return
     add_linked(gathering, located, cuis, code_map, document)
 

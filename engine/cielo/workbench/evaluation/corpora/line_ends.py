@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from cielo.errors import Said
 from cielo.link.documents import Span, fits
-from cielo.text.language import sentence
 
 _BYTE_ORDER_MARK = "\ufeff"
 # Line ends, what the reading with them is called, and what it is called without a byte order mark.
 _READINGS = (
-    ("", "", sentence("without their byte order mark")),
-    ("\n", sentence("with LF line ends"), sentence("with LF line ends and without their byte order mark")),
-    ("\r\n", sentence("with CRLF line ends"), sentence("with CRLF line ends and without their byte order mark")),
+    ("", "", Said("without their byte order mark")),
+    ("\n", Said("with LF line ends"), Said("with LF line ends and without their byte order mark")),
+    ("\r\n", Said("with CRLF line ends"), Said("with CRLF line ends and without their byte order mark")),
 )
 _LINE_END = re.compile(r"\r\n|\n")
 

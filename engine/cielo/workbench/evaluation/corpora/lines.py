@@ -11,7 +11,6 @@ from cielo.errors import Said, TableError
 from cielo.tables import Role
 from cielo.tables.columns import has_all
 from cielo.tables.delimiters import DELIMITERS, find_dialect
-from cielo.text.language import told
 from cielo.workbench.evaluation.records import Annotated, Corpus, Skipped
 
 NOT_UTF8 = Said("the line is not UTF-8; save the file as UTF-8")
@@ -64,15 +63,15 @@ class Gathering:
     def _notes(self) -> Iterator[str]:
         for change, count in sorted(self.readings.items()):
             if count == 1:
-                yield told("{count} document was read {change}, as their annotations count", count=count, change=change)
+                yield Said("{count} document was read {change}, as their annotations count", count=count, change=change)
             else:
-                yield told(
-                    "{count} documents were read {change}, as their annotations count", count=count, change=change
+                yield Said(
+                    "{count:,} documents were read {change}, as their annotations count", count=count, change=change
                 )
         if self.textless:
-            yield told(
-                "mentions of {count} documents that have no text file were read without a sentence",
-                count=f"{len(self.textless):,}",
+            yield Said(
+                "mentions of {count:,} documents that have no text file were read without a sentence",
+                count=len(self.textless),
             )
 
 

@@ -93,7 +93,7 @@ def _add(gathering: Gathering, row: InputRow, finder: ColumnFinder, place: str) 
             _text(cell, role.name) for cell, role in zip(others, _OTHERS, strict=True)
         )
     except MentionError as error:
-        gathering.skip(place, str(error))
+        gathering.skip(place, error.said)
         return
     if not given:
         gathering.skip(place, "the row has no code; expected one in the column code (--code-column names another)")
@@ -108,11 +108,11 @@ def _codes(given: Cell) -> tuple[str, ...]:
     try:
         return in_order(code for part in parts for code in text_of(part, "code", digits=True).split("|"))
     except UnfitError as error:
-        raise MentionError(str(error)) from error
+        raise MentionError(error.said) from error
 
 
 def _text(cell: Cell, name: str) -> str | None:
     try:
         return None if cell is None else text_of(cell, name, digits=True)
     except UnfitError as error:
-        raise MentionError(str(error)) from error
+        raise MentionError(error.said) from error

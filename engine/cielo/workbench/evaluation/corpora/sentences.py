@@ -75,7 +75,7 @@ def _add(gathering: Gathering, cells: list[str | None], place: str, number: int)
     try:
         mention = Mention(words or "", (sentence or "").strip() or None, KINDS.get(label_type), name)
     except MentionError as error:
-        gathering.skip(place, str(error))
+        gathering.skip(place, error.said)
         return
     gathering.read += 1
     gathering.mentions.append(

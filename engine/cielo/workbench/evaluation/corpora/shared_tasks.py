@@ -100,7 +100,7 @@ def read_shared_task(path: Path, code_map: Mapping[str, tuple[MappedCode, ...]] 
         try:
             located = _mention(line, documents, gathering)
         except MentionError as error:
-            gathering.skip(line.place, str(error))
+            gathering.skip(line.place, error.said)
             continue
         gathering.read += 1
         add_linked(gathering, located, line.concepts, found, line.document)
@@ -141,7 +141,7 @@ def _lines(file: Path, gathering: Gathering) -> Iterator[_Line]:
                 raise MentionError(row.reason)
             yield _line(finder.cells(row.values), place, row.number)
         except MentionError as error:
-            gathering.skip(place, str(error))
+            gathering.skip(place, error.said)
 
 
 def _line(cells: Iterable[Cell], place: str, number: int) -> _Line:
