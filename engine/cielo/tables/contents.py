@@ -31,7 +31,7 @@ _ARCHIVES = (
 _HTML = re.compile(r"<(?:!doctype\s+html|html|head|body|meta|style|table|div|center)\b", re.IGNORECASE)
 _XML_2003 = "urn:schemas-microsoft-com:office:spreadsheet"
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r\x0b\x0c\x1b")
-_LEAST = 64  # bytes, below which nothing is said of their shares
+_LEAST = 1024  # bytes, below which nothing is said of their shares
 _SAVE = "save it as XLSX or CSV"
 
 
@@ -71,7 +71,7 @@ def _by_bytes(stream: BinaryIO, head: bytes, name: str, named: Format | None) ->
         return "parquet"
     if head.startswith(_ZIP):
         for sign, what in _ARCHIVES:
-            if sign in head[:_LEAST * 16] or (sign.endswith(b"/") and sign in head and b"xl/" not in head):
+            if sign in head[:_LEAST] or (sign.endswith(b"/") and sign in head and b"xl/" not in head):
                 raise TableError(f"{name}: is {what}, which is not read; {_SAVE}")
         if named in WORKBOOKS or b"xl/" in head or b"[Content_Types].xml" in head:
             return "xlsx"

@@ -54,7 +54,7 @@ def open_json(
     """Return the rows of JSON: of lines, of an array, or of an object with one array in it.
 
     Which of them a file has its text tells, and not whether it is called JSON or JSON Lines. Where one column is all
-    that is looked for, a string in an object's place is its cell.
+    that is looked for, a string in an array is its cell.
 
     Raises:
         TableError: where the encoding is not known.
@@ -113,7 +113,7 @@ class _Reader:
         return self._checked(number, values, "line", flat="[" not in text and text.count("{") == 1)
 
     def _checked(self, number: int, values: Any, what: str, *, flat: bool = False) -> TableRow | RejectedRow:
-        if isinstance(values, str) and self.only is not None:
+        if isinstance(values, str) and self.only is not None and what == "element":
             return TableRow(number, {self.only: values})
         if not isinstance(values, dict):
             return RejectedRow(number, f"the {what} holds a JSON {_TYPES[type(values)]}; expected an object")
