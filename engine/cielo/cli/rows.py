@@ -63,7 +63,7 @@ class Rows:
 
 
 def reading_of(source: str, named: TableFormat, target: str, other: Format | None) -> TableFormat:
-    """Return how the input is read: its format is the one named, else its name or what it holds tells, else the output's.
+    """Return how the input is read: its format is the one named, else as its name or contents tell, else the output's.
 
     Raises:
         TableError: where none of these tells it, or its library is missing.

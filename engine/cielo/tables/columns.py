@@ -13,10 +13,11 @@ _SHOWN_NAMES = 24
 _SHOWN_CHARACTERS = 40
 # How names of columns begin, as `fold_name` leaves them: none of these is a mention's word.
 _STEMS = (
-    "anamnes", "centro", "cie", "cod", "column", "coment", "concept", "context", "descrip", "diag", "doc", "edad", "entidad", "entity", "episod",
-    "fecha", "date", "file", "fich", "frase", "histor", "hosp", "icd", "id", "inform", "kind", "label", "literal", "mencion", "mention",
-    "motivo", "name", "nhc", "nombre", "nota", "num", "observ", "oracion", "pacient", "patient", "proced", "sentence",
-    "servic", "sexo", "span", "term", "text", "tipo", "type", "valor",
+    "anamnes", "centro", "cie", "cod", "column", "coment", "concept", "context", "descrip", "diag", "doc", "edad",
+    "entidad", "entity", "episod", "fecha", "date", "file", "fich", "frase", "histor", "hosp", "icd", "id", "inform",
+    "kind", "label", "literal", "mencion", "mention", "motivo", "name", "nhc", "nombre", "nota", "num", "observ",
+    "oracion", "pacient", "patient", "proced", "sentence", "servic", "sexo", "span", "term", "text", "tipo", "type",
+    "valor",
 )  # fmt: skip
 _MOST_WORDS = 5
 

@@ -21,7 +21,6 @@ _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _OTHERS = (
     (b"%PDF", "a PDF"), (b"\x89PNG", "an image"), (b"\xff\xd8\xff", "an image"), (b"SQLite format 3\x00", "a database"),
     (b"Rar!", "a RAR archive"), (b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"{\\rtf", "a text document (RTF)"),
-    (b"\x1f\x8b", "compressed by gzip; let its name end in .gz"),
 )  # fmt: skip
 # In archives: the beginning of a name that tells what they hold.
 _ARCHIVES = (
@@ -29,6 +28,7 @@ _ARCHIVES = (
     (b"vnd.oasis.opendocument", "an OpenDocument file"), (b"word/", "a Word document"), (b"ppt/", "a presentation"),
 )  # fmt: skip
 _HTML = re.compile(r"<(?:!doctype\s+html|html|head|body|meta|style|table|div|center)\b", re.IGNORECASE)
+_BEFORE = re.compile(r"^(?:<\?xml[^>]*>|<!--.*?-->|\s)+", re.DOTALL)
 _XML_2003 = "urn:schemas-microsoft-com:office:spreadsheet"
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r\x0b\x0c\x1b")
 _LEAST = 1024  # bytes, below which nothing is said of their shares
@@ -70,20 +70,27 @@ def _by_bytes(stream: BinaryIO, head: bytes, name: str, named: Format | None) ->
     if head.startswith(b"PAR1"):
         return "parquet"
     if head.startswith(_ZIP):
-        for sign, what in _ARCHIVES:
-            if sign in head[:_LEAST] or (sign.endswith(b"/") and sign in head and b"xl/" not in head):
-                raise TableError(f"{name}: is {what}, which is not read; {_SAVE}")
-        if named in WORKBOOKS or b"xl/" in head or b"[Content_Types].xml" in head:
-            return "xlsx"
-        raise TableError(f"{name}: is a ZIP archive; unpack it and name a table in it")
+        return _of_archive(head, name, named)
     if head.startswith(_OLE):
         if _ENCRYPTED in _whole(stream, head):
             raise TableError(f"{name}: the workbook is encrypted; save it without a password")
         return "xls"
-    for sign, what in _OTHERS:
-        if head.startswith(sign):
-            raise TableError(f"{name}: is no table but {what}" if "; " in what else f"{name}: is {what}, no table; {_SAVE}")
+    what = next((what for sign, what in _OTHERS if head.startswith(sign)), None)
+    if what is not None:
+        raise TableError(f"{name}: is {what}, no table; {_SAVE}")
+    if head.startswith(b"\x1f\x8b"):
+        raise TableError(f"{name}: is compressed by gzip; let its name end in .gz")
     return None
+
+
+def _of_archive(head: bytes, name: str, named: Format | None) -> Content:
+    is_workbook = b"xl/" in head or b"[Content_Types].xml" in head
+    for sign, what in _ARCHIVES:
+        if sign in head[:_LEAST] or (sign.endswith(b"/") and sign in head and b"xl/" not in head):
+            raise TableError(f"{name}: is {what}, which is not read; {_SAVE}")
+    if named in WORKBOOKS or is_workbook:
+        return "xlsx"
+    raise TableError(f"{name}: is a ZIP archive; unpack it and name a table in it")
 
 
 def _whole(stream: BinaryIO, head: bytes) -> bytes:
@@ -103,19 +110,26 @@ def _by_text(head: bytes, name: str, named: Format | None) -> Content | None:
             return named  # its reader says what is wrong
         raise TableError(f"{name}: is no text, but holds bytes of another kind of file; {_SAVE}")
     text = _decoded(head).lstrip("\ufeff \t\r\n")
-    if _XML_2003 in text and text.startswith("<"):
+    found = _marked_up(text, name)
+    if found is not None:
+        return found
+    if named is None and text.startswith(("[", "{")):
+        return "json"
+    return "csv" if named in (*WORKBOOKS, None) and any(sign in text for sign in "\t;,|\n\r") else named or "csv"
+
+
+def _marked_up(text: str, name: str) -> Content | None:
+    if not text.startswith(("<", "MIME-Version:")):
+        return None
+    if _XML_2003 in text:
         return "xml-2003"
-    if _HTML.match(re.sub(r"^(?:<\?xml[^>]*>|<!--.*?-->|\s)+", "", text, flags=re.DOTALL)):
+    if _HTML.match(_BEFORE.sub("", text)):
         return "html"
     if text.startswith("MIME-Version:"):
         raise TableError(f"{name}: is a web archive (MHTML), which is not read; {_SAVE}")
     if text.startswith("<?xml"):
         raise TableError(f"{name}: is XML, and no spreadsheet of Excel 2003; {_SAVE}")
-    if named is None and text.startswith(("[", "{")):
-        return "json"
-    if named in WORKBOOKS and any(sign in text for sign in "\t;,|\n"):
-        return "csv"
-    return named or "csv"
+    return None
 
 
 def _is_binary(head: bytes) -> bool:

@@ -1,8 +1,9 @@
 """How the delimiter of a table of separated values is guessed, and where its header is found.
 
 In a CSV the delimiter is the one that Excel's line ``sep=;`` names, else the one with which a row among the first 50
-lines is the header that is looked for, else the one with which most of these lines have equally many cells. A header of one column over rows that no delimiter
-cuts into equally many cells is that of a table without delimiters: its texts may hold any sign.
+lines is the header that is looked for, else the one with which most of these lines have equally many cells. A header
+of one column over rows that no delimiter cuts into equally many cells is that of a table without delimiters, whose
+texts may hold any sign.
 """
 
 from __future__ import annotations

@@ -108,9 +108,11 @@ class Rejoined(io.RawIOBase):
         self._head, self._rest = head, rest
 
     def readable(self) -> bool:
+        """Tell that it can be read."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Give the next bytes: of the part first."""
         part = self._head[: len(buffer)]
         if part:
             self._head = self._head[len(buffer) :]

@@ -83,24 +83,28 @@ def _rows(lines: Lines, table: Table, records: Iterator[Record]) -> Iterator[Tab
         table.lines = lines.number
         if line <= header:
             continue
-        count = len(cells)
         # Most rows are seen not to be blank by their first cell.
         if fault is None and not (cells[0].isprintable() and cells[0].strip()) and all(map(is_blank, cells)):
             continue
-        if fault is None and count != width:
-            if not table.columns and (width < 2 or table.format == "tsv"):  # without a header
-                width = count
-                names = tuple(str(place) for place in range(1, count + 1))
-            elif count > width and any(map(str.strip, cells[width:])):
-                first = "header" if table.columns else "first row"
-                fault = f"the row has {count} columns; the {first} has {width} (a delimiter inside a value cuts it)"
-            elif 1 < width > count and not lines.is_ended:
-                fault = f"the row has {count} columns; the header has {width} (the file may have been cut short)"
+        if not table.columns and (width < 2 or table.format == "tsv") and fault is None:  # without a header
+            width = len(cells)
+            names = tuple(str(place) for place in range(1, width + 1))
         values: dict[str, Cell] = dict(zip(names, cells, strict=False))
+        fault = fault or _fault_of_width(cells, width, table, lines)
         if fault is not None:
             yield RejectedRow(line, fault, {name: cell for name, cell in values.items() if is_decoded(str(cell))})
-        else:
-            for name in unnamed:
-                if is_blank(str(values.get(name, "x"))):
-                    del values[name]
-            yield TableRow(line, values)
+            continue
+        for name in unnamed:
+            if is_blank(str(values.get(name, "x"))):
+                del values[name]
+        yield TableRow(line, values)
+
+
+def _fault_of_width(cells: list[str], width: int, table: Table, lines: Lines) -> str | None:
+    count = len(cells)
+    first = "header" if table.columns else "first row"
+    if count > width and any(map(str.strip, cells[width:])):
+        return f"the row has {count} columns; the {first} has {width} (a delimiter inside a value cuts it)"
+    if 1 < width > count and not lines.is_ended:
+        return f"the row has {count} columns; the {first} has {width} (the file may have been cut short)"
+    return None

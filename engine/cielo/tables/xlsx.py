@@ -38,10 +38,10 @@ class XlsxSheet:
     def rows(self, first: int, last: int) -> Iterator[tuple[int, Sequence[Any]]]:
         """Yield the numbers, from 1, and the cells of the rows that hold something."""
         book = self._sheet.parent
-        with self._sheet._get_source() as source:  # noqa: SLF001, openpyxl's rows hold too little and too much
+        with self._sheet._get_source() as source:
             parser = _parser_class()(
-                source, self._sheet._shared_strings, data_only=True, epoch=book.epoch,  # noqa: SLF001
-                date_formats=book._date_formats, timedelta_formats=book._timedelta_formats,  # noqa: SLF001
+                source, self._sheet._shared_strings, data_only=True, epoch=book.epoch,
+                date_formats=book._date_formats, timedelta_formats=book._timedelta_formats,
             )  # fmt: skip
             for number, cells in parser.parse():
                 if number > last:

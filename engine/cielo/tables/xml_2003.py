@@ -110,7 +110,7 @@ def open_xml_2003(stream: BinaryIO, name: str) -> Grids:
         TableError: where it declares a document type: entities can grow without end.
         Exception: of any kind, where it is damaged.
     """
-    parser = ElementTree.XMLParser(target=_Builder(name))
+    parser = ElementTree.XMLParser(target=_Builder(name))  # noqa: S314, a document type is refused
     while chunk := stream.read(1 << 20):
         parser.feed(chunk)
     grids: Grids = parser.close()

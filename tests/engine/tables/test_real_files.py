@@ -168,7 +168,8 @@ def test_numbers_of_an_xml_spreadsheet_are_shown_as_their_formats_say(tmp_path: 
     cells = [("a", "Number", "210"), ("b", "Number", "16"), ("c", "Number", "7"), ("a", "Number", "1.5"),
              ("a", "Boolean", "1"), ("a", "Error", "#N/A"), ("a", "DateTime", "2026-01-02T00:00:00.000")]  # fmt: skip
     rows = "".join(
-        f'<Row><Cell ss:StyleID="{style}"><Data ss:Type="{kind}">{value}</Data></Cell></Row>' for style, kind, value in cells
+        f'<Row><Cell ss:StyleID="{style}"><Data ss:Type="{kind}">{value}</Data></Cell></Row>'
+        for style, kind, value in cells
     )
     texts = found(opened(tmp_path / "a.xls", XML.replace("ROWS", rows).encode()))[1:]
     assert texts[:3] == [("0210", None), ("0016", None), ("7", None)]
@@ -296,7 +297,9 @@ class TestWorkbooks:
         opened(path, XLSX)
         with zipfile.ZipFile(path) as read:
             parts = {name: read.read(name) for name in read.namelist()}
-        empty = "".join(f'<row r="{row}" s="1"><c r="A{row}" s="1"/><c r="B{row}" s="1"/></row>' for row in range(3, 50_003))
+        empty = "".join(
+            f'<row r="{row}" s="1"><c r="A{row}" s="1"/><c r="B{row}" s="1"/></row>' for row in range(3, 50_003)
+        )
         sheet = "xl/worksheets/sheet1.xml"
         parts[sheet] = parts[sheet].replace(b"</sheetData>", empty.encode() + b"</sheetData>")
         with zipfile.ZipFile(path, "w") as written:
@@ -319,7 +322,8 @@ class TestJson:
     @pytest.mark.parametrize(
         "content",
         [
-            encoded(OBJECTS), encoded(OBJECTS, indent=2), b"\n \n" + encoded(OBJECTS), codecs.BOM_UTF8 + encoded(OBJECTS),
+            encoded(OBJECTS), encoded(OBJECTS, indent=2), b"\n \n" + encoded(OBJECTS),
+            codecs.BOM_UTF8 + encoded(OBJECTS),
             encoded({"total": 2, "páginas": [1, 2], "menciones": OBJECTS, "otro": {"a": [{}]}}),
             encoded({"menciones": OBJECTS}, indent=1), b"\n".join(map(encoded, OBJECTS)),
             json.dumps(OBJECTS).encode("utf-16"), json.dumps(OBJECTS).encode("utf-16-be"),
@@ -329,7 +333,7 @@ class TestJson:
     def test_every_layout_is_read_by_any_name(self, tmp_path: Path, content: bytes, name: str) -> None:
         if name == "a.jsonl" and content.startswith(b'{"total"'):
             return  # on one line it is a row
-        if name == "a.dat" and content.startswith(b'[\x00'):
+        if name == "a.dat" and content.startswith(b"[\x00"):
             return
         assert found(opened(tmp_path / name, content)) == TEXTS
 

@@ -201,7 +201,9 @@ class TestCodes:
 
     def test_a_formula_counts_with_the_value_that_was_computed(self, tmp_path: Path) -> None:
         path = save(tmp_path / "t.xlsx", A=[["Código", "Descripción"], ['=TEXT(16,"0000")', "Dedo"], ["=1", "Codo"]])
-        why = "the code is a formula without a value: open the workbook in a spreadsheet, which computes it, and save it"
+        why = (
+            "the code is a formula without a value: open the workbook in a spreadsheet, which computes it, and save it"
+        )
         assert rows(path) == [RejectedRow(2, why), RejectedRow(3, why)]
         patch(path, r'<c r="A2"><f>([^<]*)</f><v ?/?>(</v>)?</c>', r'<c r="A2" t="str"><f>\1</f><v>0016</v></c>')
         assert rows(path) == [CodeRow(2, "0016", "Dedo", True), RejectedRow(3, why)]

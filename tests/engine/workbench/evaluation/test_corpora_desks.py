@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Callable
@@ -30,7 +31,8 @@ def workbook(rows: list[list[Any]], change: Callable[[Any], None] = lambda sheet
 @pytest.mark.parametrize(
     ("cell", "codes"),
     [
-        ("I10", ("I10",)), ("I10|E11.9", ("I10", "E11.9")), ("I10;E11.9", ("I10", "E11.9")), ("I10, E11.9", ("I10", "E11.9")),
+        ("I10", ("I10",)), ("I10|E11.9", ("I10", "E11.9")), ("I10;E11.9", ("I10", "E11.9")),
+        ("I10, E11.9", ("I10", "E11.9")),
         ("i10", ("i10",)), ("A17.0†", ("A17.0",)), ("A17.0† G01*", ("A17.0", "G01")), ("I10/E119", ("I10", "E119")),
         ("I10 + E11.9", ("I10", "E11.9")), ("I10 - E11.9", ("I10", "E11.9")), ("I10\nE11.9", ("I10", "E11.9")),
         ("0210;3E03", ("0210", "3E03")), ("\xa0I10;;I10 ", ("I10",)), ("código propio", ("código propio",)), (" ", ()),
@@ -48,7 +50,9 @@ SENTENCES = [
 
 
 def flat(rows: list[list[str]], delimiter: str, encoding: str = "utf-8", end: str = "\r\n") -> bytes:
-    return "".join(delimiter.join(row) + end for row in rows).encode(encoding)
+    stream = io.StringIO(newline="")
+    csv.writer(stream, delimiter=delimiter, lineterminator=end).writerows(rows)
+    return stream.getvalue().encode(encoding)
 
 
 @pytest.mark.parametrize("rows", [PAPER, SENTENCES])

@@ -120,7 +120,7 @@ def detect_format(path: Path, rows: RowsReading | None = None) -> CorpusFormat:
 
 
 def _first_line(path: Path) -> str:
-    """Return the first line that holds something; of a workbook or Parquet the names of its columns, with tabs between."""
+    """Return the first line that holds something; of a workbook or Parquet the names of its columns, tabs between."""
     with path.open("rb") as stream:
         if stream.read(4).startswith(_BINARY):
             with contextlib.suppress(TableError), read_table(path) as table:

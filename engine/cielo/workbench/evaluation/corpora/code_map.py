@@ -139,7 +139,11 @@ def _guessed(rows: Sequence[TableRow | RejectedRow]) -> tuple[_Layout, int] | No
 
     def of(test: Callable[[str], object]) -> list[str]:
         filled = {name: [row[name] for row in below if row.get(name)] for name in dict.fromkeys(chain(*below))}
-        return [name for name, cells in filled.items() if cells and sum(bool(test(cell)) for cell in cells) >= _MOST * len(cells)]
+        return [
+            name
+            for name, cells in filled.items()
+            if cells and sum(bool(test(cell)) for cell in cells) >= _MOST * len(cells)
+        ]
 
     concepts, codes = of(CONCEPT.fullmatch), of(lambda cell: all(map(looks_like_code, split_codes(cell))))
     codes = [name for name in codes if name not in concepts]

@@ -120,8 +120,8 @@ def _decoded(content: bytes) -> str | None:
 def split_codes(cell: str) -> tuple[str, ...]:
     """Return the codes of a cell, each once, without the dagger or the asterisk of a pair.
 
-    Between them may stand ``|``, ``;``, a comma or a line end; and what else people write (``A17.0† G01*``, ``I10/E11.9``)
-    where all of the parts look like codes.
+    Between them may stand ``|``, ``;``, a comma or a line end; and what else people write (``A17.0† G01*``,
+    ``I10/E11.9``) where all of the parts look like codes.
     """
     parts: list[str] = []
     for part in _BETWEEN_CODES.split(cell):

@@ -14,7 +14,10 @@ from cielo.text.kinds import kind_of
 from cielo.workbench.evaluation.corpora.lines import Gathering, in_order, split_codes
 from cielo.workbench.evaluation.records import Annotated, Corpus
 
-EXPECTED = "rows with the columns text and code (several codes with `|`, `;` or commas between them), and, if wanted, sentence, kind"
+EXPECTED = (
+    "rows with the columns text and code (several codes with `|`, `;` or commas between them), and, if wanted, "
+    "sentence, kind"
+)
 
 _OTHERS = (
     Role("document", ("document", "documento")),

@@ -152,7 +152,9 @@ def _lines(file: Path, gathering: Gathering) -> Iterator[_Line]:
             raise TableError(f"{file}: no line names the columns; expected {EXPECTED}")
         table.close()
         table = read_table(file, TableFormat(format="tsv"), _ROLES)
-        finder = ColumnFinder(*(role.called(str(place + 1)) for role, place in zip((*_ROLES, *_FURTHER), places, strict=True)))
+        finder = ColumnFinder(
+            *(role.called(str(place + 1)) for role, place in zip((*_ROLES, *_FURTHER), places, strict=True))
+        )
     refuse_twice(table.name, table.raw_columns)
     for row in table:
         place = f"{file.name}, line {row.line if isinstance(row, RejectedRow) else row.number}"
