@@ -57,7 +57,7 @@ def read_table(
             content = content_of(stream, head, name, named)
             if not (named in WORKBOOKS and _format(content) in WORKBOOKS):
                 table.format = _format(content)
-            if content not in ("html", "xml-2003"):
+            if content != "html" and content != "xml-2003":
                 require_library(name, content)
             table.set_rows(_rows(stream, table, form, roles, content))
         opening.pop_all()
@@ -65,7 +65,7 @@ def read_table(
 
 
 def _format(content: Content) -> Format:
-    return "xls" if content in ("html", "xml-2003") else content
+    return "xls" if content == "html" or content == "xml-2003" else content
 
 
 def _rows(
