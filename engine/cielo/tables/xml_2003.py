@@ -73,7 +73,11 @@ class _Builder:
                 self.grids[-1].notes.uncomputed += 1
             self._column += self._across
 
-    def close(self) -> Grids:
+    def close(self) -> None:
+        """End: `ElementTree` asks for it."""
+
+    def grids_read(self) -> Grids:
+        """Return the sheets that hold cells."""
         return Grids([grid for grid in self.grids if grid.cells])
 
     def _cell(self, text: str) -> SheetCell:
@@ -110,8 +114,9 @@ def open_xml_2003(stream: BinaryIO, name: str) -> Grids:
         TableError: where it declares a document type: entities can grow without end.
         Exception: of any kind, where it is damaged.
     """
-    parser = ElementTree.XMLParser(target=_Builder(name))  # noqa: S314, a document type is refused
+    builder = _Builder(name)
+    parser = ElementTree.XMLParser(target=builder)  # noqa: S314, a document type is refused
     while chunk := stream.read(1 << 20):
         parser.feed(chunk)
-    grids: Grids = parser.close()
-    return grids
+    parser.close()
+    return builder.grids_read()
