@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from cielo.errors import MentionError
+from cielo.errors import MentionError, Said
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | tuple[Json, ...] | dict[str, Json] | None"
 """What JSON can hold; a tuple becomes a list."""
@@ -22,6 +22,9 @@ Matching = Literal["tiered", "published"]
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+NAMES = {"text": Said("text"), "sentence": Said("sentence"), "kind": Said("kind"), "id": Said("id")}
+"""The fields of a mention, as errors call them."""
 
 
 def has_content(text: str) -> bool:
@@ -68,12 +71,13 @@ class Mention(_Record):
     id: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("text", "sentence", "kind", "id"):
+        for name, told in NAMES.items():
             value = getattr(self, name)
             if not isinstance(value, str) and (name == "text" or value is not None):
-                raise MentionError(f"the mention's {name} is of type {type(value).__name__}; give a string")
+                found = type(value).__name__
+                raise MentionError("the mention's {name} is of type {found}; give a string", name=told, found=found)
             if isinstance(value, str) and _SURROGATE.search(value):
-                raise MentionError(f"the mention's {name} holds half of a surrogate pair; give valid Unicode")
+                raise MentionError("the mention's {name} holds half of a surrogate pair; give valid Unicode", name=told)
         if not has_content(self.text):
             raise MentionError("the mention's text is empty; give at least one visible character")
 

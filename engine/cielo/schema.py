@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-from cielo.errors import CieloError
+from cielo.errors import CieloError, Said
 
 _Record = TypeVar("_Record")
 
@@ -109,18 +109,18 @@ def encode(record: object, *, indent: int = 1) -> bytes:
         record: a dataclass, or a container of some.
         indent: spaces for each level; 0: all in one line.
     """
-    plain = msgspec.json.encode(record, enc_hook=_encode_path)
-    return (msgspec.json.format(plain, indent=indent) if indent else plain) + b"\n"
+    content = msgspec.json.encode(record, enc_hook=plain)
+    return (msgspec.json.format(content, indent=indent) if indent else content) + b"\n"
 
 
 def canonical(record: object) -> bytes:
     """Return a record as JSON with sorted keys and no spaces: equal records give equal bytes."""
-    return msgspec.json.encode(record, enc_hook=_encode_path, order="sorted")
+    return msgspec.json.encode(record, enc_hook=plain, order="sorted")
 
 
 def to_builtins(record: object) -> Any:
     """Return a record as dictionaries, lists, texts and numbers."""
-    return msgspec.json.decode(msgspec.json.encode(record, enc_hook=_encode_path))
+    return msgspec.json.decode(msgspec.json.encode(record, enc_hook=plain))
 
 
 def _message(head: str, problems: list[str], remedy: str) -> str:
@@ -138,8 +138,9 @@ def _decode_path(folder: Path | None, kind: type, value: Any) -> Any:
     raise NotImplementedError(kind)
 
 
-def _encode_path(value: Any) -> Any:
-    if isinstance(value, Path):
+def plain(value: Any) -> Any:
+    """Return as a text what msgspec knows no form of: a path, or a sentence that keeps its parts."""
+    if isinstance(value, Path | Said):
         return str(value)
     raise NotImplementedError(type(value))
 

@@ -31,7 +31,7 @@ def _row(span: MarkedSpan, document: Document, found: DocumentMention | MentionE
     spans = " ".join(f"{start}-{end}" for start, end in span.fragments)
     rest = {"id": f"{document.name}:{span.name}", "document": document.name, "spans": spans, "type": span.type}
     if isinstance(found, MentionError):
-        return InputRow(span.line, {"text": span.text, "sentence": None, **rest}, str(found))
+        return InputRow(span.line, {"text": span.text, "sentence": None, **rest}, found.said)
     return InputRow(span.line, {"text": found.mention.text, "sentence": found.mention.sentence, **rest})
 
 

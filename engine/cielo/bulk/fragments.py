@@ -19,8 +19,10 @@ from cielo.bulk.layout import RunFolder
 from cielo.bulk.records import Fragment
 from cielo.errors import TableError
 from cielo.records import Json, Mention
+from cielo.tables.links import restored, stored
 from cielo.tables.mentions import InputRow
 from cielo.tables.rows import Cell, shown
+from cielo.text.language import packed, unpacked
 
 NO_MENTION = -1
 _OPEN = 64  # files of links that are mapped at a time
@@ -50,10 +52,14 @@ def write_planned(stream: BinaryIO, rows: Iterable[PlannedRow]) -> str:
             row, mention = planned.row, planned.mention
             values = {name: shown(cell) for name, cell in row.values.items()}
             owned = None if mention is None else [mention.text, mention.sentence, mention.kind]
-            line = json.dumps([row.number, values, row.error, planned.ordinal, owned]).encode("ascii") + b"\n"
+            line = json.dumps([row.number, values, _kept(row.error), planned.ordinal, owned]).encode("ascii") + b"\n"
             digest.update(line)
             packed.write(line)
     return digest.hexdigest()
+
+
+def _kept(error: str | None) -> Json:
+    return None if error is None else packed(error)
 
 
 def read_planned(folder: RunFolder, fragment: Fragment) -> Iterator[PlannedRow]:
@@ -68,7 +74,7 @@ def read_planned(folder: RunFolder, fragment: Fragment) -> Iterator[PlannedRow]:
             for line in stream:
                 digest.update(line)
                 number, values, error, ordinal, owned = json.loads(line)
-                row = InputRow(number, cast("dict[str, Cell]", values), error)
+                row = InputRow(number, cast("dict[str, Cell]", values), None if error is None else unpacked(error))
                 yield PlannedRow(row, ordinal, None if owned is None else Mention(*owned))
     except (OSError, EOFError, ValueError) as error:
         raise _damaged(path) from error
@@ -78,7 +84,7 @@ def read_planned(folder: RunFolder, fragment: Fragment) -> Iterator[PlannedRow]:
 
 def write_links(stream: BinaryIO, links: Sequence[Mapping[str, Json]]) -> None:
     """Write the links of a fragment's own mentions: their number, where each begins, and each as JSON."""
-    encoded = [json.dumps(link, ensure_ascii=True, separators=(",", ":")).encode("ascii") for link in links]
+    encoded = [json.dumps(stored(link), ensure_ascii=True, separators=(",", ":")).encode("ascii") for link in links]
     place = 8 * (len(encoded) + 2)
     offsets = [place]
     for content in encoded:
@@ -125,7 +131,7 @@ class LinkStore:
             if count != fragment.distinct:
                 raise _damaged(path)
             start, end = struct.unpack_from("<2Q", mapped, 8 * (place + 1))
-            return cast("dict[str, Json]", json.loads(mapped[start:end]))
+            return restored(json.loads(mapped[start:end]))
         except (OSError, ValueError, struct.error) as error:
             raise _damaged(path) from error
 

@@ -22,7 +22,7 @@ from cielo.bundle.prompts import Prompts
 from cielo.errors import MentionError
 from cielo.files import atomic_write, temporary_file
 from cielo.records import Mention
-from cielo.tables.links import kept_columns
+from cielo.tables.links import kept_columns, language_of
 from cielo.tables.mentions import InputRow
 
 _PAGES = -32_000  # of SQLite: 32 MB at most
@@ -93,11 +93,12 @@ class _Cutting:
         return self.options.rows if limit is None else min(self.options.rows, limit - self.rows)
 
     def _planned(self, row: InputRow) -> PlannedRow:
-        self.columns.update(dict.fromkeys(kept_columns(list(row.values))))
+        language = language_of(self.options.form, self.options.style)
+        self.columns.update(dict.fromkeys(kept_columns(list(row.values), language)))
         try:
             mention = row.mention(self.options.kind)
         except MentionError as error:
-            return PlannedRow(replace(row, error=str(error)), NO_MENTION, None)
+            return PlannedRow(replace(row, error=error.said), NO_MENTION, None)
         mention = replace(mention, id=None)
         ordinal, new = self.distinct.ordinal(mention)
         return PlannedRow(row, ordinal, mention if new else None)

@@ -38,6 +38,7 @@ from cielo.link.linker import Linker
 from cielo.options import LinkOptions
 from cielo.tables.formats import require_library
 from cielo.text.kinds import kind_of
+from cielo.text.language import say, speaking
 
 _WAIT = 0.2  # seconds, while another process plans or finishes
 _SAMPLE = 256  # mentions that are linked to measure the speed
@@ -223,8 +224,11 @@ class Run:
             return
         parts = []
         with atomic_write(self.folder.errors) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["file", "row", "error"])
+            style = self.options.style
+            file.write("\ufeff" * style.bom)
+            writer = csv.writer(file, delimiter=style.delimiter)
+            with speaking(style.language):
+                writer.writerow([say("file"), say("row"), say("error")])
             for done, fragment in zip(self._done(plan), plan.fragments, strict=True):
                 parts.append(Part(done.part, done.sha256))
                 name = self._inputs[fragment.file].name

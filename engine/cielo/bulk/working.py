@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 from cielo.bulk.fragments import NO_MENTION, LinkStore, read_planned, write_links
 from cielo.bulk.layout import RunFolder
@@ -19,7 +19,8 @@ from cielo.link.linker import Linker
 from cielo.link.progress import Told
 from cielo.options import LinkOptions
 from cielo.records import Json, Link, Mention
-from cielo.tables.links import OutputColumns, joined_row, link_columns, write_rows
+from cielo.tables.links import OutputColumns, joined_row, language_of, link_columns, write_rows
+from cielo.text.language import Language, in_language
 
 _WAIT = 0.1  # seconds, where all that is left is at work elsewhere
 Step = Literal["link", "write"]
@@ -146,7 +147,7 @@ class Worker:
         told = None if self.watcher is None else self.watcher.advance
         outcomes = self.linker.link_each(mentions, self.linking, progress=told)
         return [
-            link_columns(entry, self.options.thresholds) if isinstance(entry, Link) else {"error": str(entry)}
+            link_columns(entry, self.options.thresholds) if isinstance(entry, Link) else {"error": entry.said}
             for entry in outcomes
         ]
 
@@ -157,11 +158,11 @@ class Worker:
         try:
             self.linker.check(mention)
         except MentionError as error:
-            return {"error": str(error)}
+            return {"error": error.said}
         return {}
 
     def _write(self, fragment: Fragment, leases: Leases) -> int:
-        tally = _Tally()
+        tally = _Tally(self.options.style.language)
         part = self.folder.part(fragment.number, self.options.form)
         columns = OutputColumns(
             self.plan.columns,
@@ -186,6 +187,7 @@ class Worker:
         return fragment.rows
 
     def _rows(self, fragment: Fragment, store: LinkStore, tally: _Tally) -> Iterator[dict[str, Json]]:
+        language = language_of(self.options.form, self.options.style)
         for planned in read_planned(self.folder, fragment):
             row = planned.row
             columns: dict[str, Json] = (
@@ -193,7 +195,7 @@ class Worker:
             )
             tally.add(row.number, columns)
             if not self.options.only_errors or "error" in columns:
-                yield joined_row(row, columns)
+                yield joined_row(row, columns, language)
 
 
 class _LostError(CieloError):
@@ -202,6 +204,7 @@ class _LostError(CieloError):
 
 @dataclass(slots=True)
 class _Tally:
+    language: Language
     linked: int = 0
     methods: Counter[str] = field(default_factory=Counter)
     decisions: Counter[str] = field(default_factory=Counter)
@@ -210,7 +213,7 @@ class _Tally:
 
     def add(self, number: int, columns: dict[str, Json]) -> None:
         if "error" in columns:
-            self.errors.append(RowError(number, str(columns["error"])))
+            self.errors.append(RowError(number, in_language(cast(str, columns["error"]), self.language)))
             return
         self.linked += 1
         if columns:

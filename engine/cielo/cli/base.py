@@ -22,6 +22,7 @@ import click
 from cielo.cli.options import LISTED
 from cielo.cli.verbosity import accept_verbosity, is_verbose
 from cielo.errors import MORE_MEMORY, CieloError, OptionError, ParityError, remedy_for
+from cielo.text.language import in_language, numeral, say, spoken
 from cielo.text.visible import visible_json, visible_lines
 
 if TYPE_CHECKING:
@@ -314,19 +315,23 @@ def report_withheld(linker: Linker, subset: Subset | None, without: int, linked:
     if subset is None or 2 * without <= linked:
         return
     base = linker.knowledge_base
-    echo(
-        f"cielo: {without:,} of {linked:,} mentions got no code; --chapter, --leaf and --codes left "
-        f"{base.count(subset):,} of {sum(base.concepts.values()):,} codes to choose from",
-        err=True,
-    )
+    told = say(
+        "{without} of {linked} mentions got no code; --chapter, --leaf and --codes left {left} of {all} codes to "
+        "choose from",
+        without=numeral(f"{without:,}"), linked=numeral(f"{linked:,}"), left=numeral(f"{base.count(subset):,}"),
+        all=numeral(f"{sum(base.concepts.values()):,}"),
+    )  # fmt: skip
+    echo(f"cielo: {told}", err=True)
 
 
 def report_problems(problems: Sequence[LexiconProblem]) -> None:
     """Report the lines of a lexicon that are not used, on standard error."""
     for problem in problems[:_SHOWN]:
-        echo(f"  lexicon, line {problem.line}: {problem.reason}", err=True)
+        reason = in_language(problem.reason, spoken())
+        echo(f"  {say('lexicon, line {line}: {reason}', line=problem.line, reason=reason)}", err=True)
     if len(problems) > _SHOWN:
-        echo(f"  lexicon: {len(problems) - _SHOWN:,} more lines; `cielo lexicon check` names them", err=True)
+        rest = len(problems) - _SHOWN
+        echo(f"  {say('lexicon: {count} more lines; `cielo lexicon check` names them', count=rest)}", err=True)
 
 
 def console(*, stderr: bool = False) -> Console:

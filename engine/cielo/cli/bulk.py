@@ -34,6 +34,7 @@ from cielo.cli.tabular import (
 from cielo.cli.verbosity import is_quiet
 from cielo.decisions import DECISIONS
 from cielo.records import Decoding
+from cielo.text.language import numeral, say
 
 if TYPE_CHECKING:
     from cielo.bulk.records import BulkOptions, Summary
@@ -128,7 +129,7 @@ def bulk(
         plan = run.prepare()
         for warning in plan.warnings[:_SHOWN]:
             echo(f"cielo: {warning}", err=True)
-        with Progress("linking", plan.distinct) as progress:
+        with Progress(say("linking"), plan.distinct) as progress:
             summary = run.work(plan, _print_event if events else lambda _: None, progress)
     _show_summary(summary, output)
 
@@ -152,17 +153,23 @@ def _on_ray(
     wanted = RayOptions(address=where[0], actors=where[1], cores=cores)
     return run_on_ray(
         inputs, output, opened, linking, options, ray_options=wanted, bundle=opening["bundle"],
-        started=lambda actors: echo(f"cielo: {len(actors)} actor(s) of Ray, {cores} core(s) each", err=True),
+        started=lambda actors: echo(f"cielo: {_actor_words(len(actors), cores)}", err=True),
     )  # fmt: skip
+
+
+def _actor_words(actors: int, cores: int) -> str:
+    return say("{actors} actor(s) of Ray, {cores} core(s) each", actors=actors, cores=cores)
 
 
 def _show_estimate(run: Run) -> None:
     found = run.estimate()
-    echo(
-        f"{found.rows:,} rows, {found.distinct:,} distinct mentions, {found.fragments:,} fragments; "
-        f"{found.mentions_per_second:,.1f} mentions per second (measured on {found.sample}): "
-        f"about {found.seconds:,.0f} s in one process"
-    )
+    echo(say(
+        "{rows} rows, {distinct} distinct mentions, {fragments} fragments; {rate} mentions per second (measured on "
+        "{sample}): about {seconds} s in one process",
+        rows=numeral(f"{found.rows:,}"), distinct=numeral(f"{found.distinct:,}"),
+        fragments=numeral(f"{found.fragments:,}"), rate=numeral(f"{found.mentions_per_second:,.1f}"),
+        sample=found.sample, seconds=numeral(f"{found.seconds:,.0f}"),
+    ))  # fmt: skip
 
 
 def _print_event(event: Event) -> None:
@@ -173,14 +180,18 @@ def _print_event(event: Event) -> None:
 
 def _show_summary(summary: Summary, output: Path) -> None:
     if not is_quiet():
-        echo(
-            f"cielo: {summary.rows:,} rows, {summary.distinct:,} distinct mentions, {summary.linked:,} linked; "
-            f"{summary.rows_written:,} rows here in {summary.seconds:,.1f} s",
-            err=True,
-        )
+        told = say(
+            "{rows} rows, {distinct} distinct mentions, {linked} linked; {written} rows here in {seconds} s",
+            rows=numeral(f"{summary.rows:,}"), distinct=numeral(f"{summary.distinct:,}"),
+            linked=numeral(f"{summary.linked:,}"), written=numeral(f"{summary.rows_written:,}"),
+            seconds=numeral(f"{summary.seconds:,.1f}"),
+        )  # fmt: skip
+        echo(f"cielo: {told}", err=True)
         decisions: dict[str, int] = {name: summary.decisions.get(name, 0) for name in DECISIONS}
         for line in counted_lines(summary.methods, decisions if summary.linked else {}):
             echo(line, err=True)
     if summary.errors:
-        echo(f"cielo: {summary.errors:,} row(s) hold an error; see {output / 'errors.csv'}", err=True)
+        count = numeral(f"{summary.errors:,}")
+        told = say("{count} row(s) hold an error; see {file}", count=count, file=output / "errors.csv")
+        echo(f"cielo: {told}", err=True)
         sys.exit(EXIT_ROWS)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cielo.knowledge.reading import KnowledgeBase
 
 _JSON = ("jsonl", "json")
+_COLUMNS = ("document", "id", "start", "end", "fragments", "text", "sentence", "type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def write_documents(
     with _opened(target, form) as output:
         rows = _rows(linked, output, rows_of_one, tally)
         if form.has_errors:
-            write_rows(output, form.table, rows, style=settings.style)
+            write_rows(output, form.table, rows, style=settings.style, named=_COLUMNS)
         else:
             order = NOTE_COLUMNS if form.name == "omop" else ()
             write_table(output, form.table, rows, order=lambda _: order, style=settings.style)
@@ -148,7 +149,7 @@ def _rows(
         try:
             yield from rows_of_one(one)
         except MentionError as error:
-            tally.refuse(one.document, str(error))
+            tally.refuse(one.document, error.said)
         output.flush()
 
 

@@ -6,9 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from cielo.documents.records import Document, LinkedDocument, MarkedSpan
-from cielo.records import Json
+from cielo.errors import Said
 from cielo.tables import format_of
+from cielo.tables.formats import OutputStyle
+from cielo.tables.links import language_of
 from cielo.tables.writing import open_output, write_table
+from cielo.text import wording
+from cielo.text.language import in_language, spoken
 
 _FIRST = 10
 _COLUMNS = ("place", "document", "id", "error")
@@ -20,7 +24,8 @@ class Tally:
 
     Attributes:
         wanted: whether every reason is kept.
-        first: the first reasons, each with its place.
+        first: the first reasons, each with its place, as they are shown.
+        reasons: all of them where they are wanted: the place, the document, the span's name, the reason.
         spans: that could not be linked, of documents that could be read.
         documents: that could not be read, or not be written.
         linked: spans; `without`: those of them that have no code.
@@ -28,7 +33,7 @@ class Tally:
 
     wanted: bool = False
     first: list[str] = field(default_factory=list)
-    rows: list[dict[str, Json]] = field(default_factory=list)
+    reasons: list[tuple[str, str, str | None, str]] = field(default_factory=list)
     spans: int = 0
     documents: int = 0
     linked: int = 0
@@ -58,19 +63,31 @@ class Tally:
         self._keep(document, None, reason)
 
     def _keep(self, document: Document, span: MarkedSpan | None, reason: str) -> None:
-        place = document.place if span is None else f"{document.place}, span {span.line}"
+        place = document.place
+        if span is not None:
+            place = Said("{place}, span {number}", place=place, number=span.line)
         if len(self.first) < _FIRST:
-            self.first.append(f"{place}: {reason}")
+            self.first.append(f"{in_language(place, spoken())}: {in_language(reason, spoken())}")
         if self.wanted:
-            name = None if span is None else span.name
-            self.rows.append({"place": place, "document": document.name, "id": name, "error": reason})
+            self.reasons.append((place, document.name, None if span is None else span.name, reason))
 
-    def write(self, target: str) -> None:
+    def write(self, target: str, style: OutputStyle) -> None:
         """Write every reason as a table.
 
         Raises:
             TableError: where it cannot be written.
         """
         form = format_of(target, default="csv")
+        language = language_of(form, style)
+        labels = wording.labels(language)
+        rows = [
+            {
+                "place": in_language(place, language), "document": document, "id": name,
+                "error": in_language(reason, language),
+            }
+            for place, document, name, reason in self.reasons
+        ]  # fmt: skip
         with open_output(target) as output:
-            write_table(output, form, self.rows, order=lambda _: _COLUMNS)
+            write_table(
+                output, form, rows, order=lambda _: _COLUMNS, style=style, label=lambda name: labels.get(name, name)
+            )

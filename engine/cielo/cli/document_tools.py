@@ -164,7 +164,7 @@ def write_brat(linked: Iterable[LinkedDocument], target: Path, settings: Setting
                 annotations = referenced(one.document, one.found, resource=settings.terminology)
                 _write(place, one.document, annotations)
             except MentionError as error:
-                tally.refuse(one.document, str(error))
+                tally.refuse(one.document, error.said)
 
 
 def _write(place: Path, document: Document, annotations: str) -> None:

@@ -27,6 +27,7 @@ from cielo.cli.outputs import Output, writes
 from cielo.cli.tabular import decision_options, style_options
 from cielo.records import Decoding
 from cielo.text.kinds import kind_of
+from cielo.text.language import numeral, say
 
 if TYPE_CHECKING:
     from cielo.cli.document_tally import Tally
@@ -118,7 +119,7 @@ def documents(
         write_documents(linked, target, written, settings, tally, linker.knowledge_base)
         report_withheld(linker, options.subset, tally.without, tally.linked)
     if errors is not None:
-        tally.write(errors)
+        tally.write(errors, settings.style)
     _report(tally, written.has_errors)
 
 
@@ -142,10 +143,11 @@ def _report(tally: Tally, has_errors: bool) -> None:
     if not has_errors:  # the form has no place for them
         for problem in tally.first:
             echo(f"  {problem}", err=True)
-    kept = "all reasons are in the file of --errors" if tally.wanted else "`--errors FILE` keeps all reasons"
-    more = "their rows say why" if has_errors else kept
-    echo(
-        f"cielo: {tally.documents:,} document(s) and {tally.spans:,} span(s) could not be linked or written; {more}",
-        err=True,
-    )
+    more = say("all reasons are in the file of --errors") if tally.wanted else say("`--errors FILE` keeps all reasons")
+    told = say(
+        "{documents} document(s) and {spans} span(s) could not be linked or written; {more}",
+        documents=numeral(f"{tally.documents:,}"), spans=numeral(f"{tally.spans:,}"),
+        more=say("their rows say why") if has_errors else more,
+    )  # fmt: skip
+    echo(f"cielo: {told}", err=True)
     sys.exit(EXIT_ROWS)

@@ -156,7 +156,7 @@ def link(
         row = {"text": text, "sentence": sentence, **link_columns(linked, thresholds)}
         echo_json(json.dumps(row, ensure_ascii=False))
     else:
-        show_link(linked, decision_of(linked, thresholds), tabular["language"])
+        show_link(linked, decision_of(linked, thresholds))
 
 
 def _refuse_options_of_rows(context: click.Context) -> None:

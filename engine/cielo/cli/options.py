@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from cielo.text.language import LANGUAGES, speaking
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -46,6 +49,21 @@ DECODING = click.option("--decoding", type=click.Choice(DECODINGS),
 ALLOW_UNVERIFIED = click.option("--allow-unverified", is_flag=True, help=UNVERIFIED)
 GUARD = click.option("--guard-formulas/--no-guard-formulas", default=False, show_default=True,
                      help="Put an apostrophe before what a spreadsheet takes for a formula (CSV, TSV).")  # fmt: skip
+
+
+def language_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--language``, and let `cielo.text.language.say` speak it while the command runs; it is handed on too."""
+
+    @functools.wraps(command)
+    def spoken(*arguments: Any, **given: Any) -> Any:
+        with speaking(given["language"]):
+            return command(*arguments, **given)
+
+    return click.option(
+        "--language", type=click.Choice(LANGUAGES), default="en", show_default=True, envvar="CIELO_LANGUAGE",
+        show_envvar=True, help="Of the words for people: on the terminal, in pages, and in CSV, TSV and XLSX.",
+    )(spoken)  # fmt: skip
+
 
 # Where a command keeps what --codes named, for `cielo.cli.base.report_unknown_codes`.
 LISTED = "cielo.codes"

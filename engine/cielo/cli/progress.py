@@ -20,7 +20,7 @@ from cielo.cli.verbosity import is_quiet, is_verbose
 from cielo.errors import CieloError
 from cielo.records import Json, Link, Mention
 from cielo.text import wording
-from cielo.text.language import Language
+from cielo.text.language import numeral, say, speaking, spoken
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -64,6 +64,7 @@ class Progress:
             clock: seconds, of any beginning.
         """
         self._clock, self._lock = clock, threading.RLock()
+        self._language = spoken()  # the thread that draws has no context of its own
         self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._mute = is_quiet() or (self._terminal and not drawn)
         self._verbose = is_verbose()
@@ -112,29 +113,36 @@ class Progress:
 
     def line(self) -> str:
         """Return what there is to say now: what is done, of how many, the rate, the time left."""
-        with self._lock:
+        with self._lock, speaking(self._language):
             now, total = self._clock(), self._total if isinstance(self._total, int) else None
             said = []
             if total is None or total > 1:
-                done = f"{self._done:,}" if total is None else f"{min(self._done, total):,} of {total:,}"
-                said.append(f"{done} {self._unit}".rstrip())
+                said.append(f"{_count_words(self._done, total)} {self._unit_words()}".rstrip())
             rate = self._rate()
             if rate:
-                said.append(f"{_rate_words(rate)} a second")
+                said.append(say("{rate} a second", rate=_rate_words(rate)))
             if rate and total is not None:
                 # Between two counts the time goes on.
                 left = (total - self._done) / rate - (now - self._counts[-1][0])
-                said.append(f"{_duration(max(0.0, left))} left")
+                said.append(say("{time} left", time=_duration(max(0.0, left))))
             elif not rate:
-                said.append(f"{_duration(now - self._began)} so far")
+                said.append(say("{time} so far", time=_duration(now - self._began)))
             return f"{self._task}: {', '.join(said)}"
+
+    def _unit_words(self) -> str:
+        return say("mentions") if self._unit == "mentions" else self._unit
 
     def show_summary(self) -> None:
         """Say how many were done in all, and how fast; unless nothing but what is wrong is to be said."""
         if not is_quiet():
             seconds = self._clock() - self._created
-            rate = _rate_words(self._all / max(seconds, 1e-9))
-            echo(f"cielo: {self._all:,} {self._unit} in {seconds:,.1f} s, {rate} a second", err=True)
+            with speaking(self._language):
+                told = say(
+                    "{count} {unit} in {seconds} s, {rate} a second", count=numeral(f"{self._all:,}"),
+                    unit=self._unit_words(), seconds=numeral(f"{seconds:,.1f}"),
+                    rate=_rate_words(self._all / max(seconds, 1e-9)),
+                )  # fmt: skip
+            echo(f"cielo: {told}", err=True)
 
     def _count(self, now: float) -> None:
         if len(self._counts) > 1 and now - self._counts[-2][0] < _APART:
@@ -206,9 +214,8 @@ class Summary:
         decisions: rows by what is to be done with them; empty where nothing is decided.
     """
 
-    def __init__(self, *, language: Language = "en", clock: Clock = time.monotonic) -> None:
+    def __init__(self, *, clock: Clock = time.monotonic) -> None:
         """Begin to count, and to take the time."""
-        self._language = language
         self.rows = self.errors = self.without = 0
         self.methods: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
@@ -247,19 +254,19 @@ class Summary:
         """Return the lines that tell it, the first one whole by itself."""
         seconds = self._clock() - self._began
         rate = _rate_words(self.rows / max(seconds, 1e-9))
-        words = wording.words(self._language)
+        words = wording.words(spoken())
         counts = [(self.rows, "row"), (len(self._distinct), "mention"), *([(self.errors, "fault")] * bool(self.errors))]
-        told = ", ".join(f"{count:,} {words[one if count == 1 else f'{one}s']}" for count, one in counts)
-        lines = [f"cielo: {told}; {seconds:,.1f} s, {words['rate'].format(value=rate)}"]
-        lines += counted_lines(self.methods, self.decisions, self._language)
+        told = ", ".join(f"{numeral(f'{count:,}')} {words[one if count == 1 else f'{one}s']}" for count, one in counts)
+        lines = [f"cielo: {told}; {numeral(f'{seconds:,.1f}')} s, {words['rate'].format(value=rate)}"]
+        lines += counted_lines(self.methods, self.decisions)
         if is_verbose():
             lines.append(self.stages())
         return lines
 
     def stages(self) -> str:
         """Return the line that tells how long each stage took."""
-        spent = ", ".join(f"{stage} {seconds:,.2f}" for stage, seconds in self._stages.items() if seconds)
-        return f"  seconds of each stage: {spent or 'none'}"
+        spent = ", ".join(f"{stage} {numeral(f'{spent:,.2f}')}" for stage, spent in self._stages.items() if spent)
+        return f"  {say('seconds of each stage')}: {spent or '-'}"
 
     def show(self) -> None:
         """Write the lines on standard error, unless nothing but what is wrong is to be said."""
@@ -278,20 +285,26 @@ def waiting(text: str) -> Iterator[Callable[[str], None]]:
         yield status.update
 
 
-def counted_lines(methods: Mapping[str, int], decisions: Mapping[str, int], language: Language = "en") -> list[str]:
+def counted_lines(methods: Mapping[str, int], decisions: Mapping[str, int]) -> list[str]:
     """Return the lines that tell how many rows were linked by each method, and what is to be done with them."""
-    named = wording.values(language)
-    in_order = {name: methods[name] for name in _METHODS if methods.get(name)}
+    words, named = wording.words(spoken()), wording.values(spoken())
+    in_order = [(named.get(name, name), methods[name]) for name in _METHODS if methods.get(name)]
+    decided = [(wording.decided(name, spoken()), count) for name, count in decisions.items()]
     return [
-        f"  {wording.words(language)[what]}: "
-        + ", ".join(f"{count:,} {named.get(name, name)}" for name, count in counted.items())
-        for what, counted in (("byMethod", in_order), ("byDecision", decisions))
+        f"  {words[what]}: " + ", ".join(f"{numeral(f'{count:,}')} {name}" for name, count in counted)
+        for what, counted in (("byMethod", in_order), ("byDecision", decided))
         if counted
     ]
 
 
+def _count_words(done: int, total: int | None) -> str:
+    if total is None:
+        return numeral(f"{done:,}")
+    return say("{done} of {total}", done=numeral(f"{min(done, total):,}"), total=numeral(f"{total:,}"))
+
+
 def _rate_words(rate: float) -> str:
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
+    return numeral(f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}")
 
 
 def _duration(seconds: float) -> str:
@@ -299,4 +312,4 @@ def _duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
+    return f"{minutes} min" if minutes < 60 else f"{numeral(f'{minutes // 60:,}')} h {minutes % 60} min"

@@ -24,6 +24,7 @@ from cielo.files import sha256_of
 from cielo.link.linker import CHUNK, Linker
 from cielo.options import LinkOptions
 from cielo.records import Json
+from cielo.tables.links import restored, stored
 
 
 class Partial:
@@ -91,7 +92,7 @@ class Partial:
         with self.path.open("rb") as stream:
             stream.readline()
             for _ in range(self.done):
-                yield json.loads(stream.readline())
+                yield restored(json.loads(stream.readline()))
 
     def append(self, columns: Mapping[str, Json]) -> None:
         """Keep what is done of the next row.
@@ -100,7 +101,7 @@ class Partial:
             TableError: where it cannot be written.
         """
         try:
-            self._stream.write(json.dumps(columns).encode() + b"\n")
+            self._stream.write(json.dumps(stored(columns)).encode() + b"\n")
             self._stream.flush()
         except OSError as error:
             raise self._refused(error) from error

@@ -23,11 +23,12 @@ from cielo.link.linker import CHUNK, Linker
 from cielo.records import Json, Link, Mention
 from cielo.tables import Format, Table, TableFormat, format_of
 from cielo.tables.formats import OutputStyle, known_format, require_library
-from cielo.tables.links import OutputColumns, joined_row, kept_columns, link_columns, write_rows
+from cielo.tables.links import OutputColumns, joined_row, kept_columns, language_of, link_columns, write_rows
 from cielo.tables.mentions import InputRow, MentionColumns, open_input, read_mentions
 from cielo.tables.reading import sniffed_format
 from cielo.tables.writing import open_output
 from cielo.text import wording
+from cielo.text.language import in_language, numeral, say, spoken
 
 if TYPE_CHECKING:
     from cielo.options import LinkOptions
@@ -111,9 +112,9 @@ def link_rows(rows: Rows, options: LinkOptions, **opening: Any) -> None:
             output = stack.enter_context(open_output(rows.target, rows.form))
             require_codes(linker, options.subset)
             report_problems(linker.lexicon_problems())
-            summary = Summary(language=rows.style.language)
+            summary = Summary()
             drawn = rows.target != "-" or not sys.stdout.isatty()  # rows on the terminal are progress enough
-            with Progress("linking", functools.partial(_count, rows), drawn=drawn) as progress:
+            with Progress(say("linking"), functools.partial(_count, rows), drawn=drawn) as progress:
                 if kept is not None:
                     progress.skip(kept.done)
                 chunk = _LIVE if rows.target == "-" else CHUNK
@@ -127,7 +128,11 @@ def link_rows(rows: Rows, options: LinkOptions, **opening: Any) -> None:
     _report_table(read.table)
     summary.show()
     if summary.errors:
-        told = wording.words(rows.style.language)["holdError"].format(value=f"{summary.errors:,}")
+        column = wording.labels(language_of(rows.form, rows.style)).get("error", "error")
+        told = say(
+            "{count} row(s) hold an error; see their column `{column}`", count=numeral(f"{summary.errors:,}"),
+            column=column,
+        )  # fmt: skip
         echo(f"cielo: {told}", err=True)
         sys.exit(EXIT_ROWS)
 
@@ -139,7 +144,8 @@ def _kept(rows: Rows, linker: Linker, options: LinkOptions) -> Partial:
         f"whole chunks of {CHUNK} rows stay in {partial.path}; the same command goes on"
     )
     if partial.done:
-        echo(f"cielo: going on after {partial.done:,} rows", err=True)
+        told = say("going on after {count} rows", count=numeral(f"{partial.done:,}"))
+        echo(f"cielo: {told}", err=True)
     return partial
 
 
@@ -150,13 +156,13 @@ def _outcomes(
     summary: Summary,
     kept: Partial | None,
 ) -> Iterator[dict[str, Json]]:
-    words = wording.words(rows.style.language)
-    summary.decisions.update({words["byHand" if name == "none" else name]: 0 for name in DECISIONS})  # in their order
+    language = language_of(rows.form, rows.style)
+    summary.decisions.update(dict.fromkeys(DECISIONS, 0))  # in their order
 
     def joined(row: InputRow, columns: dict[str, Json]) -> dict[str, Json]:
         if "decision" in columns:
-            summary.decisions[words["byHand" if columns["decision"] == "none" else str(columns["decision"])]] += 1
-        return joined_row(row, columns)
+            summary.decisions[str(columns["decision"])] += 1
+        return joined_row(row, columns, language)
 
     for columns in kept.stored() if kept is not None else ():
         row = next(read)
@@ -167,7 +173,7 @@ def _outcomes(
     waiting, handed = itertools.tee(read)
     for row, outcome in zip(waiting, each(_mention_or_error(row, rows.kind, summary) for row in handed), strict=True):
         summary.add(outcome)
-        columns = link_columns(outcome, rows.thresholds) if isinstance(outcome, Link) else {"error": str(outcome)}
+        columns = link_columns(outcome, rows.thresholds) if isinstance(outcome, Link) else {"error": outcome.said}
         if kept is not None:
             kept.append(columns)
         yield joined(row, columns)
@@ -178,15 +184,19 @@ def _known_columns(rows: Rows, table: Table, options: LinkOptions, linker: Linke
     if rows.target != "-" or not table.columns:
         return None
     constrained = linker.provenance(options).decoding == "constrained"
-    return OutputColumns(kept_columns(table.columns), options.top_k, decision=True, proof=constrained)
+    return OutputColumns(
+        kept_columns(table.columns, language_of(rows.form, rows.style)), options.top_k, decision=True, proof=constrained
+    )
 
 
 def _report_table(table: Table) -> None:
     """Report what is odd about the input as a whole, and that no row of it was lost, on standard error."""
     for warning in table.warnings():
-        echo(f"cielo: {click.format_filename(table.name)}: {warning}", err=True)
+        echo(f"cielo: {click.format_filename(table.name)}: {in_language(warning, spoken())}", err=True)
     if table.rejected:
-        echo(f"cielo: {table.lines:,} lines were read, {table.rows:,} rows given", err=True)
+        lines, given = numeral(f"{table.lines:,}"), numeral(f"{table.rows:,}")
+        told = say("{lines} lines were read, {rows} rows given", lines=lines, rows=given)
+        echo(f"cielo: {told}", err=True)
 
 
 def _mention_or_error(row: InputRow, kind: str | None, summary: Summary) -> Mention | MentionError:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from cielo.cli.options import GUARD
-from cielo.text.language import LANGUAGES
+from cielo.cli.options import GUARD, language_option
 
 if TYPE_CHECKING:
     from cielo.decisions import Thresholds
     from cielo.tables.formats import Format, OutputStyle, TableFormat
     from cielo.tables.mentions import MentionColumns
+    from cielo.text.language import Language
 
 _COLUMNS = ("text", "sentence", "kind", "id")
 TABULAR = (
@@ -22,6 +22,7 @@ TABULAR = (
 )  # fmt: skip
 """The parameters of `reading_options` and `style_options`."""
 _USUAL_DELIMITERS = ",;\t|"
+_SPANISH_EXCEL: dict[str, Any] = {"delimiter": ";", "bom": True, "decimal": ","}  # it opens a CSV so alone
 _TABULATOR = {"\\t": "\t", "tab": "\t"}
 
 
@@ -33,7 +34,7 @@ def _delimiter(_: click.Context, __: click.Parameter, value: str | None) -> str 
 
 
 DELIMITER = click.option("--delimiter", callback=_delimiter, metavar="SIGN", help=(
-    "Of a CSV: written, and tried first where one is read; default: , written, and any read."
+    "Of a CSV: written, and tried first where one is read; default: , written (; with --language es), and any read."
 ))  # fmt: skip
 
 
@@ -104,12 +105,13 @@ def style_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of tables for people; `style_of` makes the record of them."""
     for option in (
         DELIMITER,
-        click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True,
-                     help="Of the words for people: on the terminal, in CSV, TSV and XLSX."),
+        language_option,
         GUARD,
-        click.option("--decimal", type=click.Choice([".", ","]), default=".", show_default=True,
-                     help="The decimal sign in CSV and TSV."),
-        click.option("--bom", is_flag=True, help="Begin a CSV or TSV with the mark by which Excel knows UTF-8."),
+        click.option("--decimal", type=click.Choice([".", ","]),
+                     help="The decimal sign in CSV and TSV; default: . (, with --language es)."),
+        click.option("--bom/--no-bom", default=None, help=(
+            "Begin a CSV or TSV with the mark by which Excel knows UTF-8; default: with --language es."
+        )),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -119,6 +121,8 @@ def style_of(given: dict[str, object]) -> OutputStyle:
     """Take the style of what is written out of a command's options, ``delimiter`` among them."""
     from cielo.tables.formats import OutputStyle
 
-    named: dict[str, Any] = {name: given.pop(name) for name in ("bom", "decimal", "language")}
-    named |= {"delimiter": given.pop("delimiter") or ",", "guarded": given.pop("guard_formulas")}
-    return OutputStyle(**named)
+    named: dict[str, Any] = {name: given.pop(name) for name in ("bom", "decimal", "delimiter")}
+    language = cast("Language", given.pop("language"))
+    usual = _SPANISH_EXCEL if language == "es" else {}
+    named = usual | {name: value for name, value in named.items() if value is not None}
+    return OutputStyle(**named, language=language, guarded=bool(given.pop("guard_formulas")))

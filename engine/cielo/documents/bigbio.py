@@ -48,7 +48,9 @@ def bigbio_document(given: Mapping[str, Json], *, name: str = "", place: str = "
     try:
         read = msgspec.convert(given, _Document)
     except msgspec.ValidationError as error:
-        raise MentionError(f"the document is none of the schema kb ({error}); give passages and entities") from error
+        raise MentionError(
+            "the document is none of the schema kb ({found}); give passages and entities", found=str(error)
+        ) from error
     spans = tuple(
         MarkedSpan(entity.offsets, entity.id, type=entity.type, text=" ".join(entity.text).strip() or None, line=number)
         for number, entity in enumerate(read.entities, start=1)

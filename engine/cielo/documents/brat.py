@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cielo.documents.records import Document, MarkedSpan
-from cielo.errors import MentionError, TableError
+from cielo.errors import MentionError, Said, TableError
 from cielo.workbench.evaluation.corpora.codiesp import fragments_of
 from cielo.workbench.evaluation.corpora.concepts import files_under
 from cielo.workbench.evaluation.corpora.line_ends import fitting_text
@@ -15,8 +15,10 @@ from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, read_text, unread
 
 _MARK = re.compile(r"(T\d+)\t(\S+) ([^\t]*)(?:\t(.*))?", re.DOTALL)
 _ESCAPED = re.compile("[\udc80-\udcff]")
-_UNREADABLE = "the file, or its text beside it (`.txt`), cannot be read"
-_UNMARKED = "the text has no annotations beside it (`.ann`); an empty file says that nothing is marked"
+_UNREADABLE = Said("the file, or its text beside it (`.txt`), cannot be read")
+_UNMARKED = Said("the text has no annotations beside it (`.ann`); an empty file says that nothing is marked")
+_TEXT_NOT_UTF8 = Said("the text (`.txt`) is not UTF-8; save it as UTF-8")
+_NO_MARK = Said("the line is no text-bound annotation of BRAT")
 
 
 def marks_of(annotations: str) -> Iterator[MarkedSpan]:
@@ -32,7 +34,9 @@ def marks_of(annotations: str) -> Iterator[MarkedSpan]:
         elif line.startswith("T"):
             mark = _mark(number, line.rstrip("\r"))
             if mark.name in names and mark.error is None:
-                mark = MarkedSpan(line=number, error=f"{mark.name} stands there twice; the first one counts")
+                mark = MarkedSpan(
+                    line=number, error=Said("{name} stands there twice; the first one counts", name=mark.name)
+                )
             names.add(mark.name or "")
             yield mark
 
@@ -42,9 +46,9 @@ def _mark(number: int, line: str) -> MarkedSpan:
     try:
         fragments = fragments_of(found[3] if found else "")
     except MentionError as error:
-        return MarkedSpan(line=number, error=str(error))
+        return MarkedSpan(line=number, error=error.said)
     if found is None:
-        return MarkedSpan(line=number, error="the line is no text-bound annotation of BRAT")
+        return MarkedSpan(line=number, error=_NO_MARK)
     return MarkedSpan(fragments, found[1], type=found[2], text=(found[4] or "").strip() or None, line=number)
 
 
@@ -72,7 +76,7 @@ def brat_documents(path: Path) -> Iterator[Document]:
             yield Document(name, place, error=_UNREADABLE)
             continue
         if text is None:
-            yield Document(name, place, error="the text (`.txt`) is not UTF-8; save it as UTF-8")
+            yield Document(name, place, error=_TEXT_NOT_UTF8)
             continue
         spans = tuple(marks_of(annotations))
         text, _ = fitting_text(text, _known(spans))

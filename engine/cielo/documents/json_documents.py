@@ -10,13 +10,20 @@ import msgspec
 
 from cielo.documents.bigbio import bigbio_document
 from cielo.documents.records import Document, MarkedSpan
-from cielo.errors import MentionError
+from cielo.errors import MentionError, Said
 from cielo.records import Json
 from cielo.tables import RejectedRow, TableFormat, read_table
 from cielo.tables.rows import shown
 from cielo.wire import SpanRequest
 
-_SPAN = "give [start, end], a list of such pairs, or an object with start and end, or fragments"
+_NO_SPAN = Said(
+    "the span is neither a list nor an object; give [start, end], a list of such pairs, or an object with start and "
+    "end, or fragments"
+)
+_OTHER_SPAN = Said(
+    "the span is not as expected ({found}); give [start, end], a list of such pairs, or an object with start and end, "
+    "or fragments"
+)
 
 
 def json_documents(stream: BinaryIO, form: TableFormat, name: str) -> Iterator[Document]:
@@ -35,18 +42,23 @@ def json_documents(stream: BinaryIO, form: TableFormat, name: str) -> Iterator[D
     Raises:
         TableError: where the file as a whole cannot be read.
     """
-    unit = "element" if form.format == "json" else "line"
     for row in read_table(stream, form, name=name):
         if isinstance(row, RejectedRow):
-            yield Document(str(row.line), f"{name}, {unit} {row.line}", error=row.reason)
+            yield Document(str(row.line), _place(name, form, row.line), error=row.reason)
             continue
         values = {member: shown(value) for member, value in row.values.items()}
-        place, named = f"{name}, {unit} {row.number}", str(row.number)
+        place, named = _place(name, form, row.number), str(row.number)
         try:
             named = _name(values, row.number)
             yield _document(values, named, place)
         except MentionError as error:
-            yield Document(named, place, error=str(error))
+            yield Document(named, place, error=error.said)
+
+
+def _place(name: str, form: TableFormat, number: int) -> Said:
+    if form.format == "json":
+        return Said("{name}, element {number}", name=name, number=number)
+    return Said("{name}, line {number}", name=name, number=number)
 
 
 def _name(values: Mapping[str, Json], number: int) -> str:
@@ -81,14 +93,14 @@ def _span(entry: Json, number: int) -> MarkedSpan:
     if isinstance(entry, list):
         return MarkedSpan(entry, line=number)
     if not isinstance(entry, dict):
-        return MarkedSpan(line=number, error=f"the span is neither a list nor an object; {_SPAN}")
+        return MarkedSpan(line=number, error=_NO_SPAN)
     name = entry.get("id")
     name = str(name) if isinstance(name, int) and not isinstance(name, bool) else name
     try:
         asked = msgspec.convert({**entry, "id": name}, SpanRequest)
     except msgspec.ValidationError as error:
         kept = name if isinstance(name, str) else None
-        return MarkedSpan(name=kept, line=number, error=f"the span is not as expected ({error}); {_SPAN}")
+        return MarkedSpan(name=kept, line=number, error=Said(_OTHER_SPAN, found=str(error)))
     kind = entry.get("type")
     return MarkedSpan(
         asked.pairs, asked.id, asked.kind, kind if isinstance(kind, str) else None, asked.text or None, number

@@ -11,7 +11,7 @@ from typing import Literal
 from cielo.documents.brat import brat_documents
 from cielo.documents.json_documents import json_documents
 from cielo.documents.records import Document, MarkedSpan
-from cielo.errors import MentionError, TableError
+from cielo.errors import MentionError, Said, TableError
 from cielo.tables import Format, TableFormat, format_of
 from cielo.tables.mentions import open_input
 from cielo.tables.reading import open_bytes
@@ -95,7 +95,7 @@ def _codiesp(path: Path, split: str | None) -> Iterator[Document]:
     folder, named = (path.parent, path.name.removesuffix("X.tsv")) if path.is_file() else (path, split)
     for found in codiesp_documents(folder, named):
         if isinstance(found, CodiespDocument):
-            place = f"{path}, article {found.name}"
+            place = Said("{name}, article {article}", name=str(path), article=found.name)
             spans = tuple(_marked(*line) for line in found.lines) if found.reason is None else ()
             yield Document(found.name, place, found.text, spans, found.reason)
         else:
@@ -106,5 +106,5 @@ def _marked(number: int, kind: str, type: str, text: str, offsets: str) -> Marke
     try:
         fragments = fragments_of(offsets)
     except MentionError as error:
-        return MarkedSpan(name=str(number), line=number, error=str(error))
+        return MarkedSpan(name=str(number), line=number, error=error.said)
     return MarkedSpan(fragments, str(number), kind, type, text.strip() or None, number)

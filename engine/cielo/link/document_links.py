@@ -32,4 +32,4 @@ def document_link(found: DocumentMention | MentionError, outcome: Link | CieloEr
     """Return the result for a span that was found, or was not, and what became of its mention."""
     if isinstance(found, DocumentMention) and isinstance(outcome, Link):
         return DocumentLink(found.spans, found.sentence, outcome, text=found.mention.text)
-    return DocumentLink(error=str(outcome))
+    return DocumentLink(error=None if isinstance(outcome, Link) else outcome.said)

@@ -64,18 +64,23 @@ def mention_of(
     fragments = _fragments(text, span)
     parts = [text[start:end] for start, end in fragments]
     if not any(has_content(part) for part in parts):
-        raise MentionError(f"the span {_shown(fragments)} holds no visible character; give one that does")
+        raise MentionError("the span {span} holds no visible character; give one that does", span=_shown(fragments))
     if expected is not None and not isinstance(expected, str):
-        raise MentionError(f"the text expected of a span is of type {type(expected).__name__}; give a string, or None")
+        raise MentionError(
+            "the text expected of a span is of type {found}; give a string, or None", found=type(expected).__name__
+        )
     if expected is not None and not _agree(text, fragments, expected):
         raise MentionError(
-            f"the text at {_shown(fragments)} is not the annotated one; were line ends or the text changed since?"
+            "the text at {span} is not the annotated one; were line ends or the text changed since?",
+            span=_shown(fragments),
         )
     # A fragment may begin in the white space between two sentences.
     begin = next(end - len(text[start:end].lstrip()) for start, end in fragments if text[start:end].strip())
     sentence = sentence_at(borders, begin)
     if sentence is None:
-        raise MentionError(f"no sentence holds the character at {begin}; give the borders of all the text's sentences")
+        raise MentionError(
+            "no sentence holds the character at {begin}; give the borders of all the text's sentences", begin=begin
+        )
     mention = Mention(" ".join(parts), text[slice(*sentence)], kind, id)
     return DocumentMention(mention, fragments, sentence)
 
@@ -123,12 +128,15 @@ def mentions_of(
         MentionError: where `text` is no string, or there are more kinds, ids or texts than spans.
     """
     if not isinstance(text, str):
-        raise MentionError(f"the document's text is of type {type(text).__name__}; give a string")
+        raise MentionError("the document's text is of type {found}; give a string", found=type(text).__name__)
     rows, kinds, ids, texts = list(spans), list(kinds), list(ids), list(texts)
     if max(len(kinds), len(ids), len(texts)) > len(rows):
         raise MentionError(
-            f"there are {len(kinds)} kinds, {len(ids)} ids and {len(texts)} texts for {len(rows)} spans; "
-            "give one for each"
+            "there are {kinds} kinds, {ids} ids and {texts} texts for {spans} spans; give one for each",
+            kinds=len(kinds),
+            ids=len(ids),
+            texts=len(texts),
+            spans=len(rows),
         )
     borders = sentences(text)
     return [_found(text, borders, *row) for row in zip_longest(rows, kinds, ids, texts)]
@@ -157,7 +165,9 @@ def _fragments(text: str, span: Any) -> Span:
     fragments = [_fragment(pair, number, len(text)) for number, pair in enumerate(pairs, start=1)]
     found = tuple((start, end) for start, end in fragments if start < end)
     if not found:
-        raise MentionError(f"the span {_shown(fragments)} is empty; give one with at least one visible character")
+        raise MentionError(
+            "the span {span} is empty; give one with at least one visible character", span=_shown(fragments)
+        )
     return found
 
 
@@ -168,11 +178,17 @@ def _fragment(pair: Any, number: int, length: int) -> tuple[int, int]:
             raise TypeError
         start, end = operator.index(start), operator.index(end)
     except (TypeError, ValueError) as error:
-        raise MentionError(f"fragment {number} of the span is no pair of whole numbers; give (start, end)") from error
+        raise MentionError(
+            "fragment {number} of the span is no pair of whole numbers; give (start, end)", number=number
+        ) from error
     if not 0 <= start <= end <= length:
         raise MentionError(
-            f"fragment {number} of the span is ({start}, {end}); expected 0 <= start <= end <= {length}, "
-            "the length of the text in characters"
+            "fragment {number} of the span is ({start}, {end}); expected 0 <= start <= end <= {length}, "
+            "the length of the text in characters",
+            number=number,
+            start=start,
+            end=end,
+            length=length,
         )
     return start, end
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cielo.errors import TableError
+from cielo.errors import Said, TableError
 from cielo.knowledge.codes import code_key, comparison_key
 from cielo.tables import Cell, ColumnFinder, RejectedRow, Role, Table, TableFormat, TableRow, format_of, read_table
 from cielo.tables.rows import UnfitError, is_decoded, text_of
@@ -33,7 +33,8 @@ _ROLES = (
     Role("text", ("text", "texto", "mention", "mencion")), Role("code", ("code", "codigo")),
     *(Role(name, (name,), text=False) for name in COLUMNS[2:]),
 )  # fmt: skip
-_UNKNOWN = "the knowledge base does not know the code in this kind; correct them, or remove the line"
+_UNKNOWN = Said("the knowledge base does not know the code in this kind; correct them, or remove the line")
+_UNUSABLE = Said("no text or no code with a letter or a digit; give both, or remove the line")
 _DIGITS = 4  # of a purity
 _COUNT, _PURITY = re.compile(r"[0-9]{1,15}"), re.compile(r"0(\.[0-9]{1,20})?|1(\.0{1,20})?")
 
@@ -240,7 +241,9 @@ def read_lexicon(
             continue
         first = found.setdefault((normal_form(entry.text), entry.kind), entry)
         if comparison_key(first.code) != comparison_key(entry.code):
-            reason = f"another code for the text and kind of line {first.line}, which stands; remove one of them"
+            reason = Said(
+                "another code for the text and kind of line {line}, which stands; remove one of them", line=first.line
+            )
             problems.append(LexiconProblem(entry.line, reason))
     if not found:
         why = f"; the first, line {problems[0].line}: {problems[0].reason}" if problems else ""
@@ -269,9 +272,9 @@ def _entry(row: TableRow | RejectedRow, finder: ColumnFinder, kinds: Sequence[st
             for role, name in zip(_ROLES, names, strict=True)
         )
     except UnfitError as error:
-        return LexiconProblem(row.number, str(error))
+        return LexiconProblem(row.number, error.said)
     if not normal_form(text) or not code_key(code):
-        return LexiconProblem(row.number, "no text or no code with a letter or a digit; give both, or remove the line")
+        return LexiconProblem(row.number, _UNUSABLE)
     known = int(count) if _COUNT.fullmatch(count) else None, float(purity) if _PURITY.fullmatch(purity) else None
     return LexiconEntry(text, code, kind_of(kind, kinds) or kind or None, *known, row.number)
 
@@ -281,5 +284,5 @@ def _folded(cell: Cell, role: Role) -> str:
         return str(cell)
     text = fold_spaces(text_of(cell, role.name, digits=True))
     if not is_decoded(text):
-        raise UnfitError(f"the {role.name} is not valid Unicode")
+        raise UnfitError("the {name} is not valid Unicode", name=role.name)
     return text

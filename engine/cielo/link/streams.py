@@ -20,7 +20,7 @@ def many(mentions: Iterable[_T]) -> Iterable[_T]:
         MentionError: where it is one mention or one string, or nothing that can be gone through.
     """
     if isinstance(mentions, str | Mention) or not isinstance(mentions, Iterable):
-        raise MentionError(f"got one {type(mentions).__name__}, expected an iterable of Mention")
+        raise MentionError("got one {found}, expected an iterable of Mention", found=type(mentions).__name__)
     return mentions
 
 

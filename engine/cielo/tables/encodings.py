@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from cielo.errors import TableError
+from cielo.errors import Said, TableError
 
 _CHUNK = 1 << 20
 _HEAD = 1 << 16
@@ -61,22 +61,27 @@ class Signs:
     def warnings(self) -> Iterator[str]:
         """Yield a sentence for each kind of sign that was seen."""
         if count := self._counts["mojibake"]:
-            yield (
-                f"{count:,} row(s) show signs of UTF-8 that was read as Windows-1252 and saved again (such as `Ã±` or "
-                "`Ã³`); nothing was repaired: export the table again"
+            yield Said(
+                "{count:,} row(s) show signs of UTF-8 that was read as Windows-1252 and saved again (such as `Ã±` or "
+                "`Ã³`); nothing was repaired: export the table again",
+                count=count,
             )
         if count := self._counts["dos"]:
-            yield (
-                f"{count:,} row(s) show signs of a code page of DOS (such as `¢` or `¤` inside words); nothing was "
-                "repaired: name the encoding, cp850 or cp437"
+            yield Said(
+                "{count:,} row(s) show signs of a code page of DOS (such as `¢` or `¤` inside words); nothing was "
+                "repaired: name the encoding, cp850 or cp437",
+                count=count,
             )
         if count := self._counts["lost"]:
-            yield f"{count:,} row(s) hold U+FFFD, which stands for lost letters; export the table again"
+            yield Said(
+                "{count:,} row(s) hold U+FFFD, which stands for lost letters; export the table again", count=count
+            )
 
 
-def not_decoded(encoding: str) -> str:
+def not_decoded(encoding: str) -> Said:
     """Return the reason of a row whose bytes are not text."""
-    return f"the row is not {_NAMES.get(encoding, encoding)}; save the file as UTF-8 or name its encoding"
+    name = _NAMES.get(encoding, encoding)
+    return Said("the row is not {name}; save the file as UTF-8 or name its encoding", name=name)
 
 
 def encoding_of(stream: BinaryIO) -> tuple[str, BinaryIO]:

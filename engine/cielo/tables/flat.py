@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
+from cielo.errors import Said
 from cielo.tables.columns import Role, unique_names
 from cielo.tables.delimiters import DELIMITERS, HEAD_LINES, NO_DELIMITER, find_dialect, separator_line
 from cielo.tables.encodings import UNDECODED, not_decoded, open_lines
@@ -13,6 +14,13 @@ from cielo.tables.formats import GZIP, Quoting, TableFormat
 from cielo.tables.records import Lines, Record, split_records
 from cielo.tables.rows import Cell, RejectedRow, TableRow, is_blank, is_decoded
 from cielo.tables.table import Table
+
+_TOO_MANY = Said("the row has {count} columns; the header has {width} (a delimiter inside a value cuts it)")
+_TOO_MANY_FOR_FIRST = Said(
+    "the row has {count} columns; the first row has {width} (a delimiter inside a value cuts it)"
+)
+_CUT = Said("the row has {count} columns; the header has {width} (the file may have been cut short)")
+_CUT_FOR_FIRST = Said("the row has {count} columns; the first row has {width} (the file may have been cut short)")
 
 
 def open_flat(
@@ -102,9 +110,8 @@ def _rows(lines: Lines, table: Table, records: Iterator[Record]) -> Iterator[Tab
 
 def _fault_of_width(cells: list[str], width: int, table: Table, lines: Lines) -> str | None:
     count = len(cells)
-    first = "header" if table.columns else "first row"
     if count > width and any(map(str.strip, cells[width:])):
-        return f"the row has {count} columns; the {first} has {width} (a delimiter inside a value cuts it)"
+        return Said(_TOO_MANY if table.columns else _TOO_MANY_FOR_FIRST, count=count, width=width)
     if 1 < width > count and not lines.is_ended:
-        return f"the row has {count} columns; the {first} has {width} (the file may have been cut short)"
+        return Said(_CUT if table.columns else _CUT_FOR_FIRST, count=count, width=width)
     return None

@@ -7,8 +7,9 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
+from cielo.errors import Said
 from cielo.tables.columns import Role
 from cielo.tables.encodings import UNDECODED, not_decoded, open_lines
 from cielo.tables.formats import TableFormat
@@ -16,7 +17,25 @@ from cielo.tables.rows import Cell, RejectedRow, TableRow
 from cielo.tables.table import Table
 
 _MAX_NESTING = 64
-_TYPES = {list: "list", str: "string", int: "number", float: "number", bool: "truth value", type(None): "null"}
+_NUMBER = Said("number")
+_TYPES = {
+    list: Said("list"), str: Said("string"), int: _NUMBER, float: _NUMBER, bool: Said("truth value"),
+    type(None): Said("null"),
+}  # fmt: skip
+_Unit = Literal["line", "element"]  # what a row is: of JSON Lines, of an array
+_TWICE: dict[_Unit, Said] = {
+    "line": Said("the line names a member twice; name each once"),
+    "element": Said("the element names a member twice; name each once"),
+}
+_NO_JSON = Said("the line is not JSON; expected one object on each line")
+_OTHER_TYPE: dict[_Unit, Said] = {
+    "line": Said("the line holds a JSON {found}; expected an object"),
+    "element": Said("the element holds a JSON {found}; expected an object"),
+}
+_TOO_DEEP: dict[_Unit, Said] = {
+    "line": Said("the line nests values more than {most} deep; expected plain columns"),
+    "element": Said("the element nests values more than {most} deep; expected plain columns"),
+}
 _SPACES = re.compile(r"[ \t\r\n]*")
 # Where a malformed element of an array ends, as far as can be seen: before what may be the next element.
 _NEXT_OBJECT = re.compile(r"\}[ \t\r\n]*,[ \t\r\n]*(?=[^\s\"])")
@@ -106,19 +125,19 @@ class _Reader:
             if end != len(text):
                 raise ValueError("something follows the object")
         except _TwiceError:
-            return RejectedRow(number, "the line names a member twice; name each once")
+            return RejectedRow(number, _TWICE["line"])
         except (ValueError, RecursionError):
-            return RejectedRow(number, "the line is not JSON; expected one object on each line")
+            return RejectedRow(number, _NO_JSON)
         # Most rows hold neither a list nor an object in their object.
         return self._checked(number, values, "line", flat="[" not in text and text.count("{") == 1)
 
-    def _checked(self, number: int, values: Any, what: str, *, flat: bool = False) -> TableRow | RejectedRow:
+    def _checked(self, number: int, values: Any, what: _Unit, *, flat: bool = False) -> TableRow | RejectedRow:
         if isinstance(values, str) and self.only is not None and what == "element":
             return TableRow(number, {self.only: values})
         if not isinstance(values, dict):
-            return RejectedRow(number, f"the {what} holds a JSON {_TYPES[type(values)]}; expected an object")
+            return RejectedRow(number, Said(_OTHER_TYPE[what], found=_TYPES[type(values)]))
         if not flat and _nested_deeper(values, _MAX_NESTING):
-            return RejectedRow(number, f"the {what} nests values more than {_MAX_NESTING} deep; expected plain columns")
+            return RejectedRow(number, Said(_TOO_DEEP[what], most=_MAX_NESTING))
         return TableRow(number, values)
 
     def whole(self, text: str) -> Iterator[TableRow | RejectedRow]:
@@ -156,9 +175,10 @@ class _Reader:
             if text[place : place + 1] == ",":
                 place = _after_spaces(text, place + 1)
         if place >= len(text) and isinstance(row, TableRow):
-            yield RejectedRow(number + 1, "the array is not closed; the file may have been cut short")
+            yield RejectedRow(number + 1, Said("the array is not closed; the file may have been cut short"))
         elif not inner and _after_spaces(text, place + 1) < len(text):
-            yield RejectedRow(number + 1, "something follows the array; give one array, or an object on each line")
+            follows = Said("something follows the array; give one array, or an object on each line")
+            yield RejectedRow(number + 1, follows)
 
     def _element(self, text: str, place: int, number: int) -> tuple[TableRow | RejectedRow, int]:
         """Return an element of an array, and where what follows it begins."""
@@ -169,7 +189,7 @@ class _Reader:
                 row = self._checked(number, values, "element")
             except _TwiceError:
                 _, end = _LENIENT.raw_decode(text, place)
-                row = RejectedRow(number, "the element names a member twice; name each once")
+                row = RejectedRow(number, _TWICE["element"])
             after = _after_spaces(text, end)
             if text[after : after + 1] in (",", "]", ""):
                 return row, end
@@ -179,8 +199,10 @@ class _Reader:
         except (ValueError, RecursionError):
             pass
         found = _NEXT_OBJECT.search(text, place)
-        where = f"line {text.count(chr(10), 0, wrong) + 1}, column {wrong - text.rfind(chr(10), 0, wrong)}"
-        reason = f"the element is not JSON ({where}); expected one object"
+        reason = Said(
+            "the element is not JSON (line {line}, column {column}); expected one object",
+            line=text.count("\n", 0, wrong) + 1, column=wrong - text.rfind("\n", 0, wrong),
+        )  # fmt: skip
         return RejectedRow(number, reason), len(text) if found is None else found.end()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, BinaryIO, cast
@@ -21,7 +21,7 @@ from cielo.tables.rows import shown
 from cielo.tables.workbook_writing import OutCell, Tone
 from cielo.tables.writing import cell_text, write_table
 from cielo.text import wording
-from cielo.text.language import Language
+from cielo.text.language import Language, in_language, packed, unpacked
 from cielo.text.normal import fold_name
 
 _RESULT_COLUMNS = (
@@ -29,7 +29,7 @@ _RESULT_COLUMNS = (
     "log_prob", "probability", "distance", "candidates", "proof", "truncated", "provenance", "error",
 )  # fmt: skip
 _SOMETIMES = ("decision", "proof")  # where thresholds are given, and where a search was constrained
-_FOR_PEOPLE = ("csv", "tsv", "xlsx")
+FOR_PEOPLE = ("csv", "tsv", "xlsx")
 _PEOPLE = (
     "code", "title", "decision", "confidence", "found", "kind", "codes", "description", "method", "match", "generated",
     "probability", "log_prob", "distance", "alternatives", "proof", "truncated", "provenance", "error",
@@ -39,6 +39,9 @@ _NAMED = ("kind", "method", "match")
 _DIGITS = 3  # of a figure, after the point
 _PARTS = ("code", "title", "evidence")
 _ALTERNATIVE = re.compile(r"alternative_[0-9]+_(code|title|evidence)")
+# Before the name of an input's column that is like one of ours within, but not where people see it: shown without.
+_OWN = "\0"
+_PREFIXES: dict[Language, str] = {"en": "input_", "es": "entrada_"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +80,41 @@ def output_row(row: InputRow, outcome: Link | str, thresholds: Thresholds | None
     return joined_row(row, {"error": outcome} if isinstance(outcome, str) else link_columns(outcome, thresholds))
 
 
-def joined_row(row: InputRow, columns: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the output row of `output_row` from what `link_columns` gave, or from an ``error`` alone."""
-    kept = {_kept_name(name, row.values): shown(value) for name, value in row.values.items()}
+def language_of(form: Format, style: OutputStyle) -> Language:
+    """Return the language of a table: its style's where the format is for people; what machines read is English."""
+    return style.language if form in FOR_PEOPLE else "en"
+
+
+def joined_row(row: InputRow, columns: Mapping[str, Json], language: Language = "en") -> dict[str, Json]:
+    """Return the output row of `output_row` from what `link_columns` gave, or from an ``error`` alone.
+
+    Args:
+        row: of the input.
+        columns: of the result.
+        language: of the table (see `language_of`); in others than English it is for `write_rows` alone.
+    """
+    kept = {_kept_name(name, row.values, language): shown(value) for name, value in row.values.items()}
     result = dict(columns)
     if "kind" in result and result["kind"] is None:
         result["kind"] = shown(row.values.get("kind")) or None
     return {**kept, **result}
 
 
-def kept_columns(names: Sequence[str]) -> list[str]:
-    """Return the names under which an input's columns stand in the output."""
-    return [_kept_name(name, names) for name in names]
+def kept_columns(names: Sequence[str], language: Language = "en") -> list[str]:
+    """Return the names under which `joined_row` keeps an input's columns."""
+    return [_kept_name(name, names, language) for name in names]
 
 
-def _kept_name(name: str, others: Iterable[str]) -> str:
-    return name if name not in _RESULT_COLUMNS or name == "kind" else _free_name(name, others)
+def _kept_name(name: str, others: Iterable[str], language: Language) -> str:
+    if name not in _RESULT_COLUMNS or name == "kind":
+        return name
+    return _free_name(name, others, language) if language == "en" else f"{_OWN}{name}"
 
 
-def _free_name(name: str, others: Iterable[str]) -> str:
-    kept = f"input_{name}"
+def _free_name(name: str, others: Iterable[str], language: Language) -> str:
+    kept = f"{_PREFIXES[language]}{name}"
     while kept in others:
-        kept = f"input_{kept}"
+        kept = f"{_PREFIXES[language]}{kept}"
     return kept
 
 
@@ -112,6 +128,17 @@ def link_columns(link: Link, thresholds: Thresholds | None = None) -> dict[str, 
     return {name: values[name] for name in _RESULT_COLUMNS if name in values}
 
 
+def stored(columns: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what `link_columns` gave, or an ``error`` alone, as files of JSON keep it, for `restored`."""
+    error = columns.get("error")
+    return {**columns, "error": packed(error)} if isinstance(error, str) else dict(columns)
+
+
+def restored(columns: dict[str, Json]) -> dict[str, Json]:
+    """Return what `stored` gave, with the parts of an error's sentence."""
+    return {**columns, "error": unpacked(columns["error"])} if "error" in columns else columns
+
+
 def write_rows(
     stream: BinaryIO,
     form: Format,
@@ -119,6 +146,7 @@ def write_rows(
     *,
     style: OutputStyle | None = None,
     columns: OutputColumns | None = None,
+    named: Sequence[str] = (),
 ) -> None:
     """Write output rows.
 
@@ -129,12 +157,13 @@ def write_rows(
         style: how tables for people look.
         columns: of a table, whose rows are then written as they come; None: those of the rows, in the order in which
             they first occur, once all are known.
+        named: columns besides those of the result that are cielo's own, not a user's: they are called in its words.
 
     Raises:
         TableError: see `cielo.tables.writing.write_table`.
     """
     style = style or OutputStyle()
-    if form not in _FOR_PEOPLE:
+    if form not in FOR_PEOPLE:
         known = None if columns is None else [*columns.given, *columns.results(_RESULT_COLUMNS)]
         write_table(stream, form, rows, columns=known, order=_ordered, cell=_cell, style=style)
         return
@@ -148,7 +177,7 @@ def write_rows(
         order=_ordered_flat,
         cell=lambda _, value: value,
         style=style,
-        label=_labels(style.language),
+        label=_labels(style.language, named),
         tones=_tones(style.language),
     )
 
@@ -173,31 +202,37 @@ def _cell(name: str, value: Any) -> str | None:
 
 def _flat(row: Mapping[str, Json], style: OutputStyle) -> dict[str, OutCell]:
     """Return a row for people."""
-    words, language = wording.words(style.language), style.language
+    language = style.language
     given = {name: value for name, value in row.items() if name not in _RESULT_COLUMNS}
     flat: dict[str, OutCell] = {_free_of_ours(name, row, language): cell_text(value) for name, value in given.items()}
     for name, value in row.items():
         if name in _RESULT_COLUMNS and name not in ("candidates", "proof", "truncated", "decision"):
             is_figure = name in _FIGURES and isinstance(value, int | float)
             flat[name] = round(float(cast(float, value)), _DIGITS) if is_figure else _cell(name, value)
-    for name in _NAMED:
-        if isinstance(value := row.get(name), str):
-            flat[name] = wording.values(language).get(value, value)
+    flat.update(_worded(row, language))
     if "method" in row:
         flat["found"] = wording.found_by(
             cast(Method, row["method"]), normal=row.get("match") == "normal",
             unsure=row.get("confidence") is not None, language=language,
         )  # fmt: skip
-    if "decision" in row:
-        decision = str(row["decision"])
-        flat["decision"] = words.get("byHand" if decision == "none" else decision, decision)
-    if "truncated" in row:
-        flat["truncated"] = words["yes" if row["truncated"] else "no"]
-    proof = row.get("proof")
-    if isinstance(proof, dict):
-        flat["proof"] = words["proven" if proof["exact"] else "unproven"]
     flat.update(_alternatives(row, style))
     return flat
+
+
+def _worded(row: Mapping[str, Json], language: Language) -> Iterator[tuple[str, str]]:
+    """Yield the cells that hold a word or a sentence in a language."""
+    words, proof = wording.words(language), row.get("proof")
+    for name in _NAMED:
+        if isinstance(value := row.get(name), str):
+            yield name, wording.values(language).get(value, value)
+    if "decision" in row:
+        yield "decision", wording.decided(str(row["decision"]), language)
+    if "truncated" in row:
+        yield "truncated", words["yes" if row["truncated"] else "no"]
+    if isinstance(proof, dict):
+        yield "proof", words["proven" if proof["exact"] else "unproven"]
+    if isinstance(error := row.get("error"), str):
+        yield "error", in_language(error, language)
 
 
 def _alternatives(row: Mapping[str, Json], style: OutputStyle) -> dict[str, OutCell]:
@@ -226,9 +261,11 @@ def _figure(value: float, style: OutputStyle) -> str:
 
 
 def _free_of_ours(name: str, others: Iterable[str], language: Language) -> str:
-    """Return the name of an input's column where one of ours for people would be called the same."""
-    ours = name == "found" or _ALTERNATIVE.fullmatch(name) or fold_name(name) in _labelled(language)
-    return _free_name(name, others) if ours else name
+    """Return the key of an input's column: another name where one of ours for people is shown under its own."""
+    bare, ours = name.removeprefix(_OWN), name == "found" or _ALTERNATIVE.fullmatch(name) is not None
+    if fold_name(bare) in _labelled(language) or (ours and language == "en"):
+        return _free_name(bare, others, language)
+    return f"{_OWN}{name}" if ours else name
 
 
 def _flat_columns(columns: OutputColumns, language: Language) -> list[str]:
@@ -254,13 +291,13 @@ def _with_alternatives(results: Sequence[str], alternatives: Sequence[str]) -> l
     return [each for name in results for each in (alternatives if name == "alternatives" else [name])]
 
 
-def _labels(language: Language) -> Callable[[str], str]:
+def _labels(language: Language, named: Sequence[str]) -> Callable[[str], str]:
     """Return what a column is called in a language; the input's keep their names."""
     labels = wording.labels(language)
 
     def label(name: str) -> str:
         if not labels or not _ALTERNATIVE.fullmatch(name):
-            return labels.get(name, name) if name in _PEOPLE else name
+            return labels.get(name, name) if name in _PEOPLE or name in named else name.removeprefix(_OWN)
         _, number, part = name.split("_")
         return f"{labels['alternative']} {number}: {labels[part]}"
 
@@ -269,7 +306,8 @@ def _labels(language: Language) -> Callable[[str], str]:
 
 @cache
 def _labelled(language: Language) -> frozenset[str]:
-    return frozenset(map(fold_name, wording.labels(language).values()))
+    labels = wording.labels(language)
+    return frozenset(fold_name(labels[name]) for name in _PEOPLE if name in labels)
 
 
 def _tones(language: Language) -> Callable[[Mapping[str, OutCell]], dict[str, Tone]]:

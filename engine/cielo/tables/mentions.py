@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cielo.errors import MentionError, TableError
-from cielo.records import Mention
+from cielo.errors import MentionError, Said, TableError
+from cielo.records import NAMES, Mention
 from cielo.tables.columns import ColumnFinder, Role, looks_like_header, refuse_ambiguous, show_names
 from cielo.tables.formats import TableFormat
 from cielo.tables.reading import open_bytes, read_table
@@ -81,9 +81,13 @@ class InputRow:
         if self.error is not None:
             raise MentionError(self.error)
         text, sentence, own, name = self.finder.cells(self.values)
+        if text is None and self.finder.names(self.values)[0] is not None:
+            text = ""  # the column is there, and Mention says what is wrong
         if text is None:
             found = show_names(self.values)  # of columns, or of the members of an object: no text of a mention
-            raise MentionError(f"the row has no text; found {found}: give a column `text`, or name it (--text-column)")
+            raise MentionError(
+                "the row has no text; found {found}: give a column `text`, or name it (--text-column)", found=found
+            )
         try:
             named = None if name is None else str(shown(name))
             # What is no text Mention refuses itself.
@@ -91,11 +95,11 @@ class InputRow:
             values: list[Any] = [*(_text(cell, role) for cell, role in roles), named]
             return Mention(*values)
         except UnfitError as error:
-            raise MentionError(str(error)) from error
+            raise MentionError(error.said) from error
 
 
 def _text(cell: Cell, role: Role) -> Cell:
-    return text_of(cell, role.name, digits=True) if isinstance(cell, NotText) else cell
+    return text_of(cell, NAMES[role.name], digits=True) if isinstance(cell, NotText) else cell
 
 
 class MentionTable:
@@ -125,11 +129,16 @@ class MentionTable:
                 if text in row.values and (sentence is None or sentence in row.values):
                     short += 1
                 else:
-                    fault = f"the row has {len(row.values)} columns; the header has {len(names)}"
+                    fault = Said(
+                        "the row has {count} columns; the header has {width}", count=len(row.values), width=len(names)
+                    )
             yield InputRow(row.number, row.values, fault, self._finder)
         if short:
             self.table.notes.append(
-                f"{short:,} row(s) have fewer cells than the header; the missing ones were taken as empty"
+                Said(
+                    "{count:,} row(s) have fewer cells than the header; the missing ones were taken as empty",
+                    count=short,
+                )
             )
 
 

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 from cielo.errors import TableError
 from cielo.tables.columns import Role, unique_names
-from cielo.tables.rows import Cell, NotText, RejectedRow, TableRow
+from cielo.tables.rows import OF_ANOTHER_TYPE, Cell, NotText, RejectedRow, TableRow
 from cielo.tables.table import Table
 
 _BATCH = 8192
@@ -85,7 +85,7 @@ def _plain(value: Any) -> Cell:
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
     shown = value.isoformat() if hasattr(value, "isoformat") else "" if isinstance(value, bytes) else str(value)
-    return NotText("of another type", shown, "of another type")
+    return NotText(OF_ANOTHER_TYPE, shown, OF_ANOTHER_TYPE)
 
 
 def _is_text(kind: Any) -> bool:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
+from cielo.errors import Said
 from cielo.tables.formats import Quoting
 
 # Its first line, from 1; its cells; what is wrong with it, if anything is.
@@ -19,8 +20,8 @@ MAX_LINES = 100
 _WHOLE_ROWS = 3
 _MAX_CELL = 1 << 28
 _JOINED = ",;"  # with other delimiters a line end ends the row, in files that know no quoting
-MALFORMED = 'the row is not well-formed CSV; close its quotes, and write a quote inside them as ""'
-RETURN = "the row holds a carriage return inside a value; end lines with line feeds"
+MALFORMED = Said('the row is not well-formed CSV; close its quotes, and write a quote inside them as ""')
+RETURN = Said("the row holds a carriage return inside a value; end lines with line feeds")
 
 csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
 
@@ -81,7 +82,7 @@ def split_records(
         if quoting == "none" or '"' not in line:
             text = line.removesuffix("\n").removesuffix("\r")
             cells: list[str] | None = text.split(delimiter)
-            fault = RETURN if "\r" in text else None
+            fault: str | None = RETURN if "\r" in text else None
         else:
             cells = _quoted(taken, lines, delimiter, joining=quoting == "strict" or delimiter in _JOINED)
             if cells is None or (len(taken) > 1 and not _is_whole(cells, taken, delimiter, width)):

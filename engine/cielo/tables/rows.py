@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from cielo.errors import CieloError, Said
 from cielo.records import Json, has_content
 
 # The cells of text formats are strings; JSON, workbooks and Parquet have other types too.
@@ -13,7 +14,11 @@ Cell: TypeAlias = "Json | NotText | list[Cell] | dict[str, Cell]"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_TYPES = {bool: "a truth value", int: "a number", float: "a number", list: "a list", dict: "an object"}
+A_NUMBER, AN_ERROR_VALUE, A_TRUTH_VALUE = Said("a number"), Said("an error value"), Said("a truth value")
+OF_ANOTHER_TYPE = Said("of another type")
+_TYPES = {
+    bool: A_TRUTH_VALUE, int: A_NUMBER, float: A_NUMBER, list: Said("a list"), dict: Said("an object"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class RejectedRow:
     values: dict[str, Cell] = field(default_factory=dict, repr=False, compare=False)
 
 
-class UnfitError(ValueError):
+class UnfitError(CieloError, ValueError):
     """A row cannot be taken; the message is the reason."""
 
 
@@ -78,17 +83,20 @@ def text_of(cell: Cell, name: str, *, digits: bool = False) -> str:
     if isinstance(cell, str):
         return cell
     if cell is None:
-        raise UnfitError(f"the {name} is empty")
+        raise UnfitError("the {name} is empty", name=name)
     if isinstance(cell, NotText):
         if digits and cell.spoiled is None:
             return cell.shown
-        if digits or cell.what == "an error value":
-            raise UnfitError(f"the {name} is {cell.spoiled if digits else cell.what}")
+        if digits or cell.what == AN_ERROR_VALUE:
+            raise UnfitError("the {name} is {found}", name=name, found=cell.spoiled if digits else cell.what)
         found = cell.what
     else:
-        found = _TYPES.get(type(cell), "of another type")
-    why = "; as a number a code can lose zeros and letters" if name == "code" and found == "a number" else ""
-    raise UnfitError(f"the {name} is {found}, expected text{why}; write it as text")
+        found = _TYPES.get(type(cell), OF_ANOTHER_TYPE)
+    if name == "code" and found == A_NUMBER:
+        raise UnfitError(
+            "the code is a number, expected text; as a number a code can lose zeros and letters; write it as text"
+        )
+    raise UnfitError("the {name} is {found}, expected text; write it as text", name=name, found=found)
 
 
 def check_text(text: str, name: str) -> None:
@@ -100,11 +108,11 @@ def check_text(text: str, name: str) -> None:
     if text and text.isprintable():  # neither control characters nor lone surrogates are, nor is any space but ``" "``
         return
     if not is_decoded(text):
-        raise UnfitError(f"the {name} is not valid Unicode")
+        raise UnfitError("the {name} is not valid Unicode", name=name)
     if _CONTROL.search(text):
-        raise UnfitError(f"the {name} holds a control character")
+        raise UnfitError("the {name} holds a control character", name=name)
     if not has_content(text):
-        raise UnfitError(f"the {name} is empty")
+        raise UnfitError("the {name} is empty", name=name)
 
 
 def is_decoded(text: str) -> bool:

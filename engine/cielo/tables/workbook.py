@@ -7,12 +7,22 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from cielo.errors import TableError
+from cielo.errors import Said, TableError
 from cielo.tables.columns import Role, has_all, unique_names
 from cielo.tables.contents import Content
 from cielo.tables.formats import TableFormat
 from cielo.tables.html_tables import open_html
-from cielo.tables.rows import Cell, NotText, RejectedRow, TableRow, is_blank
+from cielo.tables.rows import (
+    A_NUMBER,
+    A_TRUTH_VALUE,
+    AN_ERROR_VALUE,
+    OF_ANOTHER_TYPE,
+    Cell,
+    NotText,
+    RejectedRow,
+    TableRow,
+    is_blank,
+)
 from cielo.tables.sheets import Book, Sheet, SheetCell, SheetNotes
 from cielo.tables.table import Table
 from cielo.tables.xls import open_xls
@@ -25,13 +35,23 @@ MAX_ROWS = 1 << 20
 _SHOWN_SHEETS = 24
 # How a workbook writes characters that XML does not hold: ``_x000D_`` for a carriage return.
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
-_CHANGED = "Excel has changed it; format the column as text and enter the code again"
-_COMPUTE = "open the workbook in a spreadsheet, which computes it, and save it"
 _SCIENTIFIC = re.compile(r"[Ee][+-]")
 _ZEROS = re.compile("0+")
 # `General` shows larger numbers in scientific notation, and no number keeps more than fifteen digits.
 _MAX_GENERAL = 10**11
 _MAX_EXACT = 10**15
+
+
+def _changed(what: Said) -> Said:
+    return Said("{what}: Excel has changed it; format the column as text and enter the code again", what=what)
+
+
+_UNCOMPUTED = Said("a formula without a value: open the workbook in a spreadsheet, which computes it, and save it")
+_SPOILED = {what: _changed(what) for what in (AN_ERROR_VALUE, A_TRUTH_VALUE)}
+_DATE = _changed(Said("a date or a time"))
+_SCIENTIFIC_NUMBER = _changed(Said("a number in scientific notation"))
+_FRACTION = _changed(Said("a number with a fraction"))
+_OTHER_FORMAT = _changed(Said("a number whose format does not show its digits alone"))
 
 
 def open_workbook(
@@ -103,12 +123,17 @@ def _is_empty(value: Cell) -> bool:
 def _seen(sheet: Sheet, before: SheetNotes) -> Iterator[str]:
     """Yield what a person should know of the rows that were read."""
     if count := sheet.notes.hidden - before.hidden:
-        yield f"{count:,} hidden row(s) of the sheet {sheet.title!r} were read like the others"
-    if count := sheet.notes.uncomputed - before.uncomputed:
-        yield (
-            f"{count:,} formula(s) of the sheet {sheet.title!r} have no value, since no spreadsheet has computed them; "
-            "open the workbook in one, and save it"
+        yield Said(
+            "{count:,} hidden row(s) of the sheet {sheet} were read like the others",
+            count=count,
+            sheet=repr(sheet.title),
         )
+    if count := sheet.notes.uncomputed - before.uncomputed:
+        yield Said(
+            "{count:,} formula(s) of the sheet {sheet} have no value, since no spreadsheet has computed them; open the "
+            "workbook in one, and save it",
+            count=count, sheet=repr(sheet.title),
+        )  # fmt: skip
 
 
 def _whole(values: list[Cell], width: int) -> list[Cell]:
@@ -149,10 +174,13 @@ def _find_header(book: Book, table: Table, named: str | None, roles: Sequence[Ro
 
 def _unread(found: Sheet, others: Sequence[Sheet], named: str | None) -> Iterator[str]:
     if found.is_hidden and named is None:
-        yield f"the sheet {found.title!r}, which is read, is hidden"
+        yield Said("the sheet {sheet}, which is read, is hidden", sheet=repr(found.title))
     shown = [sheet for sheet in others if not sheet.is_hidden]
     if shown:
-        yield f"the sheet {found.title!r} is read; {_titles(shown)} with the same columns not: name one with --sheet"
+        yield Said(
+            "the sheet {sheet} is read; {others} with the same columns not: name one with --sheet",
+            sheet=repr(found.title), others=_titles(shown),
+        )  # fmt: skip
 
 
 def _likeness(names: Sequence[str], roles: Sequence[Role]) -> tuple[bool, bool]:
@@ -168,21 +196,21 @@ def _value(cell: SheetCell) -> Cell:
     """Return what a cell holds: its text, or what else it is and how it is shown."""
     value = cell.value
     if cell.data_type == "f":
-        return NotText("a formula without a value", "", f"a formula without a value: {_COMPUTE}")
+        return NotText(_UNCOMPUTED, "", _UNCOMPUTED)
     if cell.data_type == "e":
-        return NotText("an error value", str(value), f"an error value: {_CHANGED}")
+        return NotText(AN_ERROR_VALUE, str(value), _SPOILED[AN_ERROR_VALUE])
     if value is None:
         return None
     if isinstance(value, str):
         return _unescaped(value)
     if isinstance(value, bool):
-        return NotText("a truth value", str(value).upper(), f"a truth value: {_CHANGED}")
+        return NotText(A_TRUTH_VALUE, str(value).upper(), _SPOILED[A_TRUTH_VALUE])
     if isinstance(value, (int, float)):
         return _number(value, cell.number_format)
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():
         value = value.date()  # a workbook knows a day as its midnight
     shown = value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else str(value)
-    return NotText("of another type", shown, f"a date or a time: {_CHANGED}")
+    return NotText(OF_ANOTHER_TYPE, shown, _DATE)
 
 
 def _unescaped(text: str) -> str:
@@ -191,20 +219,19 @@ def _unescaped(text: str) -> str:
 
 def _number(value: int | float, number_format: str) -> NotText:
     shown = str(int(value)) if value == value and abs(value) < _MAX_EXACT and value == int(value) else str(value)
-    try:
-        return NotText("a number", _digits(value, number_format))
-    except ValueError as error:
-        return NotText("a number", shown, f"a number {error}: {_CHANGED}")
+    digits, spoiled = _digits(value, number_format)
+    return NotText(A_NUMBER, shown if digits is None else digits, spoiled)
 
 
-def _digits(value: int | float, number_format: str) -> str:
+def _digits(value: int | float, number_format: str) -> tuple[str | None, Said | None]:
+    """Return the digits that were entered, or why they are not known."""
     if _SCIENTIFIC.search(number_format):
-        raise ValueError("in scientific notation")
+        return None, _SCIENTIFIC_NUMBER
     if value != value or value in (float("inf"), float("-inf")) or value != int(value):
-        raise ValueError("with a fraction")
+        return None, _FRACTION
     whole = int(value)
     if 0 <= whole < _MAX_GENERAL and number_format.casefold() in ("general", "@"):
-        return str(whole)
+        return str(whole), None
     if 0 <= whole < _MAX_EXACT and _ZEROS.fullmatch(number_format):
-        return str(whole).zfill(len(number_format))
-    raise ValueError("whose format does not show its digits alone")
+        return str(whole).zfill(len(number_format)), None
+    return None, _OTHER_FORMAT

@@ -59,11 +59,14 @@ def named_kind(mention: Mention, kinds: Sequence[str]) -> Mention:
         MentionError: where it is none of `kinds`, or no `Mention` at all.
     """
     if not isinstance(mention, Mention):
-        raise MentionError(f"got a mention of type {type(mention).__name__}, expected a Mention")
+        raise MentionError("got a mention of type {found}, expected a Mention", found=type(mention).__name__)
     if mention.kind is None or mention.kind in kinds:
         return mention
     kind = kind_of(mention.kind, kinds)
     if kind is None:
         # The value is not shown: in a table with shifted columns it is clinical text.
-        raise MentionError(f"the mention's kind is none of the knowledge base's: expected {', '.join(kinds)}, or none")
+        expected = ", ".join(kinds)
+        raise MentionError(
+            "the mention's kind is none of the knowledge base's: expected {expected}, or none", expected=expected
+        )
     return replace(mention, kind=kind)

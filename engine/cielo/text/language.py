@@ -11,6 +11,9 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from cielo.errors import CieloError, Said
+from cielo.records import Json
+
 Language = Literal["en", "es"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
@@ -37,6 +40,36 @@ def translate(english: str, language: Language, /, **values: object) -> str:
     """
     sentence = english if language == "en" else _sentences().get(english, english)
     return sentence.format(**values) if values else sentence
+
+
+def in_language(error: CieloError | str, language: Language) -> str:
+    """Return an error, or the text of one (see `cielo.errors.Said`), in a language."""
+    text = error.said if isinstance(error, CieloError) else error
+    if not isinstance(text, Said):
+        return translate(text, language)
+    values = {name: in_language(value, language) if isinstance(value, Said) else value
+              for name, value in text.values.items()}  # fmt: skip
+    return translate(text.sentence, language, **values)
+
+
+def packed(said: str) -> Json:
+    """Return the text of an error as JSON that keeps its parts, for `unpacked`."""
+    if not isinstance(said, Said):
+        return said
+    values: dict[str, Json] = {
+        name: value if isinstance(value, int) else packed(value if isinstance(value, str) else str(value))
+        for name, value in said.values.items()
+    }
+    return {"sentence": said.sentence, "values": values}
+
+
+def unpacked(kept: Json) -> str:
+    """Return what `packed` kept."""
+    if not isinstance(kept, dict):
+        return str(kept)
+    values = kept["values"] if isinstance(kept["values"], dict) else {}
+    given = {name: value if isinstance(value, int) else unpacked(value) for name, value in values.items()}
+    return Said(str(kept["sentence"]), **given)
 
 
 @contextmanager

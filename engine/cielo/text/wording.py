@@ -37,7 +37,6 @@ _ENGLISH = {
     "rate": "{value} rows a second",
     "byMethod": "by method",
     "byDecision": "by decision",
-    "holdError": "{value} row(s) hold an error; see their column `error`",
 }
 
 
@@ -55,6 +54,11 @@ def labels(language: Language) -> Mapping[str, str]:
 def values(language: Language) -> Mapping[str, str]:
     """Return methods, matches and the usual kinds for people; those that are missing stand as they are."""
     return {} if language == "en" else catalogue()["values"]
+
+
+def decided(decision: str, language: Language) -> str:
+    """Return a decision (see `cielo.decisions`) in a coder's words."""
+    return words(language)["byHand" if decision == "none" else decision]
 
 
 def found_by(method: Method, *, normal: bool, unsure: bool, language: Language) -> str:

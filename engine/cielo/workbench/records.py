@@ -22,7 +22,7 @@ def encode(record: object) -> bytes:
     try:
         return schema.encode(record, indent=0)
     except UnicodeEncodeError:
-        return schema.encode(_written_out(msgspec.to_builtins(record)), indent=0)
+        return schema.encode(_written_out(msgspec.to_builtins(record, enc_hook=schema.plain)), indent=0)
 
 
 def _written_out(value: object) -> object:

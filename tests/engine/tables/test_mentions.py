@@ -325,7 +325,7 @@ class TestMentions:
         ("values", "message"),
         [
             ({}, "has no text"),
-            ({"text": None, "sentence": MARKER}, "has no text"),
+            ({"text": None, "sentence": MARKER}, "text is empty"),
             ({"text": "", "sentence": MARKER}, "is empty"),
             ({"text": 5, "sentence": MARKER}, "text is of type int"),
             ({"text": [MARKER]}, "text is of type list"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cielo.errors import MentionError, TableError
+from cielo.errors import MentionError, Said, TableError
 from cielo.link.documents import Span, mention_of
 from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, Gathering, read_lines
 from cielo.workbench.evaluation.corpora.splits import split_of
@@ -105,16 +105,20 @@ def _lines(file: Path, gathering: Gathering) -> Iterator[_Line]:
                 gathering.skip(place, found)
 
 
-def _line(line: str, place: str, number: int) -> _Line | str:
+def _line(line: str, place: str, number: int) -> _Line | Said:
     """Return what a line says, or why it says nothing."""
     cells = line.split("\t")
     if len(cells) != 5:
-        return f"the line has {len(cells)} columns; expected 5, with tabs between them"
+        return Said("the line has {count} columns; expected 5, with tabs between them", count=len(cells))
     article, label, code, _, offsets = (cell.strip() for cell in cells)
     kind = KINDS.get(label)
-    if kind is None or not code:
-        wanted = "a code in the third" if kind else f"{' or '.join(KINDS)} in the second"
-        return f"the line lacks what is expected: {wanted} column"
+    if kind is None:
+        first, second = KINDS
+        return Said(
+            "the line lacks what is expected: {first} or {second} in the second column", first=first, second=second
+        )
+    if not code:
+        return Said("the line lacks what is expected: a code in the third column")
     return _Line(place, number, article, kind, code, cells[3], offsets)
 
 
@@ -142,7 +146,7 @@ def _add(gathering: Gathering, documents: Documents, line: _Line) -> None:
         )
         mention = replace(found.mention, text=line.text)
     except MentionError as error:
-        gathering.skip(line.place, str(error))
+        gathering.skip(line.place, error.said)
         return
     gathering.read += 1
     gathering.mentions.append(Annotated(mention, (line.code,), document=line.article, spans=found.spans))

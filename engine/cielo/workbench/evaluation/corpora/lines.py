@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cielo.errors import TableError
+from cielo.errors import Said, TableError
 from cielo.knowledge.code_columns import looks_like_code
 from cielo.tables import Role
 from cielo.tables.columns import has_all
@@ -18,7 +18,7 @@ from cielo.workbench.evaluation.records import Annotated, Corpus, Skipped
 _BETWEEN_CODES = re.compile(r"[|;,\r\n]")
 _BETWEEN_PIECES = re.compile(r"(?:\s+-\s+|[\s/+])+")
 _MARKS = " \t\xa0†‡*"
-NOT_UTF8 = "the line is not UTF-8; save the file as UTF-8"
+NOT_UTF8 = Said("the line is not UTF-8; save the file as UTF-8")
 
 
 @dataclass(slots=True)

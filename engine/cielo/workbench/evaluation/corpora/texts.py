@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cielo.errors import TableError
+from cielo.errors import Said, TableError
 from cielo.link.documents import Span
 from cielo.link.sentences import sentences
 from cielo.workbench.evaluation.corpora.line_ends import fitting_text
 from cielo.workbench.evaluation.corpora.lines import Gathering, read_text
 
-NO_TEXT = "the document has no text file"
+NO_TEXT = Said("the document has no text file")
+_NO_NAME = Said("the document's name is no name of a file")
+_UNREADABLE = Said("the document's text file cannot be read")
+_NOT_UTF8 = Said("the document's text file is not UTF-8; save it as UTF-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +51,16 @@ class Documents:
     def _read(self, document: str) -> Document:
         name = f"{document}.txt"
         if not document or Path(name).name != name or "\0" in name:
-            return Document(reason="the document's name is no name of a file")
+            return Document(reason=_NO_NAME)
         try:
             file = next((file for folder in self.folders if (file := folder / name).is_file()), None)
             if file is None:
                 return Document(reason=NO_TEXT)
             text = read_text(file)
         except (OSError, TableError):
-            return Document(reason="the document's text file cannot be read")
+            return Document(reason=_UNREADABLE)
         if text is None:
-            return Document(reason="the document's text file is not UTF-8; save it as UTF-8")
+            return Document(reason=_NOT_UTF8)
         text, change = fitting_text(text, self.annotations.get(document, ()))
         self.gathering.reread(change)
         return Document(text, tuple(sentences(text)))
