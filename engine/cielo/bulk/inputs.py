@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 from cielo.bulk.annotated import brat_rows, codiesp_rows
 from cielo.bulk.records import InputFile
-from cielo.errors import CieloError, TableError
+from cielo.errors import CieloError, Said, TableError
 from cielo.extras import require
 from cielo.files import sha256_of
 from cielo.tables import TableFormat, format_of
@@ -130,7 +130,9 @@ def read_rows(source: Source, form: TableFormat, columns: MentionColumns, readin
         table = read_mentions(stream, replace(form, format=format_of(name)), columns=columns, name=name)
         with _damage_named(source.path):
             yield from table
-        reading.warnings += [f"{source.path}: {warning}" for warning in table.table.warnings()]
+        reading.warnings += [
+            Said("{file}: {warning}", file=str(source.path), warning=warning) for warning in table.table.warnings()
+        ]
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from cielo.files import atomic_write, temporary_file
 from cielo.records import Mention
 from cielo.tables.links import kept_columns, language_of
 from cielo.tables.mentions import InputRow
+from cielo.text.language import in_language
 
 _PAGES = -32_000  # of SQLite: 32 MB at most
 _DIGEST = 16  # bytes
@@ -124,4 +125,5 @@ def make_plan(folder: RunFolder, sources: Sequence[Source], options: BulkOptions
         for source in sources:
             cutting.cut(place, read_rows(source, options.table, options.columns, reading))
             place += len(source.files)
-        return Plan(tuple(cutting.columns), tuple(cutting.fragments), tuple(reading.warnings))
+        warnings = tuple(in_language(warning, options.style.language) for warning in reading.warnings)
+        return Plan(tuple(cutting.columns), tuple(cutting.fragments), warnings)

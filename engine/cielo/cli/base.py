@@ -329,8 +329,7 @@ def report_problems(problems: Sequence[LexiconProblem]) -> None:
     for problem in problems[:_SHOWN]:
         reason = in_language(problem.reason, spoken())
         echo(f"  {say('lexicon, line {line}: {reason}', line=problem.line, reason=reason)}", err=True)
-    if len(problems) > _SHOWN:
-        rest = len(problems) - _SHOWN
+    if (rest := len(problems) - _SHOWN) > 0:
         echo(f"  {say('lexicon: {count} more lines; `cielo lexicon check` names them', count=rest)}", err=True)
 
 

@@ -58,6 +58,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'cielo link "TC abdominal" --sentence "La TC abdominal es normal."',
         "cielo link --input mentions.csv --output links.csv",
         "cielo link --input mentions.csv --output links.xlsx --language es",
+        "CIELO_LANGUAGE=es cielo link tos",
     ),
     "serve": ("cielo serve --port 8080",),
     "tune": ("cielo tune",),

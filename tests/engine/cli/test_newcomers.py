@@ -62,10 +62,40 @@ def test_rows_are_told_of_in_spanish(desk: Path) -> None:
     first, *others = done.stderr.splitlines()
     assert first.startswith("cielo: 2 filas, 1 mención distinta, 1 error; ") and first.endswith(" filas por segundo")
     assert others == [
-        "  por método: 1 exacto", "  por decisión: 1 aceptar, 0 revisar, 0 ninguno",
+        "  por método: 1 exacto", "  por decisión: 1 aceptar, 0 revisar, 0 codificar a mano",
         "cielo: 1 fila(s) con error; véase su columna `error`",
     ]  # fmt: skip
-    assert ",diagnóstico," in (desk / "links.csv").read_text(encoding="utf-8")
+    written = (desk / "links.csv").read_text(encoding="utf-8")
+    assert written.startswith("\ufefftexto;frase;código;") and ";diagnóstico;" in written and ";0,9" in written
+    assert "el texto de la mención está vacío" in written
+
+
+def test_the_environment_names_the_language_and_options_win(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIELO_LANGUAGE", "es")
+    (desk / "own.csv").write_text("texto\ntos\n", encoding="utf-8")
+    assert "confianza 0,9" in run("link", "tos").stdout
+    assert "confidence 0.9" in run("link", "tos", "--language", "en").stdout
+    options = ("--delimiter", ",", "--no-bom", "--decimal", ".")
+    assert run("link", "--input", "own.csv", "--output", "own-es.csv", *options).exit_code == 0
+    assert (desk / "own-es.csv").read_text(encoding="utf-8").startswith("texto,código,")
+    assert run("link", "tos").stdout.count("confianza") == 1  # and nothing is left behind
+
+
+def test_runs_and_documents_tell_of_their_errors_in_spanish(desk: Path) -> None:
+    (desk / "own.jsonl").write_text('{"text": "tos"}\n[1]\n{"text": 5}\n', encoding="utf-8")
+    done = run("bulk", "own.jsonl", "--output", "run", "--language", "es")
+    assert done.exit_code == base.EXIT_ROWS and "3 filas, 1 menciones distintas" in done.stderr
+    assert "  por decisión: 1 aceptar, 0 revisar, 0 codificar a mano" in done.stderr
+    told = (desk / "run" / "errors.csv").read_text(encoding="utf-8-sig")
+    assert told.startswith("fichero;fila;error\nown.jsonl;2;") or told.splitlines()[0] == "fichero;fila;error"
+    assert "se esperaba un objeto" in told and "el campo «texto»" in told
+    part = (desk / "run" / "part-000000.jsonl").read_text(encoding="utf-8")
+    assert "the line holds a JSON list" in part and "lista" not in part
+    (desk / "notes.jsonl").write_text('{"text": "tos", "spans": [[0, 9]]}\nnada\n', encoding="utf-8")
+    done = run("documents", "notes.jsonl", "--output", "notes.csv", "--errors", "told.csv", "--language", "es")
+    assert "1 documento(s) y 1 fragmento(s) no se pudieron codificar" in done.stderr
+    assert "notes.jsonl, línea 1, fragmento 1;1;;" in (desk / "told.csv").read_text(encoding="utf-8")
+    assert "documento;id;inicio;fin" in (desk / "notes.csv").read_text(encoding="utf-8")
 
 
 def test_machines_read_the_same_words_in_every_language(desk: Path) -> None:

@@ -10,14 +10,24 @@ from typing import Any
 
 import pytest
 from cielo.decisions import Thresholds
-from cielo.errors import MentionError, OptionError, TableError
+from cielo.errors import MentionError, OptionError, Said, TableError
 from cielo.records import BundleIdentity, Candidate, Json, Link, Proof, Provenance
 from cielo.tables import Format, TableFormat
 from cielo.tables.formats import OutputStyle
-from cielo.tables.links import OutputColumns, kept_columns, output_row, write_rows
+from cielo.tables.links import (
+    OutputColumns,
+    joined_row,
+    kept_columns,
+    link_columns,
+    output_row,
+    restored,
+    stored,
+    write_rows,
+)
 from cielo.tables.mentions import InputRow, MentionColumns, read_mentions
 
 SECRET = "Zutanito"
+SPANISH = OutputStyle(language="es", decimal=",")
 
 
 def link(**changes: Any) -> Link:
@@ -92,7 +102,41 @@ def test_a_table_for_spanish_excel() -> None:
     assert (found["confianza"], found["log-probabilidad"], found["decisión"]) == ("0,654", "-0,250", "revisar")
     assert found["alternativa 1: código"] == "J18"
     assert "probabilidad 0,135, distancia 0,125" in found["alternativa 1: prueba"]
-    assert found["input_Código"] == "'=1+1" and found["código"] == "0210"  # both are kept
+    assert found["entrada_Código"] == "'=1+1" and found["código"] == "0210"  # both are kept
+
+
+def test_in_spanish_only_what_is_called_like_a_spanish_column_is_renamed() -> None:
+    values = {"text": "tos", "code": "a", "found": "b", "alternative_1_code": "c", "error": "d", "Confianza": "e"}
+    own = output_row(InputRow(2, values), link(), Thresholds())
+    assert own["input_code"] == "a"  # for machines, as ever
+    rows = [joined_row(InputRow(2, values), link_columns(link()), "es")]
+    columns = OutputColumns(kept_columns(list(values), "es"), alternatives=2, proof=True)
+    for content in (written("csv", *rows, style=SPANISH), written("csv", *rows, style=SPANISH, columns=columns)):
+        (found,) = cells(content)
+        assert [found[name] for name in ("code", "found", "alternative_1_code")] == ["a", "b", "c"]
+        assert found["entrada_error"] == "d" and found["entrada_Confianza"] == "e"
+        assert found["código"] == "0210" and found["alternativa 1: código"] == "J18"
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx", "jsonl"])
+def test_an_error_is_spanish_for_people_and_english_for_machines(form: Format, tmp_path: Path) -> None:
+    with pytest.raises(MentionError) as raised:
+        InputRow(1, {"text": ""}).mention()
+    error = {"text": "", "error": raised.value.said}
+    file = tmp_path / f"out.{form}"
+    file.write_bytes(written(form, error, style=SPANISH))
+    (again,) = [entry.values["error"] for entry in read_mentions(file, columns=MentionColumns(text="error"))]
+    spanish = "el texto de la mención está vacío; escriba al menos un carácter visible"
+    assert again == (str(raised.value) if form == "jsonl" else spanish)
+
+
+def test_what_is_kept_of_an_error_is_translated_later() -> None:
+    kept = restored(json.loads(json.dumps(stored({"error": Said("the {name} is empty", name=Said("text"))}))))
+    (found,) = cells(written("csv", kept, style=SPANISH))
+    assert found["error"] == "el campo «texto» está vacío"
+    assert restored(json.loads(json.dumps(stored(link_columns(link()))))) == json.loads(
+        json.dumps(link_columns(link()))
+    )
 
 
 @pytest.mark.parametrize("form", ["csv", "tsv", "xlsx", "parquet", "jsonl", "json"])

@@ -3,27 +3,62 @@
 from __future__ import annotations
 
 import ast
+import copy
+import json
+import pickle
 import string
 from collections.abc import Iterator
 from pathlib import Path
 
 import cielo
 import pytest
+from cielo.errors import MentionError, Said
 from cielo.text import wording
-from cielo.text.language import catalogue, numeral, say, speaking, spoken, translate
+from cielo.text.language import (
+    catalogue,
+    in_language,
+    numeral,
+    packed,
+    say,
+    speaking,
+    spoken,
+    translate,
+    unpacked,
+)
 
 ROOT = Path(cielo.__file__).parent
-SAYING = {"say", "translate"}  # functions whose first argument is a sentence of the catalogue
+SAYING = {"say", "translate", "Said"}  # what has a sentence of the catalogue as its first argument
+# The errors that end in the column `error`, and where: the rest of the workbench and the integrations link no rows.
+ENDING_IN_ROWS = {"MentionError", "UnfitError"}
+OF_ROWS = (
+    "records.py",
+    "tables",
+    "text",
+    "link",
+    "documents",
+    "bulk",
+    "cli",
+    "workbench/evaluation/corpora/codiesp.py",
+)
+RAISED_AGAIN = {"error.said", "self.error", "span.error"}  # what was said already
+
+
+def sayings() -> Iterator[ast.expr]:
+    """Yield what stands in the code as a sentence: the first argument of `SAYING`, and of an error of a row."""
+    for path in ROOT.rglob("*.py"):
+        place = path.relative_to(ROOT).as_posix()
+        of_rows = any(place == room or place.startswith(f"{room}/") for room in OF_ROWS)
+        names = SAYING | ENDING_IN_ROWS if of_rows else SAYING
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and node.args:
+                name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+                if name in names and not (isinstance(node.func, ast.Attribute) and name == "translate"):
+                    yield node.args[0]
 
 
 def said_in_code() -> Iterator[str]:
-    """Yield every sentence that stands in the code as the first argument of one of `SAYING`."""
-    for path in ROOT.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-                name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-                if name in SAYING:
-                    yield str(node.args[0].value)
+    """Yield every sentence that stands in the code."""
+    return (str(saying.value) for saying in sayings() if isinstance(saying, ast.Constant))
 
 
 def every_sentence() -> set[str]:
@@ -61,3 +96,49 @@ def test_a_context_says_which_language_is_spoken() -> None:
 
 def test_what_the_catalogue_lacks_stays_english() -> None:
     assert translate("nobody says {this}", "es", this=3) == "nobody says 3"
+
+
+def test_no_error_of_a_row_is_filled_before_it_is_translated() -> None:
+    filled = [ast.unparse(saying) for saying in sayings() if isinstance(saying, ast.JoinedStr | ast.BinOp)]
+    assert filled == []
+
+
+@pytest.mark.parametrize("room", ["tables", "documents", "bulk"])
+def test_no_row_is_refused_in_words_that_cannot_be_translated(room: str) -> None:
+    refused = [
+        ast.unparse(node)
+        for path in (ROOT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        for value in [
+            *node.args[1:2] * (ast.unparse(node.func) == "RejectedRow"),
+            *(each.value for each in node.keywords if each.arg in ("error", "reason")),
+        ]
+        if isinstance(value, ast.JoinedStr) or (isinstance(value, ast.Constant) and value.value is not None)
+    ]
+    assert refused == []
+
+
+def test_an_error_keeps_its_parts_and_is_english_by_itself() -> None:
+    error = MentionError("the {name} is {found}", name=Said("kind"), found=Said("a number"))
+    assert str(error) == error.said == "the kind is a number"
+    assert in_language(error, "es") == "el campo «tipo» es un número"
+    assert in_language(MentionError(error.said), "es") == "el campo «tipo» es un número"
+    assert in_language(error, "en") == "the kind is a number"
+    assert in_language("what a library says", "es") == "what a library says"
+
+
+def test_text_with_braces_is_no_place() -> None:
+    assert str(MentionError("got {this}")) == "got {this}"
+    assert in_language(Said("the {name} is empty", name="{x}"), "es") == "el campo «{x}» está vacío"
+
+
+@pytest.mark.parametrize("carry", [
+    lambda said: pickle.loads(pickle.dumps(said)), copy.deepcopy, lambda said: unpacked(json.loads(json.dumps(packed(said)))),
+])  # fmt: skip
+def test_its_parts_are_carried_by_pickles_and_json(carry: object) -> None:
+    assert callable(carry)
+    said = Said("the {name} is {found}", name=Said("kind"), found=Said("{what} 3", what=3))
+    assert carry(said) == said
+    assert in_language(carry(said), "es") == "el campo «tipo» es 3 3"
+    assert in_language(carry("the document has no text file"), "es").startswith("el documento no tiene")
