@@ -71,7 +71,9 @@ _OF_ROWS = ("target", "form", "input_format", "resume", *TABULAR)
     "--format", "form", type=click.Choice(FORMATS), help="Of --output; default: by its name, else that of --input."
 )
 @click.option(
-    "--input-format", type=click.Choice(INPUT_FORMATS), help="Of --input; default: by its name, else that of --output."
+    "--input-format",
+    type=click.Choice(INPUT_FORMATS),
+    help="Of --input; default: by its name, else by what it holds, else that of --output.",
 )
 @reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

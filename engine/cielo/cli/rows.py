@@ -25,9 +25,10 @@ from cielo.link.progress import Told
 from cielo.link.streams import chunks
 from cielo.records import Json, Link, Mention
 from cielo.tables import Format, Table, TableFormat, format_of
-from cielo.tables.formats import OutputStyle, require_library
+from cielo.tables.formats import OutputStyle, known_format, require_library
 from cielo.tables.links import OutputColumns, joined_row, kept_columns, language_of, link_columns, write_rows
 from cielo.tables.mentions import InputRow, MentionColumns, open_input, read_mentions
+from cielo.tables.reading import sniffed_format
 from cielo.tables.writing import LIVE, open_output
 from cielo.text import wording
 from cielo.text.language import in_language, numeral, say, spoken
@@ -66,11 +67,13 @@ class Rows:
 
 
 def reading_of(source: str, named: TableFormat, target: str, other: Format | None) -> TableFormat:
-    """Return how the input is read: its format is the one named, else its name tells, else it is the output's.
+    """Return how the input is read: its format is the one named, else as its name or contents tell, else the output's.
 
     Raises:
         TableError: where none of these tells it, or its library is missing.
     """
+    if source != "-" and known_format(source, named.format) is None:
+        other = sniffed_format(Path(source)) or other
     if named.format is None and other is None and target != "-":
         other = format_of(target, default="jsonl")
     form = format_of(source, named.format, default=other)

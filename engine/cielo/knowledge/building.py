@@ -17,8 +17,8 @@ from cielo.knowledge.codes import SYSTEMS, System, canonical_code, comparison_ke
 from cielo.knowledge.records import CodeSystem, DescriptionRow, KnowledgeSummary, TableSource
 from cielo.knowledge.subsets import Subset
 from cielo.knowledge.writing import write_knowledge_base
-from cielo.tables import RejectedRow, format_of
-from cielo.tables.formats import require_library
+from cielo.tables import RejectedRow
+from cielo.tables.formats import known_format, require_library
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,8 @@ def read_terminology(tables: Sequence[CodeTable], systems: Mapping[str, System] 
     """
     _check_systems(tables, systems or {})
     for table in tables:  # before the first is read: a large one takes a while
-        require_library(table.path, format_of(table.path, table.format))
+        if (form := known_format(table.path, table.format)) is not None:
+            require_library(table.path, form)
     read = [_read(table) for table in tables]
     chosen = {kind: _system(kind, read, systems or {}) for kind in dict.fromkeys(table.kind for table in tables)}
     rows = [row for entry in read for row in _canonical(entry, chosen[entry.table.kind])]

@@ -17,7 +17,11 @@ from cielo.tables.columns import show_names
 from cielo.tables.rows import NotText
 from cielo.text.normal import fold_name
 
-CODE = Role("code", ("code", "codigo", "cod", "cie10", "cie10es", "icd10", "codigocie10", "codigocie10es"))
+CODE = Role(
+    "code",
+    ("code", "codigo", "cod", "cie10", "cie10es", "icd10", "codigocie10", "codigocie10es", "codcie10", "codigocie",
+     "codcie", "icd10es", "icd10code", "codigoicd10", "cie", "icd"),
+)  # fmt: skip
 DESCRIPTION = Role(
     "description",
     ("description", "descripcion", "desc", "literal", "titulo", "title", "termino", "term", "nombre", "name"),
@@ -89,7 +93,7 @@ class _Columns:
     def _skip_titles(self, rows: Sequence[TableRow | RejectedRow]) -> None:
         """Pass over the rows above the first code; the last of them names the columns."""
         for place, row in enumerate(rows[: _TITLES + 1]):
-            if isinstance(row, TableRow) and any(_is_code(_shown(cell)) for cell in row.values.values()):
+            if isinstance(row, TableRow) and any(looks_like_code(_shown(cell)) for cell in row.values.values()):
                 heads = [head for head in rows[:place] if isinstance(head, TableRow)]
                 if heads:
                     self.above, self.rows = place, self.rows[len(heads) :]
@@ -103,7 +107,7 @@ class _Columns:
             cells = [_shown(row.values.get(key)) for row in self.sample]
             filled = [cell for cell in cells if cell]
             count = max(1, len(filled))
-            codes = [_is_code(cell) for cell in filled]
+            codes = [looks_like_code(cell) for cell in filled]
             words = [not code and _WORD.search(cell) is not None for cell, code in zip(filled, codes, strict=True)]
             self._facts[key] = _Facts(len(filled) / max(1, len(cells)), sum(codes) / count, sum(words) / count)
         return self._facts[key]
@@ -336,5 +340,6 @@ def _shown(cell: Cell) -> str:
     return cell.strip() if isinstance(cell, str) else ""
 
 
-def _is_code(text: str) -> bool:
+def looks_like_code(text: str) -> bool:
+    """Tell whether a text has the form of a code of ICD-10, signs around it apart; digits alone have not."""
     return _ICD.fullmatch(text.upper().strip(_AROUND)) is not None and not text.isdecimal()

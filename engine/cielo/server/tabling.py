@@ -20,6 +20,7 @@ from cielo.errors import CieloError, MentionError, TableError
 from cielo.records import Json, Link
 from cielo.server.http import JSON, HttpError, document_of, json_response, read_body, record_of, require_type
 from cielo.server.service import Service
+from cielo.tables.contents import beginning_of, content_of
 from cielo.tables.formats import OutputStyle, TableFormat, format_of
 from cielo.tables.links import output_row, write_rows
 from cielo.tables.mentions import InputRow, read_mentions
@@ -117,9 +118,11 @@ def _read(body: bytes, name: str) -> ReadTable:
     """
     try:
         form = format_of(f"table.{name.rpartition('.')[2]}" if "." in name else "table")
-        if form == "parquet":
-            raise TableError("the file: Parquet is not read here; give CSV, TSV, JSON or XLSX")
-        if form == "xlsx":
+        stream = io.BytesIO(body)
+        content = content_of(stream, beginning_of(stream)[0], "the file", form)
+        if content in ("parquet", "html", "xml-2003"):
+            raise TableError("the file: Parquet, HTML and XML are not read here; give CSV, TSV, JSON or XLSX")
+        if content == "xlsx":
             _refuse_bomb(body)
         table = read_mentions(io.BytesIO(body), TableFormat(format=form), name="the file")
         rows = [_row(row) for row in itertools.islice(table, MOST_ROWS + 1)]

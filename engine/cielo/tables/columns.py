@@ -13,10 +13,11 @@ _SHOWN_NAMES = 24
 _SHOWN_CHARACTERS = 40
 # How names of columns begin, as `fold_name` leaves them: none of these is a mention's word.
 _STEMS = (
-    "anamnes", "centro", "cod", "column", "coment", "descrip", "diag", "doc", "edad", "entidad", "entity", "episod",
-    "fecha", "date", "file", "fich", "frase", "histor", "hosp", "id", "inform", "kind", "label", "mencion", "mention",
-    "motivo", "name", "nhc", "nombre", "nota", "num", "observ", "oracion", "pacient", "patient", "proced", "sentence",
-    "servic", "sexo", "span", "term", "text", "tipo", "type", "valor",
+    "anamnes", "centro", "cie", "cod", "column", "coment", "concept", "context", "descrip", "diag", "doc", "edad",
+    "entidad", "entity", "episod", "fecha", "date", "file", "fich", "frase", "histor", "hosp", "icd", "id", "inform",
+    "kind", "label", "literal", "mencion", "mention", "motivo", "name", "nhc", "nombre", "nota", "num", "observ",
+    "oracion", "pacient", "patient", "proced", "sentence", "servic", "sexo", "span", "term", "text", "tipo", "type",
+    "valor",
 )  # fmt: skip
 _MOST_WORDS = 5
 
@@ -99,6 +100,27 @@ def refuse_twice(table: str, names: Iterable[str]) -> None:
     twice = sum(stripped.count(name) > 1 for name in dict.fromkeys(stripped))
     if twice:
         raise TableError(f"{table}: {twice} column name(s) of the header occur more than once; name each column once")
+
+
+def refuse_ambiguous(table: str, names: Sequence[str], roles: Iterable[Role]) -> None:
+    """Refuse a header in which a role's column is there more than once, case, accents and punctuation apart.
+
+    A column that the caller named to the letter is that one.
+
+    Raises:
+        TableError: without the names, which in a file without a header are a patient's words.
+    """
+    stripped = [name.strip() for name in names]
+    for role in roles:
+        place = role.find(stripped)
+        if place is None or (role.named == stripped[place] and stripped.count(role.named) == 1):
+            continue
+        count = [fold_name(name) for name in stripped].count(fold_name(stripped[place]))
+        if count > 1:
+            raise TableError(
+                f"{table}: {count} columns of the header are called like `{role.named or role.name}`, case and accents "
+                f"apart; name each column once, or one of them to the letter (--{role.name}-column)"
+            )
 
 
 def show_names(names: Iterable[str]) -> str:

@@ -1,14 +1,16 @@
 """How the delimiter of a table of separated values is guessed, and where its header is found.
 
 In a CSV the delimiter is the one that Excel's line ``sep=;`` names, else the one with which a row among the first 50
-lines is the header that is looked for, else the one with which most of these lines have equally many cells.
+lines is the header that is looked for, else the one with which most of these lines have equally many cells. A header
+of one column over rows that no delimiter cuts into equally many cells is that of a table without delimiters, whose
+texts may hold any sign.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cielo.tables.columns import Role, has_all
@@ -16,6 +18,8 @@ from cielo.tables.formats import Quoting
 from cielo.tables.records import Record, read_records
 
 DELIMITERS = ",;\t|"
+# Between the cells of a table of one column: no text that was decoded holds it.
+NO_DELIMITER = "\udc00"
 HEAD_LINES = 50
 _SEP = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE | re.DOTALL)
 
@@ -59,7 +63,11 @@ def find_dialect(lines: Sequence[str], roles: Sequence[Role], candidates: str, q
                     best = line, -len(cells), Dialect(mark, line, tuple(cells))
                 break
     if best is not None and roles:
-        return best[2]
+        found = best[2]
+        lone = len(candidates) > 1 and len(found.columns) == 1 and not _is_cut(read, best[0])
+        return Dialect(NO_DELIMITER, found.header, found.columns) if lone else found
+    if [role.named for role in roles] == ["1"] and len(candidates) > 1 and not _is_cut(read, 0):
+        return Dialect(NO_DELIMITER)
     first_line = next((line for line in lines if line.strip()), "")
     # Of two that are equally regular it is the one that stands first.
     likeliest = max(candidates, key=lambda mark: (*_regularity(read[mark]), -(first_line + mark).index(mark)))
@@ -67,6 +75,15 @@ def find_dialect(lines: Sequence[str], roles: Sequence[Role], candidates: str, q
         return Dialect(likeliest)
     first = next(((line, cells) for line, cells, _ in read[likeliest] if any(map(str.strip, cells))), None)
     return Dialect(likeliest) if first is None else Dialect(likeliest, first[0], tuple(first[1]))
+
+
+def _is_cut(read: Mapping[str, Sequence[Record]], header: int) -> bool:
+    """Tell whether a delimiter cuts all rows below the header into equally many cells, so that it may be one."""
+    for records in read.values():
+        widths = {len(cells) for line, cells, _ in records if line > header and any(map(str.strip, cells))}
+        if len(widths) == 1 and widths != {1}:
+            return True
+    return False
 
 
 def _regularity(records: Sequence[Record]) -> tuple[float, int]:

@@ -16,6 +16,7 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codec
 _NAMES = {"utf-8": "UTF-8", "windows-1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
 _ERRORS = "cielo.mark"
 UNDECODED = "\udcff"
+_LEAST_PAIRS = 4
 # What UTF-8 becomes where it was read as Windows-1252 or Latin-1: ``Ã±`` for ``ñ``, ``Â¿`` for ``¿``, ``â€œ``.
 _MOJIBAKE = re.compile("Ã[\x80-\xbf‘’“”‚„†‡ˆ‰Š‹ŒŽ˜™š›œžŸ–—•…€]|Â[\xa0-\xbf]|â€")
 # What the accented letters of the code pages of DOS become there: ``¢`` for ``ó``, ``¤`` for ``ñ``, ``‚`` for ``é``.
@@ -23,6 +24,7 @@ _DOS = re.compile(r"[^\W\d_][¢¤£¥¡‚]|[¢¤£¥][^\W\d_]|‚[^\W\d_]")
 _LOST = "\ufffd"
 # What no text of western Europe holds: letters of Iceland apart, and what the code pages of DOS become.
 _ODD = re.compile("[ÿþðÞÐ¢¤¥¦¬¨¯¸‚ƒ†‡ˆ‰˜\ufffd]")
+_LETTER = re.compile("[^\x00-\x7f\xa0]")
 # So many lines with other letters than ASCII's are looked at for such signs.
 _LOOKED_AT = 20_000
 
@@ -85,34 +87,37 @@ def not_decoded(encoding: str) -> Said:
 def encoding_of(stream: BinaryIO) -> tuple[str, BinaryIO]:
     """Return the encoding of a text, and the stream to read it from, from its beginning.
 
-    A byte order mark decides (UTF-8, UTF-16 in either order). Without one it is UTF-8 if all of it is valid UTF-8. If
-    some is not, it is Windows-1252 where more lines are text of western Europe so than are valid UTF-8, and no more
-    hold signs that such text has not; else UTF-8, and the other lines are errors of their rows. Of what can be read
-    only once the first part stands for all.
+    A byte order mark decides (UTF-8, UTF-16 in either order). Without one it is UTF-16 where every other byte is zero
+    as in western text, else UTF-8 if all of it is valid UTF-8. If some is not, it is Windows-1252 where more lines are
+    text of western Europe so than are valid UTF-8, and no more hold signs that such text has not; else UTF-8, and the
+    other lines are errors of their rows. Of what can be read only once the first part stands for all.
 
     Raises:
+        TableError: where it seems to be in a code page of DOS, whose letters cannot be told apart without its name.
         OSError: where it cannot be read.
     """
     if not stream.seekable():
         head = stream.read1(_HEAD) if isinstance(stream, io.BufferedReader) else stream.read(_HEAD)
         whole, _, _ = head.rpartition(b"\n")
-        return _encoding(io.BytesIO(whole or head)), io.BufferedReader(_Rejoined(head, stream))
+        return _encoding(io.BytesIO(whole or head)), io.BufferedReader(Rejoined(head, stream))
     start = stream.tell()
     encoding = _encoding(stream)
     stream.seek(start)
     return encoding, stream
 
 
-class _Rejoined(io.RawIOBase):
+class Rejoined(io.RawIOBase):
     """The part of a stream that was looked at, and the rest."""
 
     def __init__(self, head: bytes, rest: BinaryIO) -> None:
         self._head, self._rest = head, rest
 
     def readable(self) -> bool:
+        """Tell that it can be read."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Give the next bytes: of the part first."""
         part = self._head[: len(buffer)]
         if part:
             self._head = self._head[len(buffer) :]
@@ -126,7 +131,7 @@ class _Rejoined(io.RawIOBase):
 def _encoding(stream: BinaryIO) -> str:
     start = stream.tell()
     chunk = stream.read(_CHUNK)
-    marked = next((name for mark, name in _MARKS if chunk.startswith(mark)), None)
+    marked = next((name for mark, name in _MARKS if chunk.startswith(mark)), None) or unmarked_utf16(chunk[:_HEAD])
     if marked is not None:
         return marked
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -141,8 +146,16 @@ def _encoding(stream: BinaryIO) -> str:
     return "utf-8"
 
 
+def unmarked_utf16(head: bytes) -> str | None:
+    """Return which UTF-16 a text is that has no byte order mark; None: none."""
+    even, odd, pairs = head[::2].count(0), head[1::2].count(0), len(head) // 2
+    if pairs < _LEAST_PAIRS or min(even, odd) * 20 > pairs:
+        return None
+    return "utf-16-le" if odd * 10 > pairs * 7 else "utf-16-be" if even * 10 > pairs * 7 else None
+
+
 def _likelier(stream: BinaryIO) -> str:
-    valid = western = odd = 0
+    valid = western = odd = dos = 0
     for line in stream:
         if line.isascii():
             continue
@@ -150,10 +163,17 @@ def _likelier(stream: BinaryIO) -> str:
             line.decode("utf-8")
             valid += 1
         except UnicodeDecodeError:
-            if _ODD.search(line.decode("windows-1252", "replace")):
+            text = line.decode("windows-1252", "replace")
+            dos += _DOS.search(text) is not None
+            if _ODD.search(text) or _DOS.search(text):
                 odd += 1
             else:
-                western += 1
+                western += bool(_LETTER.search(text))  # a space that does not break is á in the code pages of DOS
+    if dos > western and not valid:
+        raise TableError(
+            "its encoding is not known: it is no UTF-8, and as Windows-1252 its accented letters are signs such as `¢` "
+            "or `¤`; name the encoding (--encoding cp850, or windows-1252), or save the file as UTF-8"
+        )
     return "windows-1252" if western > valid and western >= odd else "utf-8"
 
 
@@ -169,7 +189,10 @@ def open_lines(stream: BinaryIO, name: str, encoding: str | None = None) -> tupl
     """
     found = encoding
     if found is None:
-        found, stream = encoding_of(stream)
+        try:
+            found, stream = encoding_of(stream)
+        except TableError as error:
+            raise TableError(f"{name}: {error}") from None
     try:
         codecs.lookup(found)
         text = io.TextIOWrapper(stream, encoding=found, errors=_ERRORS, newline="\n")

@@ -8,9 +8,9 @@ from typing import BinaryIO
 
 from cielo.errors import Said
 from cielo.tables.columns import Role, unique_names
-from cielo.tables.delimiters import DELIMITERS, HEAD_LINES, find_dialect, separator_line
+from cielo.tables.delimiters import DELIMITERS, HEAD_LINES, NO_DELIMITER, find_dialect, separator_line
 from cielo.tables.encodings import UNDECODED, not_decoded, open_lines
-from cielo.tables.formats import TableFormat
+from cielo.tables.formats import GZIP, Quoting, TableFormat
 from cielo.tables.records import Lines, Record, split_records
 from cielo.tables.rows import Cell, RejectedRow, TableRow, is_blank, is_decoded
 from cielo.tables.table import Table
@@ -19,6 +19,8 @@ _TOO_MANY = Said("the row has {count} columns; the header has {width} (a delimit
 _TOO_MANY_FOR_FIRST = Said(
     "the row has {count} columns; the first row has {width} (a delimiter inside a value cuts it)"
 )
+_CUT = Said("the row has {count} columns; the header has {width} (the file may have been cut short)")
+_CUT_FOR_FIRST = Said("the row has {count} columns; the first row has {width} (the file may have been cut short)")
 
 
 def open_flat(
@@ -43,9 +45,16 @@ def open_flat(
     if named is not None:
         head[0] = "\n"
     candidates = form.delimiter or named or ("\t" if tsv else DELIMITERS)
-    quoting = form.quoting or ("none" if tsv else "strict")
+    # Excel writes its quotes into a "text with tabs", which is called .txt.
+    plain: Quoting = "lenient" if table.name.lower().removesuffix(GZIP).endswith(".txt") else "none"
+    quoting = form.quoting or (plain if tsv else "strict")
     layout = find_dialect(head, roles, candidates, quoting)
-    table.delimiter, table.header = layout.delimiter, layout.header
+    if tsv and roles and layout.header is None and not any("\t" in line for line in head):
+        other = find_dialect(head, roles, DELIMITERS, form.quoting or "strict")
+        if other.header is not None or _is_cut_by_semicolons(head):
+            table.format, layout, quoting = "csv", other, form.quoting or "strict"
+    table.delimiter = layout.delimiter if layout.delimiter != NO_DELIMITER else None
+    table.header = layout.header
     table.raw_columns = layout.columns
     table.columns = tuple(unique_names(layout.columns))
     if not layout.columns:
@@ -53,6 +62,11 @@ def open_flat(
     source = Lines(itertools.chain(head, lines))
     records = split_records(source, layout.delimiter, quoting, len(layout.columns) or None, _check(table))
     return _rows(source, table, records)
+
+
+def _is_cut_by_semicolons(head: Sequence[str]) -> bool:
+    counts = {line.count(";") for line in head if line.strip()}
+    return len(counts) == 1 and counts != {0}
 
 
 def _check(table: Table) -> Callable[[str], str | None]:
@@ -72,22 +86,32 @@ def _without_comments(lines: Iterator[str], mark: str) -> Iterator[str]:
 
 def _rows(lines: Lines, table: Table, records: Iterator[Record]) -> Iterator[TableRow | RejectedRow]:
     header, names, width = table.header or 0, table.columns, len(table.columns)
+    unnamed = [name for name, raw in zip(names, table.raw_columns, strict=True) if not raw.strip()]
     for line, cells, fault in records:
         table.lines = lines.number
         if line <= header:
             continue
-        count = len(cells)
         # Most rows are seen not to be blank by their first cell.
         if fault is None and not (cells[0].isprintable() and cells[0].strip()) and all(map(is_blank, cells)):
             continue
-        if fault is None and count != width:
-            if not table.columns and (width < 2 or table.format == "tsv"):  # without a header
-                width = count
-                names = tuple(str(place) for place in range(1, count + 1))
-            elif count > width and any(map(str.strip, cells[width:])):
-                fault = Said(_TOO_MANY if table.columns else _TOO_MANY_FOR_FIRST, count=count, width=width)
+        if not table.columns and (width < 2 or table.format == "tsv") and fault is None:  # without a header
+            width = len(cells)
+            names = tuple(str(place) for place in range(1, width + 1))
         values: dict[str, Cell] = dict(zip(names, cells, strict=False))
+        fault = fault or _fault_of_width(cells, width, table, lines)
         if fault is not None:
             yield RejectedRow(line, fault, {name: cell for name, cell in values.items() if is_decoded(str(cell))})
-        else:
-            yield TableRow(line, values)
+            continue
+        for name in unnamed:
+            if is_blank(str(values.get(name, "x"))):
+                del values[name]
+        yield TableRow(line, values)
+
+
+def _fault_of_width(cells: list[str], width: int, table: Table, lines: Lines) -> str | None:
+    count = len(cells)
+    if count > width and any(map(str.strip, cells[width:])):
+        return Said(_TOO_MANY if table.columns else _TOO_MANY_FOR_FIRST, count=count, width=width)
+    if 1 < width > count and not lines.is_ended:
+        return Said(_CUT if table.columns else _CUT_FOR_FIRST, count=count, width=width)
+    return None

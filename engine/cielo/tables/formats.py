@@ -83,11 +83,21 @@ def format_of(path: str | Path, named: Format | None = None, *, default: Format 
     Raises:
         TableError: where none of these tells, or the one named is not known.
     """
-    name = Path(path).name.lower().removesuffix(GZIP)
-    found = named or _SUFFIXES.get(Path(name).suffix) or default
+    found = known_format(path, named) or default
     if found is None:
         raise TableError(f"{path}: its format is not known by its name; name it: {', '.join(INPUT_FORMATS)}")
-    if found not in INPUT_FORMATS:
+    return found
+
+
+def known_format(path: str | Path, named: Format | None = None) -> Format | None:
+    """Return the format of a file: the one `named`, else by its name's ending; None: it tells nothing.
+
+    Raises:
+        TableError: where the one named is not known.
+    """
+    name = Path(path).name.lower().removesuffix(GZIP)
+    found = named or _SUFFIXES.get(Path(name).suffix)
+    if found is not None and found not in INPUT_FORMATS:
         raise TableError(f"{path}: the format {found!r} is not known; name one of {', '.join(INPUT_FORMATS)}")
     return found
 

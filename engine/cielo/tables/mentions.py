@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from cielo.errors import MentionError, Said, TableError
 from cielo.records import NAMES, Mention
-from cielo.tables.columns import ColumnFinder, Role, looks_like_header, refuse_twice, show_names
+from cielo.tables.columns import ColumnFinder, Role, looks_like_header, refuse_ambiguous, show_names
 from cielo.tables.formats import TableFormat
 from cielo.tables.reading import open_bytes, read_table
 from cielo.tables.rows import Cell, NotText, RejectedRow, UnfitError, shown, text_of
@@ -81,6 +81,8 @@ class InputRow:
         if self.error is not None:
             raise MentionError(self.error)
         text, sentence, own, name = self.finder.cells(self.values)
+        if text is None and self.finder.names(self.values)[0] is not None:
+            text = ""  # the column is there, and Mention says what is wrong
         if text is None:
             found = show_names(self.values)  # of columns, or of the members of an object: no text of a mention
             raise MentionError(
@@ -112,16 +114,32 @@ class MentionTable:
         self._finder = ColumnFinder(*columns.roles())
 
     def __iter__(self) -> Iterator[InputRow]:
-        width = len(self.table.columns)
+        names, short = self.table.columns, 0
+        text, sentence, *_ = self._finder.names(dict.fromkeys(names))
+        last = next((name for name, raw in zip(reversed(names), reversed(self.table.raw_columns), strict=False)
+                     if raw.strip()), None)  # fmt: skip
         for row in self.table:
             if isinstance(row, RejectedRow):
                 values: dict[str, Cell] = {name: shown(cell) for name, cell in row.values.items()}
                 yield InputRow(row.line, values, row.reason, self._finder)
                 continue
             fault = None
-            if width and len(row.values) != width:
-                fault = Said("the row has {count} columns; the header has {width}", count=len(row.values), width=width)
+            if last is not None and last not in row.values:
+                # Excel leaves out the empty cells at the end of rows further down.
+                if text in row.values and (sentence is None or sentence in row.values):
+                    short += 1
+                else:
+                    fault = Said(
+                        "the row has {count} columns; the header has {width}", count=len(row.values), width=len(names)
+                    )
             yield InputRow(row.number, row.values, fault, self._finder)
+        if short:
+            self.table.notes.append(
+                Said(
+                    "{count:,} row(s) have fewer cells than the header; the missing ones were taken as empty",
+                    count=short,
+                )
+            )
 
 
 def read_mentions(
@@ -140,8 +158,8 @@ def read_mentions(
         name: of the source in errors; default: the file's.
 
     Raises:
-        TableError: where the file as a whole cannot be read, has no header with these columns, or has one name twice
-            in it.
+        TableError: where the file as a whole cannot be read, has no header with these columns, or has one of them
+            twice.
     """
     columns = columns or MentionColumns()
     required = columns.required()
@@ -150,7 +168,11 @@ def read_mentions(
         if table.header is None and not all((role.named or "").isdecimal() for role in required):
             table.close()
             raise TableError(f"{table.name}: {_missing(table, required)}")
-        refuse_twice(table.name, table.raw_columns)
+        try:
+            refuse_ambiguous(table.name, table.raw_columns, columns.roles())
+        except TableError:
+            table.close()
+            raise
     return MentionTable(table, columns)
 
 

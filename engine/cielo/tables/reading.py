@@ -6,16 +6,18 @@ import contextlib
 import gzip
 import io
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from cielo.errors import TableError
 from cielo.tables.columns import Role
+from cielo.tables.contents import WORKBOOKS, Content, beginning_of, content_of
 from cielo.tables.flat import open_flat
-from cielo.tables.formats import GZIP, TableFormat, format_of, require_library
+from cielo.tables.formats import GZIP, Format, TableFormat, known_format, require_library
 from cielo.tables.jsonl import open_json
 from cielo.tables.parquet import open_parquet
+from cielo.tables.rows import RejectedRow, TableRow
 from cielo.tables.table import Table, translated
 from cielo.tables.workbook import open_workbook
 
@@ -43,25 +45,53 @@ def read_table(
     form = form or TableFormat()
     name = name or (str(source) if isinstance(source, Path) else "the input")
     stack = contextlib.ExitStack()
-    table = Table(name, format_of(name, form.format), stack)
+    named = known_format(name, form.format)
+    table = Table(name, named or "csv", stack)
     with contextlib.ExitStack() as opening:
         opening.push(stack)
-        require_library(name, table.format)
         stream = stack.enter_context(open_bytes(source)) if isinstance(source, Path) else source
         with translated(table):
             if name.lower().endswith(GZIP):
                 stream = cast(BinaryIO, stack.enter_context(gzip.open(stream)))
-            if table.format in ("csv", "tsv"):
-                rows = open_flat(stream, table, form, roles)
-            elif table.format in ("jsonl", "json"):
-                rows = open_json(stream, table, form)
-            elif table.format in ("xlsx", "xls"):
-                rows = open_workbook(_seekable(stream), table, form, roles)
-            else:
-                rows = open_parquet(_seekable(stream), table, roles)
-        table.set_rows(rows)
+            head, stream = beginning_of(stream)
+            content = content_of(stream, head, name, named)
+            if not (named in WORKBOOKS and _format(content) in WORKBOOKS):
+                table.format = _format(content)
+            if content != "html" and content != "xml-2003":
+                require_library(name, content)
+            table.set_rows(_rows(stream, table, form, roles, content))
         opening.pop_all()
     return table
+
+
+def _format(content: Content) -> Format:
+    return "xls" if content == "html" or content == "xml-2003" else content
+
+
+def _rows(
+    stream: BinaryIO, table: Table, form: TableFormat, roles: Sequence[Role], content: Content
+) -> Iterator[TableRow | RejectedRow]:
+    if content in ("csv", "tsv"):
+        return open_flat(stream, table, form, roles)
+    if content in ("jsonl", "json"):
+        return open_json(stream, table, form, roles)
+    if content == "parquet":
+        return open_parquet(_seekable(stream), table, roles)
+    return open_workbook(_seekable(stream), table, form, roles, content)
+
+
+def sniffed_format(path: Path) -> Format | None:
+    """Return the format of a file whose name does not tell it, by what it holds; None: it cannot be read.
+
+    Raises:
+        TableError: where it is plainly no table.
+    """
+    try:
+        with open_bytes(path) as stream:
+            head, _ = beginning_of(stream)
+            return _format(content_of(stream, head, str(path), None))
+    except OSError:
+        return None
 
 
 def _seekable(stream: BinaryIO) -> BinaryIO:

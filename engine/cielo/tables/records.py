@@ -33,6 +33,7 @@ class Lines:
         self._lines = iter(lines)
         self._waiting: deque[str] = deque()
         self.number = 0  # of the line given last, from 1
+        self.is_ended = True  # whether the line given last has a line end
 
     def __iter__(self) -> Lines:
         return self
@@ -40,12 +41,14 @@ class Lines:
     def __next__(self) -> str:
         line = self._waiting.popleft() if self._waiting else next(self._lines)
         self.number += 1
+        self.is_ended = line.endswith("\n")
         return line
 
     def put_back(self, lines: list[str]) -> None:
         """Put lines back that were given last, in their order."""
         self._waiting.extendleft(reversed(lines))
         self.number -= len(lines)
+        self.is_ended = True
 
 
 def read_records(lines: Iterable[str], delimiter: str, quoting: Quoting, width: int | None = None) -> list[Record]:

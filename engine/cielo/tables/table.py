@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 
 from cielo.errors import TableError
@@ -28,6 +28,7 @@ class Table:
         header: the line (of a workbook the row) of the header.
         where: of a workbook, where the header was looked for.
         lines: how many physical lines were read so far; of other formats than text, rows.
+        notes: what a person should know of how it is read, and `later` returns what is known once it was.
         rows: how many rows were given so far, and `rejected` how many could not be taken.
     """
 
@@ -43,6 +44,8 @@ class Table:
         self.where = ""
         self.lines = self.rows = self.rejected = 0
         self.signs = Signs()
+        self.notes: list[str] = []
+        self.later: Callable[[], Iterable[str]] = tuple
         self._source: Iterator[TableRow | RejectedRow] = iter(())
         self._stack = stack
 
@@ -51,8 +54,8 @@ class Table:
         self._source = rows
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what seems wrong with the table as a whole, as far as it was read."""
-        return tuple(self.signs.warnings())
+        """Return what seems wrong with the table as a whole, as far as it was read, and what of it is not."""
+        return *self.notes, *self.later(), *self.signs.warnings()
 
     def __iter__(self) -> Iterator[TableRow | RejectedRow]:
         """Yield the rows in their order, and in their places those that cannot be taken.

@@ -1,55 +1,59 @@
-"""Workbooks of Excel 97 to 2003 (XLS), by xlrd, in the shape in which openpyxl gives the newer ones."""
+"""Workbooks of Excel 97 to 2003 (XLS), by xlrd, in the shape of the newer ones."""
 
 from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-
-@dataclass(frozen=True, slots=True)
-class XlsCell:
-    """A cell: its value, its type as openpyxl names it (``e``: an error value), and how its number is shown."""
-
-    value: str | float | bool | datetime.date | datetime.time | None
-    data_type: str = "s"
-    number_format: str = "General"
+from cielo.tables.sheets import EMPTY, SheetCell, SheetNotes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class XlsSheet:
-    """A sheet."""
+    """A sheet.
+
+    Attributes:
+        title: its name.
+        notes: what was seen of it so far.
+    """
 
     title: str
     _book: Any
     _sheet: Any
+    notes: SheetNotes = field(default_factory=SheetNotes)
 
-    def reset_dimensions(self) -> None:
-        """Do nothing: the size of a sheet is that of its cells here."""
+    @property
+    def is_hidden(self) -> bool:
+        """Whether a person does not see it."""
+        return bool(self._sheet.visibility)
 
-    def iter_rows(self, min_row: int = 1, max_row: int | None = None) -> Iterator[tuple[XlsCell, ...]]:
-        """Yield the cells of each row, which are counted from 1."""
-        for row in range(min_row - 1, min(self._sheet.nrows, max_row or self._sheet.nrows)):
-            yield tuple(self._cell(row, column) for column in range(self._sheet.row_len(row)))
+    def rows(self, first: int, last: int) -> Iterator[tuple[int, Sequence[SheetCell]]]:
+        """Yield the numbers, from 1, and the cells of its rows."""
+        for row in range(first - 1, min(self._sheet.nrows, last)):
+            cells = [self._cell(row, column) for column in range(self._sheet.row_len(row))]
+            shown = self._sheet.rowinfo_map.get(row)
+            self.notes.hidden += bool(shown and shown.hidden and any(cell.value is not None for cell in cells))
+            yield row + 1, cells
 
-    def _cell(self, row: int, column: int) -> XlsCell:
+    def _cell(self, row: int, column: int) -> SheetCell:
         import xlrd
 
         cell = self._sheet.cell(row, column)
         if cell.ctype in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK):
-            return XlsCell(None)
+            return EMPTY
         if cell.ctype == xlrd.XL_CELL_TEXT:
-            return XlsCell(cell.value)
+            return SheetCell(cell.value)
         if cell.ctype == xlrd.XL_CELL_ERROR:
-            return XlsCell(xlrd.error_text_from_code.get(cell.value, "#ERROR"), "e")
+            return SheetCell(xlrd.error_text_from_code.get(cell.value, "#ERROR"), "e")
         if cell.ctype == xlrd.XL_CELL_BOOLEAN:
-            return XlsCell(bool(cell.value), "b")
+            return SheetCell(bool(cell.value), "b")
         if cell.ctype == xlrd.XL_CELL_DATE:
-            return XlsCell(_date(cell.value, self._book.datemode), "d")
+            return SheetCell(_date(cell.value, self._book.datemode), "d")
         style = self._book.format_map[self._book.xf_list[cell.xf_index].format_key]
-        return XlsCell(cell.value, "n", style.format_str)
+        return SheetCell(cell.value, "n", style.format_str)
 
 
 def _date(value: float, mode: int) -> datetime.date | datetime.time | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,7 +15,15 @@ _WORDS = (
     frozenset(
         "diagnosis diagnoses diagnostic diagnostico diagnosticos diag dx d enfermedad enfermedades sintoma".split()
     ),
-    frozenset("procedure procedures procedimiento procedimientos proc px p".split()),
+    frozenset(
+        "procedure procedures procedimiento procedimientos proc px p intervencion intervenciones cirugia".split()
+    ),
+)
+# What may stand beside such a word, as hospital tables have it: `Dx principal`, `procedimiento quirúrgico`, `DIAG. 2`.
+_QUALIFIERS = frozenset(
+    "principal principales primario secundario secundarios otro otros quirurgico quirurgicos quirurgica quirurgicas "
+    "diagnostico diagnosticos diagnostica terapeutico terapeuticos terapeutica clinico clinicos clinica medico medicos "
+    "de del al alta ingreso main primary secondary other cie 10 es".split()
 )
 USUAL = ("diagnosis", "procedure")
 
@@ -31,8 +40,16 @@ def kind_of(word: str, kinds: Sequence[str] = USUAL) -> str | None:
     folded = fold_name(word)
     alike = [kind for kind in kinds if fold_name(kind) == folded]
     if not alike:
-        alike = [kind for kind in kinds for words in _WORDS if folded in words and fold_name(kind) in words]
+        first = _first_word(word)
+        alike = [kind for kind in kinds for words in _WORDS if first in words and fold_name(kind) in words]
     return alike[0] if len(alike) == 1 else None
+
+
+def _first_word(word: str) -> str:
+    """Return the first of a cell's words, folded, where the others only qualify it; else all of them as one."""
+    parts = [folded for part in re.split(r"[\W_]+", word) if (folded := fold_name(part))]
+    plain = all(other in _QUALIFIERS or other.isdecimal() for other in parts[1:])
+    return parts[0] if plain and parts else fold_name(word)
 
 
 def named_kind(mention: Mention, kinds: Sequence[str]) -> Mention:

@@ -134,8 +134,17 @@ class TestFormat:
         assert isinstance(row, CodeRow)
         assert row.code == "0016"
 
-    @pytest.mark.parametrize("name", ["t", "t.ods", "t.dat", "t.gz"])
-    def test_an_unknown_ending_is_an_error(self, tmp_path: Path, name: str) -> None:
+    @pytest.mark.parametrize("name", ["t", "t.ods", "t.dat"])
+    @pytest.mark.parametrize("form", ["csv", "tsv", "json", "jsonl", "xlsx", "parquet"])
+    def test_where_the_name_does_not_tell_it_what_is_in_it_does(self, tmp_path: Path, name: str, form: str) -> None:
+        (tmp_path / name).write_bytes(WRITERS[f"t.{form}"]([("0016", "Dedo")]))
+        (row,) = read_code_table(CodeTable(tmp_path / name, "x")).rows
+        assert isinstance(row, CodeRow)
+        assert row.code == "0016"
+
+    @pytest.mark.parametrize("name", ["t", "t.dat"])
+    def test_an_unknown_ending_of_an_empty_file_is_an_error(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).touch()
         with pytest.raises(TableError, match="name it: csv, tsv, jsonl, json, xlsx, parquet"):
             list(read_code_table(CodeTable(tmp_path / name, "x")).rows)
 

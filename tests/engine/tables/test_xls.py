@@ -63,7 +63,7 @@ def test_a_workbook_that_is_called_xls_and_is_none(tmp_path: Path) -> None:
     book.save(tmp_path / "new.xlsx")
     renamed = (tmp_path / "new.xlsx").rename(tmp_path / "new.xls")
     assert [row.values["text"] for row in read_mentions(renamed)] == ["tos"]
-    (tmp_path / "text.xls").write_text("text\ntos\n")
+    (tmp_path / "text.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"text" * 400)
     with pytest.raises(TableError, match="is no XLS workbook, or is damaged"):
         read_mentions(tmp_path / "text.xls")
 

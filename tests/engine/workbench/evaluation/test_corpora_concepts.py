@@ -106,7 +106,7 @@ def test_lines_of_a_map_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("\n \n", "is empty"),
-        ("a,b\nC0000001,R05\n", "names no column `cui`"),
+        ("a,b\nC0000001,tos\n", "names no column `cui`"),
         (b"\xff\n", "names no column `cui`"),
         ("cui,title\nC0000001,tos\n", "no column of codes"),
         ("cui,code,code\nC0000001,R05,R05\n", "more than once"),

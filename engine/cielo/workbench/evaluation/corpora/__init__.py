@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Literal
 from cielo.errors import TableError
 from cielo.tables import read_table
 from cielo.tables.columns import looks_like_header, show_names
+from cielo.tables.encodings import open_lines
 from cielo.tables.mentions import MentionColumns
 from cielo.workbench.evaluation.corpora.brat import read_brat
 from cielo.workbench.evaluation.corpora.code_map import CodeMap, MappedCode, read_code_map
@@ -43,6 +45,7 @@ __all__ = [
     "read_shared_task",
 ]
 _BEGINNING = 1 << 16
+_BINARY = (b"PK", b"\xd0\xcf\x11\xe0", b"PAR1")
 
 
 def read_corpus(
@@ -116,6 +119,18 @@ def detect_format(path: Path, rows: RowsReading | None = None) -> CorpusFormat:
     return found
 
 
+def _first_line(path: Path) -> str:
+    """Return the first line that holds something; of a workbook or Parquet the names of its columns, tabs between."""
+    with path.open("rb") as stream:
+        if stream.read(4).startswith(_BINARY):
+            with contextlib.suppress(TableError), read_table(path) as table:
+                return "\t".join(table.columns)
+            return ""
+        stream.seek(0)
+        _, lines = open_lines(io.BytesIO(stream.read(_BEGINNING)), str(path))
+        return next((line.rstrip("\r\n") for line in lines if line.strip()), "")
+
+
 def _columns_of(path: Path, rows: RowsReading) -> str:
     """Say which columns a table has, where they are names of columns."""
     with contextlib.suppress(TableError):
@@ -137,9 +152,7 @@ def _format_of_folder(path: Path) -> CorpusFormat | None:
 
 
 def _format_of_file(path: Path, rows: RowsReading) -> CorpusFormat | None:
-    with path.open("rb") as stream:
-        beginning = stream.read(_BEGINNING).decode("utf-8-sig", "replace").lstrip()
-    first = beginning.partition("\n")[0].rstrip("\r")
+    first = _first_line(path)
     if path.suffix.lower() == ".ann":
         return "brat"
     if first.startswith("<"):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from cielo.errors import TableError
+from cielo.knowledge.code_columns import CODE, looks_like_code
 from cielo.knowledge.codes import System, canonical_code
 from cielo.tables import Cell, RejectedRow, Role, Table, TableFormat, TableRow, format_of, read_table
 from cielo.tables.columns import refuse_twice
 from cielo.tables.rows import UnfitError, text_of
-from cielo.workbench.evaluation.corpora.lines import in_order
+from cielo.text.kinds import kind_of
+from cielo.workbench.evaluation.corpora.lines import in_order, split_codes
 from cielo.workbench.evaluation.records import Skipped
 
 CUI = re.compile(r"C\d{7}")
@@ -23,8 +25,17 @@ _EXPECTED = (
     "two columns `cui` or `snomed`, and `code` (and `kind`, if wanted), or columns CUI and ICD10CM…, ICD10PCS… or SAB "
     "and CODE, with tabs, commas, semicolons or `|` between them"
 )
-_CONCEPT = Role("concept", ("cui", "snomed", "snomedct", "snomedid", "snomedcode", "sctid", "conceptid", "concept"))
-_ROLES = (_CONCEPT, Role("code", ("code",)), Role("kind", ("kind",)), Role("vocabulary", ("sab",)))
+_CONCEPT = Role(
+    "concept",
+    ("cui", "snomed", "snomedct", "snomedid", "snomedctid", "snomedcode", "sctid", "conceptid", "concept",
+     "codigosnomed", "codigosnomedct", "conceptosnomed", "conceptosnomedct", "concepto", "referencedcomponentid"),
+)  # fmt: skip
+_ROLES = (
+    _CONCEPT, Role("code", (*CODE.usual, "codes", "codigos", "maptarget")), Role("kind", ("kind", "tipo")),
+    Role("vocabulary", ("sab",)),
+)  # fmt: skip
+_MOST = 0.8  # of the cells of a column that is known by what it holds
+_SAMPLE = 200
 # The vocabularies of UMLS and of ClinIDMap that hold ICD-10 codes, by the beginnings of their names.
 _VOCABULARIES: dict[str, tuple[str, System]] = {
     "ICD10CM": ("diagnosis", "icd-10-cm"),
@@ -88,7 +99,7 @@ def read_code_map(path: Path, columns: Mapping[str, str | None] | None = None) -
     (https://github.com/Vicomtech/ClinIDMap): the columns of UMLS's MRCONSO and more. There a code is the ``CODE`` of
     a row whose ``SAB`` begins with ``ICD10CM`` or ``ICD10PCS``, and any cell of a column of such a name that looks
     like a code; in published tables these columns hold Spanish titles, which are no codes and are passed over. Codes
-    stay as they are written.
+    stay as they are written. Where columns are called otherwise, those are read that plainly hold concepts and codes.
 
     Args:
         path: the table.
@@ -104,8 +115,41 @@ def read_code_map(path: Path, columns: Mapping[str, str | None] | None = None) -
     first = next(rows, None)
     if first is None and table.header is None:
         raise TableError(f"{path}: the table is empty; expected {_EXPECTED}")
-    layout = _layout(path, table, first, columns)
-    return _mapped(path, layout, rows if first is None else chain([first], rows))
+    read = rows if first is None else chain([first], rows)
+    try:
+        layout = _layout(path, table, first, columns)
+    except TableError:
+        listed = list(read)
+        guessed = _guessed(listed) if columns is None else None
+        if guessed is None:
+            raise
+        layout, above = guessed
+        read = iter(listed[above:])
+    return _mapped(path, layout, read)
+
+
+def _guessed(rows: Sequence[TableRow | RejectedRow]) -> tuple[_Layout, int] | None:
+    """Return the layout of a table whose columns are called otherwise, by what they hold, and how many rows are names.
+
+    There must be one column of concepts and one of codes, and no other that may be either.
+    """
+    sample = [{name: _concept(cell) for name, cell in row.values.items()} for row in rows if isinstance(row, TableRow)]
+    first = next((place for place, row in enumerate(sample) if any(map(CONCEPT.fullmatch, row.values()))), 0)
+    below = sample[first : first + _SAMPLE]
+
+    def of(test: Callable[[str], object]) -> list[str]:
+        filled = {name: [row[name] for row in below if row.get(name)] for name in dict.fromkeys(chain(*below))}
+        return [
+            name
+            for name, cells in filled.items()
+            if cells and sum(bool(test(cell)) for cell in cells) >= _MOST * len(cells)
+        ]
+
+    concepts, codes = of(CONCEPT.fullmatch), of(lambda cell: all(map(looks_like_code, split_codes(cell))))
+    codes = [name for name in codes if name not in concepts]
+    if len(concepts) != 1 or len(codes) != 1:
+        return None
+    return _Layout(1, concepts[0], (_CodeColumn(codes[0], None),), kind="kind"), first
 
 
 def _mapped(path: Path, layout: _Layout, rows: Iterable[TableRow | RejectedRow]) -> CodeMap:
@@ -117,7 +161,7 @@ def _mapped(path: Path, layout: _Layout, rows: Iterable[TableRow | RejectedRow])
             number = row.line if isinstance(row, RejectedRow) else row.number
             skipped.append(Skipped(f"{path.name}, line {number}", reason or ""))
             continue
-        cells = {name: cell if isinstance(cell, str) else "" for name, cell in row.values.items()}
+        cells = {name: _concept(cell) for name, cell in row.values.items()}
         if codes := dict.fromkeys(_codes(cells, layout)):
             found.setdefault(_concept(row.values.get(layout.concept)), {}).update(codes)
     if not found:
@@ -193,8 +237,8 @@ def _vocabulary(name: str) -> tuple[str, System] | None:
 def _codes(cells: Mapping[str, str], layout: _Layout) -> Iterator[MappedCode]:
     own = cells.get(layout.kind, "").strip() if layout.kind is not None else ""
     for column in layout.columns:
-        for code in _codes_of(cells[column.name], column.system):
-            yield MappedCode(code, own or column.kind)
+        for code in _codes_of(cells.get(column.name, ""), column.system):
+            yield MappedCode(code, (kind_of(own) or own) or column.kind)
     if layout.vocabulary is None or layout.code is None:
         return
     if found := _vocabulary(cells[layout.vocabulary].strip()):
@@ -205,7 +249,7 @@ def _codes(cells: Mapping[str, str], layout: _Layout) -> Iterator[MappedCode]:
 def _codes_of(cell: str, system: System | None) -> tuple[str, ...]:
     """Return the codes of a cell; none where it holds anything else."""
     if system is None:
-        return in_order(cell.split("|"))
+        return split_codes(cell)
     codes = in_order(_BETWEEN_CODES.split(cell))
     return codes if all(_is_code(code, system) for code in codes) else ()
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cielo.errors import Said, TableError
+from cielo.knowledge.code_columns import looks_like_code
 from cielo.tables import Role
 from cielo.tables.columns import has_all
 from cielo.tables.delimiters import DELIMITERS, find_dialect
 from cielo.workbench.evaluation.records import Annotated, Corpus, Skipped
 
+_BETWEEN_CODES = re.compile(r"[|;,\r\n]")
+_BETWEEN_PIECES = re.compile(r"(?:\s+-\s+|[\s/+])+")
+_MARKS = " \t\xa0†‡*"
 NOT_UTF8 = Said("the line is not UTF-8; save the file as UTF-8")
 
 
@@ -118,6 +123,19 @@ def _decoded(content: bytes) -> str | None:
         return content.decode("utf-8")
     except UnicodeDecodeError:
         return None
+
+
+def split_codes(cell: str) -> tuple[str, ...]:
+    """Return the codes of a cell, each once, without the dagger or the asterisk of a pair.
+
+    Between them may stand ``|``, ``;``, a comma or a line end; and what else people write (``A17.0† G01*``,
+    ``I10/E11.9``) where all of the parts look like codes.
+    """
+    parts: list[str] = []
+    for part in _BETWEEN_CODES.split(cell):
+        pieces = [piece for piece in _BETWEEN_PIECES.split(part.strip()) if piece]
+        parts += pieces if all(map(looks_like_code, pieces)) else [part]
+    return in_order(part.strip(_MARKS) for part in parts)
 
 
 def in_order(values: Iterable[str | None]) -> tuple[str, ...]:

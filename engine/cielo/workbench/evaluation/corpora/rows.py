@@ -6,14 +6,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cielo.errors import MentionError
+from cielo.knowledge.code_columns import CODE
 from cielo.tables import Cell, ColumnFinder, Role, TableFormat, read_table
 from cielo.tables.mentions import InputRow, MentionColumns, read_mentions
 from cielo.tables.rows import UnfitError, text_of
 from cielo.text.kinds import kind_of
-from cielo.workbench.evaluation.corpora.lines import Gathering, in_order
+from cielo.workbench.evaluation.corpora.lines import Gathering, in_order, split_codes
 from cielo.workbench.evaluation.records import Annotated, Corpus
 
-EXPECTED = "rows with the columns text and code (several codes with `|` between them), and, if wanted, sentence, kind"
+EXPECTED = (
+    "rows with the columns text and code (several codes with `|`, `;` or commas between them), and, if wanted, "
+    "sentence, kind"
+)
 
 _OTHERS = (
     Role("document", ("document", "documento")),
@@ -22,7 +26,6 @@ _OTHERS = (
     Role("stored output", ("pred",)),
 )
 _CODES = Role("codes", ("codes", "codigos"))
-_CODE = Role("code", ("code", "codigo", "cie10", "icd10"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +44,13 @@ class RowsReading:
 
     def roles(self) -> tuple[Role, Role]:
         """Return the columns that a header must have: the text, and the code or the codes."""
-        either = Role("code", _CODES.usual + _CODE.usual)
+        either = Role("code", _CODES.usual + CODE.usual)
         return self.columns.roles()[0], either.called(self.code)
 
     def finder(self) -> ColumnFinder:
         """Return what finds the cells of the codes, the code, and the others."""
         named = self.code is not None
-        return ColumnFinder(Role("codes", ()) if named else _CODES, _CODE.called(self.code), *_OTHERS)
+        return ColumnFinder(Role("codes", ()) if named else _CODES, CODE.called(self.code), *_OTHERS)
 
 
 def is_rows(path: Path, reading: RowsReading) -> bool:
@@ -63,7 +66,7 @@ def is_rows(path: Path, reading: RowsReading) -> bool:
 def read_rows(path: Path, reading: RowsReading | None = None) -> Corpus:
     """Read rows of mentions with their codes.
 
-    Columns: ``text``, ``code`` or ``codes`` (with ``|`` between several; in JSON a list will do); if wanted
+    Columns: ``text``, ``code`` or ``codes`` (several: see `split_codes`; in JSON a list will do); if wanted
     ``sentence``, ``kind``, ``id``, ``document``, ``description``, and ``generated`` or ``pred``. Others are ignored.
 
     Args:
@@ -106,7 +109,7 @@ def _add(gathering: Gathering, row: InputRow, finder: ColumnFinder, place: str) 
 def _codes(given: Cell) -> tuple[str, ...]:
     parts = given if isinstance(given, list) else [given]
     try:
-        return in_order(code for part in parts for code in text_of(part, "code", digits=True).split("|"))
+        return in_order(code for part in parts for code in split_codes(text_of(part, "code", digits=True)))
     except UnfitError as error:
         raise MentionError(error.said) from error
 

@@ -8,7 +8,7 @@ them. A mention that means several concepts at once has ``+`` between them, one 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,8 +54,23 @@ class _Line:
 
 
 def is_shared_task(line: str) -> bool:
-    """Tell whether a first line names the columns, each once."""
-    return has_header(line, _ROLES)
+    """Tell whether a first line names the columns, each once, or is a mention in the columns' usual order."""
+    return has_header(line, _ROLES) or _places(line.split("\t")) is not None
+
+
+def _places(cells: Sequence[str]) -> tuple[int, ...] | None:
+    """Return where a table without a header has what the roles say: filename, start, end, span, code, mark, label.
+
+    The offsets are known by their looks, the span and its concepts stand behind them, the label before them.
+    """
+    for start in range(2, len(cells) - 3):
+        concepts = [part for part in _BETWEEN.split(cells[start + 3]) if part]
+        offsets = [cell.strip() for cell in cells[start : start + 2]]
+        if not concepts or not all(part == _NO_CODE or CONCEPT.fullmatch(part) for part in concepts):
+            continue
+        if all(map(str.isdecimal, offsets)) and int(offsets[0]) < int(offsets[1]) and cells[0].strip():
+            return 0, start, start + 1, start + 2, start + 3, 1, start - 1
+    return None
 
 
 def tables_of(folder: Path) -> list[Path]:
@@ -75,7 +90,7 @@ def _first_line(file: Path) -> str:
 
 
 def read_shared_task(path: Path, code_map: Mapping[str, tuple[MappedCode, ...]] | None = None) -> Corpus:
-    """Read a table of spans and concepts; the codes are those that `code_map` gives for the concepts.
+    """Read a table of spans and concepts, with or without a header; the codes are those of `code_map`.
 
     Where a mention has several concepts, the codes of all of them are right. Mentions without a concept, and those
     whose concepts no table maps, are counted and left out. Texts are looked for in ``text_files`` and ``txt`` beside
@@ -130,10 +145,17 @@ def _lines(file: Path, gathering: Gathering) -> Iterator[_Line]:
     form = format_of(file, default="csv")
     flat = TableFormat(format="csv", quoting="lenient")
     table = read_table(file, flat if form in ("csv", "tsv") else TableFormat(format=form), _ROLES)
-    if table.header is None and form not in ("json", "jsonl"):
-        raise TableError(f"{file}: no line names the columns; expected {EXPECTED}")
-    refuse_twice(table.name, table.raw_columns)
     finder = ColumnFinder(*_ROLES, *_FURTHER)
+    if table.header is None and form not in ("json", "jsonl"):
+        places = _places(_first_line(file).split("\t"))
+        if places is None:
+            raise TableError(f"{file}: no line names the columns; expected {EXPECTED}")
+        table.close()
+        table = read_table(file, TableFormat(format="tsv"), _ROLES)
+        finder = ColumnFinder(
+            *(role.called(str(place + 1)) for role, place in zip((*_ROLES, *_FURTHER), places, strict=True))
+        )
+    refuse_twice(table.name, table.raw_columns)
     for row in table:
         place = f"{file.name}, line {row.line if isinstance(row, RejectedRow) else row.number}"
         try:
