@@ -187,7 +187,7 @@ def test_accuracy_on_held_out_mentions() -> None:
     with Linker.open(device="cpu") as linker:
         links = linker.link([mention for mention, _ in rows])
     right = np.mean([link.code == code for link, (_, code) in zip(links, rows, strict=True)])
-    assert right >= 0.785  # 0.797 was measured when the bundle was built; processors differ a little
+    assert right >= 0.79  # 0.801 was measured when the bundle was built
 
 
 def test_what_is_no_concept_does_not_look_certain() -> None:
@@ -200,7 +200,7 @@ def test_what_is_no_concept_does_not_look_certain() -> None:
     assert all(link.proof is not None and link.proof.exact for link in links)
     said = [link.confidence for link in links if link.confidence is not None]
     assert len(said) == len(outside)
-    # 3 and 26 of 129 were measured when the bundle was built.
+    # 3 and 24 of 129 were measured when the bundle was built.
     assert sum(one > 0.9 for one in said) <= 6 and sum(one > 0.5 for one in said) <= 35
 
 
