@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from cielo.documents.records import Document, LinkedDocument, MarkedSpan
-from cielo.errors import Said
+from cielo.said import Said
 from cielo.tables import format_of
 from cielo.tables.formats import OutputStyle
 from cielo.tables.links import language_of

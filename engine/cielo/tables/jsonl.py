@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal
 
-from cielo.errors import Said
+from cielo.said import Said
 from cielo.tables.encodings import UNDECODED, not_decoded, open_lines
 from cielo.tables.formats import TableFormat
 from cielo.tables.rows import Cell, RejectedRow, TableRow

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cielo.errors import MentionError, Said, TableError
+from cielo.errors import MentionError, TableError
 from cielo.records import NAMES, Mention
+from cielo.said import Said
 from cielo.tables.columns import ColumnFinder, Role, looks_like_header, refuse_twice, show_names
 from cielo.tables.formats import TableFormat
 from cielo.tables.reading import open_bytes, read_table

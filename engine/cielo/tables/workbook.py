@@ -8,7 +8,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from cielo.errors import Said, TableError
+from cielo.errors import TableError
+from cielo.said import Said
 from cielo.tables.columns import Role, has_all, unique_names
 from cielo.tables.formats import TableFormat
 from cielo.tables.rows import (

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import cielo
 import pytest
-from cielo.errors import MentionError, Said
+from cielo.errors import MentionError
+from cielo.said import Said
 from cielo.text import wording
 from cielo.text.language import (
     catalogue,
