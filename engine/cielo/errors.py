@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from cielo import said
+
 MORE_MEMORY = "give the process more memory (ulimit -v, the limit of its container)"
 _MORE_FILES = "allow more open files (ulimit -n)"
 _FEW_FILES = 32  # opening a bundle takes about a dozen at once
@@ -49,42 +51,8 @@ def _may_open_few_files() -> bool:
     return 0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] < _FEW_FILES
 
 
-class Said(str):
-    """A sentence in English that keeps its parts, so that it can be said in another language.
-
-    It goes wherever a text goes; `cielo.text.language.in_language` translates it where the reader's language is known.
-
-    Attributes:
-        sentence: the English, with a place (``{name}``) for each value.
-        values: what stands in the places; one that is `Said` itself is translated too.
-    """
-
-    __slots__ = ("sentence", "values")
-    sentence: str
-    values: dict[str, object]
-
-    def __new__(cls, sentence: str, /, **values: object) -> Said:
-        """Fill the places; a sentence without values is taken as it stands."""
-        said = super().__new__(cls, sentence.format(**values) if values else sentence)
-        said.sentence, said.values = sentence, values
-        return said
-
-    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, object]]:
-        """Let it be pickled."""
-        return (self.sentence,), self.values
-
-
-class CieloError(Exception):
-    """The base of every error that cielo raises on purpose; its text is English."""
-
-    def __init__(self, sentence: str = "", /, **values: object) -> None:
-        """Say what is wrong; `values` fill the places of the sentence, see `Said`."""
-        super().__init__(Said(sentence, **values) if values else sentence)
-
-    @property
-    def said(self) -> str:
-        """The text, which `cielo.text.language.in_language` translates."""
-        return str(self) if not self.args or not isinstance(self.args[0], Said) else self.args[0]
+class CieloError(said.SayingError):
+    """The base of every error that cielo raises on purpose."""
 
 
 class BundleError(CieloError):

@@ -8,7 +8,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from cielo.errors import MentionError, Said
+from cielo.errors import MentionError
+from cielo.said import Said
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | tuple[Json, ...] | dict[str, Json] | None"
 """What JSON can hold; a tuple becomes a list."""

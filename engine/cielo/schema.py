@@ -20,7 +20,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-from cielo.errors import CieloError, Said
+from cielo.errors import CieloError
+from cielo.said import Said
 
 _Record = TypeVar("_Record")
 

@@ -10,6 +10,7 @@ from graph import MODULES, RUNTIME, Module, graph
 
 # A module may import those of lower layers, and of its own room. The longest name that fits a module counts.
 LAYERS = (
+    ("said",),
     ("errors",),
     ("arrays", "extras", "machine", "files", "children", "schema", "onnx_runtime"),
     ("origins", "licences"),

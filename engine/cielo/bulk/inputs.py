@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 from cielo.bulk.annotated import brat_rows, codiesp_rows
 from cielo.bulk.records import InputFile
-from cielo.errors import CieloError, Said, TableError
+from cielo.errors import CieloError, TableError
 from cielo.extras import require
 from cielo.files import sha256_of
 from cielo.tables import Format, TableFormat, format_of

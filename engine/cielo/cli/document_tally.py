@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from cielo.cli.progress import Summary
 from cielo.decisions import Thresholds, decision_of
 from cielo.documents.records import Document, LinkedDocument, MarkedSpan
-from cielo.errors import MentionError, Said
+from cielo.errors import MentionError
+from cielo.said import Said
 from cielo.tables import format_of
 from cielo.tables.formats import OutputStyle
 from cielo.tables.links import language_of

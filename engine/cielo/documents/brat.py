@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cielo.documents.records import Document, MarkedSpan
-from cielo.errors import MentionError, Said, TableError
+from cielo.errors import MentionError, TableError
+from cielo.said import Said
 from cielo.workbench.evaluation.corpora.codiesp import fragments_of
 from cielo.workbench.evaluation.corpora.concepts import files_under
 from cielo.workbench.evaluation.corpora.line_ends import fitting_text

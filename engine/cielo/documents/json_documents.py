@@ -10,8 +10,9 @@ import msgspec
 
 from cielo.documents.bigbio import bigbio_document
 from cielo.documents.records import Document, MarkedSpan
-from cielo.errors import MentionError, Said
+from cielo.errors import MentionError
 from cielo.records import Json
+from cielo.said import Said
 from cielo.tables import RejectedRow, TableFormat, read_table
 from cielo.tables.rows import shown
 from cielo.wire import SpanRequest

@@ -11,7 +11,8 @@ from typing import Literal
 from cielo.documents.brat import brat_documents
 from cielo.documents.json_documents import json_documents
 from cielo.documents.records import Document, MarkedSpan
-from cielo.errors import MentionError, Said, TableError
+from cielo.errors import MentionError, TableError
+from cielo.said import Said
 from cielo.tables import Format, TableFormat, format_of
 from cielo.tables.mentions import open_input
 from cielo.tables.reading import open_bytes

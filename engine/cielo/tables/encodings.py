@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from cielo.errors import Said, TableError
+from cielo.errors import TableError
+from cielo.said import Said
 
 _CHUNK = 1 << 20
 _HEAD = 1 << 16

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
-from cielo.errors import Said
+from cielo.said import Said
 from cielo.tables.columns import Role, unique_names
 from cielo.tables.delimiters import DELIMITERS, HEAD_LINES, NO_DELIMITER, find_dialect, separator_line
 from cielo.tables.encodings import UNDECODED, not_decoded, open_lines

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
-from cielo.errors import Said
+from cielo.said import Said
 from cielo.tables.columns import Role
 from cielo.tables.encodings import UNDECODED, not_decoded, open_lines
 from cielo.tables.formats import TableFormat

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cielo.errors import MentionError, Said, TableError
+from cielo.errors import MentionError, TableError
 from cielo.records import NAMES, Mention
 from cielo.tables.columns import ColumnFinder, Role, looks_like_header, refuse_ambiguous, show_names
 from cielo.tables.formats import TableFormat

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
-from cielo.errors import Said
+from cielo.said import Said
 from cielo.tables.formats import Quoting
 
 # Its first line, from 1; its cells; what is wrong with it, if anything is.

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from cielo.errors import CieloError, Said
 from cielo.records import Json, has_content
+from cielo.said import Said, SayingError
 
 # The cells of text formats are strings; JSON, workbooks and Parquet have other types too.
 Cell: TypeAlias = "Json | NotText | list[Cell] | dict[str, Cell]"
@@ -65,7 +65,7 @@ class RejectedRow:
     values: dict[str, Cell] = field(default_factory=dict, repr=False, compare=False)
 
 
-class UnfitError(CieloError, ValueError):
+class UnfitError(SayingError, ValueError):
     """A row cannot be taken; the message is the reason."""
 
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from cielo.errors import Said, TableError
+from cielo.errors import TableError
+from cielo.said import Said
 from cielo.tables.columns import Role, has_all, unique_names
 from cielo.tables.contents import Content
 from cielo.tables.formats import TableFormat

@@ -12,8 +12,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from cielo.errors import CieloError, Said
 from cielo.records import Json
+from cielo.said import Said, SayingError
 
 Language = Literal["en", "es"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
@@ -54,9 +54,9 @@ def translate(english: str, language: Language, /, **values: object) -> str:
     return _spanish.vformat(sentence, (), values) if values else sentence
 
 
-def in_language(error: CieloError | str, language: Language) -> str:
-    """Return an error, or the text of one (see `cielo.errors.Said`), in a language."""
-    text = error.said if isinstance(error, CieloError) else error
+def in_language(error: SayingError | str, language: Language) -> str:
+    """Return an error, or the text of one (see `cielo.said.Said`), in a language."""
+    text = error.said if isinstance(error, SayingError) else error
     if not isinstance(text, Said):
         return translate(text, language)
     values = {name: in_language(value, language) if isinstance(value, Said) else value

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from cielo.decisions import Thresholds
-from cielo.errors import MentionError, OptionError, Said, TableError
+from cielo.errors import MentionError, OptionError, TableError
 from cielo.records import BundleIdentity, Candidate, Json, Link, Proof, Provenance
+from cielo.said import Said
 from cielo.tables import Format, TableFormat
 from cielo.tables.formats import OutputStyle
 from cielo.tables.links import (

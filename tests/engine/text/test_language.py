@@ -13,7 +13,8 @@ from pathlib import Path
 import cielo
 import jinja2
 import pytest
-from cielo.errors import MentionError, Said
+from cielo.errors import MentionError
+from cielo.said import Said
 from cielo.text import wording
 from cielo.text.language import (
     catalogue,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cielo.bundle.manifest import Manifest
-from cielo.errors import Said
+from cielo.said import Said
 from cielo.workbench.evaluation.corpora.codiesp import splits_of
 from cielo.workbench.evaluation.corpora.splits import split_of
 from cielo.workbench.evaluation.results import CardComparison, CardScore, Evaluation, RunScores

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cielo.errors import MentionError, Said, TableError
+from cielo.errors import MentionError, TableError
 from cielo.link.documents import Span, mention_of
+from cielo.said import Said
 from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, Gathering, read_lines
 from cielo.workbench.evaluation.corpora.splits import split_of
 from cielo.workbench.evaluation.corpora.texts import Documents

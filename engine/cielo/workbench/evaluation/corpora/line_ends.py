@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from cielo.errors import Said
 from cielo.link.documents import Span, fits
+from cielo.said import Said
 
 _BYTE_ORDER_MARK = "\ufeff"
 # Line ends, what the reading with them is called, and what it is called without a byte order mark.

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cielo.errors import Said, TableError
+from cielo.errors import TableError
 from cielo.knowledge.code_columns import looks_like_code
+from cielo.said import Said
 from cielo.tables import Role
 from cielo.tables.columns import has_all
 from cielo.tables.delimiters import DELIMITERS, find_dialect

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cielo.errors import Said, TableError
+from cielo.errors import TableError
 from cielo.link.documents import Span
 from cielo.link.sentences import sentences
+from cielo.said import Said
 from cielo.workbench.evaluation.corpora.line_ends import fitting_text
 from cielo.workbench.evaluation.corpora.lines import Gathering, read_text
 
