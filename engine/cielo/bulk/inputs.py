@@ -15,6 +15,7 @@ from cielo.bulk.records import InputFile
 from cielo.errors import CieloError, TableError
 from cielo.extras import require
 from cielo.files import sha256_of
+from cielo.said import Said
 from cielo.tables import Format, TableFormat, format_of
 from cielo.tables.mentions import InputRow, MentionColumns, read_mentions
 from cielo.tables.reading import open_bytes

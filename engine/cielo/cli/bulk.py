@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.base import EXIT_ROWS, KEPT, echo, echo_json, main, open_linker, report_problems, require_codes
+from cielo.cli.base import EXIT_ROWS, KEPT, echo, echo_json, main
+from cielo.cli.linkers import open_linker, report_problems, require_codes
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,

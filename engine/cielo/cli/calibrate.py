@@ -10,7 +10,8 @@ import click
 from cielo.bundle.calibration import Reliability
 from cielo.bundle.layout import Bundle
 from cielo.cli import corpora
-from cielo.cli.base import console, echo, main, open_linker
+from cielo.cli.base import console, echo, main
+from cielo.cli.linkers import open_linker
 from cielo.cli.options import ALLOW_UNVERIFIED, VERIFY, BundlePath, language_option, model_options, searched
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs
 from cielo.cli.progress import Progress

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cielo.cli.base import EXIT_ROWS, KEPT, echo, main, open_linker, report_problems, report_withheld, require_codes
+from cielo.cli.base import EXIT_ROWS, KEPT, echo, main
+from cielo.cli.linkers import open_linker, report_problems, report_withheld, require_codes
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,

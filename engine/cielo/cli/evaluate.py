@@ -12,7 +12,7 @@ import click
 
 from cielo.cli import corpora
 from cielo.cli.base import echo, echo_json, main
-from cielo.cli.evaluation_runs import BESIDE, Found, evaluate_links, evaluate_stored, refuse_linking
+from cielo.cli.evaluation_runs import WAYS, Found, evaluate_links, evaluate_stored, refuse_linking
 from cielo.cli.evaluation_shown import given_options, refuse_idle_options, show_scores, write_rows
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 @click.option(
     "--beside",
     multiple=True,
-    type=click.Choice(list(BESIDE)),
+    type=click.Choice(list(WAYS)),
     help="A further run of the first search, with this one thing changed (published and rerank need free outputs: "
     "beside constrained they take the search probable). May be repeated.",
 )
@@ -119,7 +119,7 @@ def evaluate(corpus: Path | None, predictions: Path | None, **given: Any) -> Non
     if bool(given["tables"]) != (predictions is not None):
         raise click.UsageError("--predictions and --kb KIND=TABLE belong together")
     if predictions is not None:
-        refuse_linking(given)
+        refuse_linking(**given)
     elif given["as_published"]:
         _as_published(corpus, given)
     if given["html"] is not None:
@@ -138,7 +138,7 @@ def evaluate(corpus: Path | None, predictions: Path | None, **given: Any) -> Non
         for path in given.pop("training")
     }
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    found = (evaluate_stored if predictions else evaluate_links)(annotated, _seen(training), given)
+    found = (evaluate_stored if predictions else evaluate_links)(annotated, _seen(training), **given)
     about = replace(
         found.about,
         corpus=click.format_filename(source.absolute().name),

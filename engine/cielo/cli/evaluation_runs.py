@@ -13,7 +13,8 @@ import click
 
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli import corpora
-from cielo.cli.base import echo, open_linker, report_problems, require_codes
+from cielo.cli.base import echo
+from cielo.cli.linkers import open_linker, report_problems, require_codes
 from cielo.cli.options import link_options, searched
 from cielo.cli.progress import Progress, waiting
 from cielo.files import temporary_folder
@@ -23,17 +24,20 @@ from cielo.text.language import sentence
 if TYPE_CHECKING:
     from cielo.bundle.calibration import Reliability
     from cielo.bundle.manifest import Manifest
+    from cielo.knowledge.codes import System
     from cielo.link.linker import Linker
     from cielo.workbench.evaluation.records import Corpus
     from cielo.workbench.evaluation.results import About
     from cielo.workbench.evaluation.run import Replay, Run
 
-BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
+_BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
     "I": (sentence("pipeline I"), {"pipeline": "I"}),
     "published": (sentence("matched as in the paper"), {"matching": "published"}),
     "rerank": (sentence("re-ranked"), {"rerank": True}),
     "no-lexicon": (sentence("without the lexicon"), {"lexicon": False}),
 }
+WAYS = tuple(_BESIDE)
+"""What a further run may change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +46,14 @@ class Found:
 
     runs: list[Run]
     corpus: Corpus
-    systems: dict[str, Any]
+    systems: Mapping[str, System]
     about: About
     resamples: int
     calibration: dict[str, Reliability] = field(default_factory=dict)
     manifest: Manifest | None = None
 
 
-def evaluate_links(corpus: Corpus, seen: frozenset[str] | None, given: dict[str, Any]) -> Found:
+def evaluate_links(corpus: Corpus, seen: frozenset[str] | None, **given: Any) -> Found:
     """Link a corpus in each way that a command's options ask for.
 
     Args:
@@ -99,7 +103,7 @@ def _ways(
         asked = replace(options, decoding=name)
         yield _named(name, asked, has_lexicon), asked
     for way in dict.fromkeys(beside):
-        words, changes = BESIDE[way]
+        words, changes = _BESIDE[way]
         # Confidence is known of the default way of linking alone.
         unsure: dict[str, Any] = {"min_confidence": None} if way in ("published", "rerank") else {}
         free: dict[str, Any] = {"decoding": None, **changes, **unsure}
@@ -117,7 +121,7 @@ def _named(search: str, options: LinkOptions, has_lexicon: bool, *words: str) ->
     return ", ".join((search, *([sentence("with the lexicon")] * asked), *words))
 
 
-def evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[str, Any]) -> Found:
+def evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, **given: Any) -> Found:
     """Resolve a corpus's stored outputs in each way that a command's options ask for; see `evaluate_links`."""
     from cielo.link.steps import problems_of
     from cielo.workbench.evaluation.results import About, KnowledgeSource
@@ -132,10 +136,10 @@ def evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[str
         corpus = stored_only(corpus, base.kinds)
         corpora.require_mentions(corpus, "no row can be scored")
         search, has_lexicon = sentence("stored outputs"), replay.lexicon is not None
-        how = [BESIDE["published"][0]] * (options.matching == "published")
+        how = [_BESIDE["published"][0]] * (options.matching == "published")
         runs = [replay.run(corpus, _named(search, options, has_lexicon, *how), options, seen)]
         for way in dict.fromkeys(beside):
-            words, changes = BESIDE[way]
+            words, changes = _BESIDE[way]
             asked = replace(options, **changes)
             name = _named(search, asked, has_lexicon and way != "no-lexicon", words)
             runs.append(replay.run(corpus, name, asked, seen))
@@ -148,7 +152,7 @@ def evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[str
         return Found(runs, corpus, dict(replay.systems), about, resamples)
 
 
-def refuse_linking(given: Mapping[str, Any]) -> None:
+def refuse_linking(**given: Any) -> None:
     """Refuse the options that mean nothing where outputs are stored."""
     names = {"decodings": "--decoding", "as_published": "--as-published", "rerank": "--rerank", "chapters": "--chapter",
              "leaf": "--leaf", "codes": "--codes"}  # fmt: skip

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cielo.bundle.layout import Bundle
-from cielo.cli.base import EXIT_ROWS, KEPT, echo, report_unknown_codes
+from cielo.cli.base import EXIT_ROWS, KEPT, echo
 from cielo.cli.knowledge import kb
+from cielo.cli.linkers import report_unknown_codes
 from cielo.cli.options import Assignment, subset_of, subset_options
 from cielo.cli.outputs import OVERWRITE, Output, check_outputs, writes
 from cielo.cli.progress import Progress, waiting

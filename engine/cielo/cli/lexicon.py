@@ -12,7 +12,8 @@ import click
 from cielo.bundle.hashes import checked_knowledge_base
 from cielo.bundle.layout import Bundle, default_bundle
 from cielo.cli import corpora
-from cielo.cli.base import EXIT_ROWS, echo, main, report_problems
+from cielo.cli.base import EXIT_ROWS, echo, main
+from cielo.cli.linkers import report_problems
 from cielo.cli.options import BUNDLE
 from cielo.cli.outputs import Output, writes
 from cielo.files import is_replaced, sha256_of

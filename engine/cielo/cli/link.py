@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from cielo.cli.base import echo, echo_json, main, open_linker, report_problems, report_withheld, require_codes
+from cielo.cli.base import echo, echo_json, main
+from cielo.cli.linkers import open_linker, report_problems, report_withheld, require_codes
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
     BUNDLE,

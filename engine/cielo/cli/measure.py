@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cielo.bundle.layout import Bundle, default_bundle
-from cielo.cli.base import console, echo, main, open_linker
+from cielo.cli.base import console, echo, main
+from cielo.cli.linkers import open_linker
 from cielo.cli.options import ALLOW_UNVERIFIED, DEVICES, VERIFY, BundlePath, Size, language_option, model_options
 from cielo.cli.outputs import Output, writes
 from cielo.cli.progress import waiting

@@ -65,7 +65,7 @@ def language_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(spoken)  # fmt: skip
 
 
-# Where a command keeps what --codes named, for `cielo.cli.base.report_unknown_codes`.
+# Where a command keeps what --codes named, for `cielo.cli.linkers.report_unknown_codes`.
 LISTED = "cielo.codes"
 LINKING = ("top_k", "pipeline", "matching", "rerank", "min_confidence", "max_distance", "proven", "max_passes")
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cielo.bulk.records import BulkOptions
-from cielo.cli.base import EXIT_ROWS, KEPT, echo, open_linker, report_problems, report_withheld, require_codes
+from cielo.cli.base import EXIT_ROWS, KEPT, echo
+from cielo.cli.linkers import open_linker, report_problems, report_withheld, require_codes
 from cielo.cli.outputs import PRINTED
 from cielo.cli.progress import Progress, Summary
 from cielo.cli.resuming import ROWS, Partial, Repeats, identity_of_rows

@@ -113,7 +113,7 @@ def sentence(english: str) -> str:
     return english
 
 
-def retell(text: CieloError | str) -> str:
+def retell(text: SayingError | str) -> str:
     """Return an error, or a text that a record keeps, in the language of `speaking`; see `in_language`."""
     return in_language(text, _current.get())
 
