@@ -76,7 +76,7 @@ def test_what_the_catalogue_lacks_stays_english() -> None:
 @pytest.mark.parametrize(
     ("kept", "spanish"),
     [
-        (told("{count} cores", count=2), "2 núcleos"),
+        (told("{processor}, {count} cores", processor="A 2.5 GHz", count=2), "A 2.5 GHz, 2 núcleos"),
         (
             told("the corpus has {count} mentions, of the split {split}; CodiEsp's test split has {most}",
                  count="1,286", split="dev", most="4,777"),
