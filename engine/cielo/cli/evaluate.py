@@ -12,7 +12,7 @@ import click
 
 from cielo.cli import corpora
 from cielo.cli.base import echo, echo_json, main
-from cielo.cli.evaluation_runs import BESIDE, Found, evaluate_links, evaluate_stored, refuse_linking
+from cielo.cli.evaluation_runs import WAYS, Found, evaluate_links, evaluate_stored, refuse_linking
 from cielo.cli.evaluation_shown import given_options, show_scores, write_rows
 from cielo.cli.options import (
     ALLOW_UNVERIFIED,
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 @click.option(
     "--beside",
     multiple=True,
-    type=click.Choice(list(BESIDE)),
+    type=click.Choice(WAYS),
     help="A further run of the first search, with this one thing changed (published and rerank need free outputs: "
     "beside constrained they take the search probable). May be repeated.",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,17 +23,20 @@ from cielo.text.language import sentence
 if TYPE_CHECKING:
     from cielo.bundle.calibration import Reliability
     from cielo.bundle.manifest import Manifest
+    from cielo.knowledge.codes import System
     from cielo.link.linker import Linker
     from cielo.workbench.evaluation.records import Corpus
     from cielo.workbench.evaluation.results import About
     from cielo.workbench.evaluation.run import Replay, Run
 
-BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
+_BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
     "I": (sentence("pipeline I"), {"pipeline": "I"}),
     "published": (sentence("matched as in the paper"), {"matching": "published"}),
     "rerank": (sentence("re-ranked"), {"rerank": True}),
     "no-lexicon": (sentence("without the lexicon"), {"lexicon": False}),
 }
+WAYS = tuple(_BESIDE)
+"""The names of the ways in which a further run can differ from the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +45,25 @@ class Found:
 
     runs: list[Run]
     corpus: Corpus
-    systems: dict[str, Any]
+    systems: dict[str, System]
     about: About
     resamples: int
     calibration: dict[str, Reliability] = field(default_factory=dict)
     manifest: Manifest | None = None
 
 
-def evaluate_links(corpus: Corpus, seen: frozenset[str] | None, given: dict[str, Any]) -> Found:
+def evaluate_links(corpus: Corpus, seen: frozenset[str] | None, asked: dict[str, object]) -> Found:
     """Link a corpus in each way that a command's options ask for.
 
     Args:
         corpus: its mentions.
         seen: texts of the training mentions; None: not known.
-        given: the command's options.
+        asked: the command's options.
 
     Raises:
         TableError: where no mention can be linked.
     """
+    given: dict[str, Any] = asked
     from cielo.workbench.evaluation.results import About
     from cielo.workbench.evaluation.run import link_corpus, linkable
 
@@ -99,7 +103,7 @@ def _ways(
         asked = replace(options, decoding=name)
         yield _named(name, asked, has_lexicon), asked
     for way in dict.fromkeys(beside):
-        words, changes = BESIDE[way]
+        words, changes = _BESIDE[way]
         # Confidence is known of the default way of linking alone.
         unsure: dict[str, Any] = {"min_confidence": None} if way in ("published", "rerank") else {}
         free: dict[str, Any] = {"decoding": None, **changes, **unsure}
@@ -117,8 +121,9 @@ def _named(search: str, options: LinkOptions, has_lexicon: bool, *words: str) ->
     return ", ".join((search, *([sentence("with the lexicon")] * asked), *words))
 
 
-def evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[str, Any]) -> Found:
+def evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, asked: dict[str, object]) -> Found:
     """Resolve a corpus's stored outputs in each way that a command's options ask for; see `evaluate_links`."""
+    given: dict[str, Any] = asked
     from cielo.link.steps import problems_of
     from cielo.workbench.evaluation.results import About, KnowledgeSource
     from cielo.workbench.evaluation.run import stored_only
@@ -132,13 +137,13 @@ def evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[str
         corpus = stored_only(corpus, base.kinds)
         corpora.require_mentions(corpus, "no row can be scored")
         search, has_lexicon = sentence("stored outputs"), replay.lexicon is not None
-        how = [BESIDE["published"][0]] * (options.matching == "published")
+        how = [_BESIDE["published"][0]] * (options.matching == "published")
         runs = [replay.run(corpus, _named(search, options, has_lexicon, *how), options, seen)]
         for way in dict.fromkeys(beside):
-            words, changes = BESIDE[way]
-            asked = replace(options, **changes)
-            name = _named(search, asked, has_lexicon and way != "no-lexicon", words)
-            runs.append(replay.run(corpus, name, asked, seen))
+            words, changes = _BESIDE[way]
+            special = replace(options, **changes)
+            name = _named(search, special, has_lexicon and way != "no-lexicon", words)
+            runs.append(replay.run(corpus, name, special, seen))
         about = About(
             knowledge_base=tuple(
                 KnowledgeSource(source.name, source.kind, source.rows, source.rejected) for source in base.sources
@@ -148,8 +153,9 @@ def evaluate_stored(corpus: Corpus, seen: frozenset[str] | None, given: dict[str
         return Found(runs, corpus, dict(replay.systems), about, resamples)
 
 
-def refuse_linking(given: Mapping[str, Any]) -> None:
+def refuse_linking(asked: dict[str, object]) -> None:
     """Refuse the options that mean nothing where outputs are stored."""
+    given: dict[str, Any] = asked
     names = {"decodings": "--decoding", "as_published": "--as-published", "rerank": "--rerank", "chapters": "--chapter",
              "leaf": "--leaf", "codes": "--codes"}  # fmt: skip
     refused = [option for name, option in names.items() if given[name]]

@@ -15,7 +15,7 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 from cielo.bundle.layout import CALIBRATION, Bundle, default_bundle
-from cielo.cli import evaluate as command
+from cielo.cli import calibrate as command
 from cielo.cli import main
 from click.testing import CliRunner, Result
 
