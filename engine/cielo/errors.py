@@ -108,10 +108,6 @@ class MentionError(CieloError):
     """A mention cannot be linked as it was given."""
 
 
-class UnfitError(CieloError, ValueError):
-    """A cell of a table cannot be taken; the text is the reason."""
-
-
 class OptionError(CieloError, ValueError):
     """An option has a value that is not allowed, or excludes another one."""
 

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 @click.option(
     "--beside",
     multiple=True,
-    type=click.Choice(list(WAYS)),
+    type=click.Choice(WAYS),
     help="A further run of the first search, with this one thing changed (published and rerank need free outputs: "
     "beside constrained they take the search probable). May be repeated.",
 )

@@ -59,7 +59,7 @@ def evaluate_links(corpus: Corpus, seen: frozenset[str] | None, **given: Any) ->
     Args:
         corpus: its mentions.
         seen: texts of the training mentions; None: not known.
-        given: the command's options.
+        asked: the command's options.
 
     Raises:
         TableError: where no mention can be linked.

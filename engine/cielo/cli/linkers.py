@@ -14,10 +14,10 @@ from cielo.cli.verbosity import is_verbose
 from cielo.text.language import in_language, numeral, say, spoken
 
 if TYPE_CHECKING:
-    from cielo.cli.options import CodeList
+    from cielo.knowledge.code_list import CodeList
+    from cielo.knowledge.subsets import Subset
     from cielo.link.lexicon import LexiconProblem
     from cielo.link.linker import Linker
-    from cielo.options import Subset
 
 _SHOWN = 10
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cielo.errors import TableError, UnfitError
+from cielo.errors import TableError
 from cielo.knowledge.code_columns import CODE
 from cielo.knowledge.codes import code_key
 from cielo.tables import ColumnFinder, RejectedRow, TableFormat, format_of, read_table
-from cielo.tables.rows import Cell, NotText, text_of
+from cielo.tables.rows import Cell, NotText, UnfitError, text_of
 
 _BETWEEN = re.compile(r"[\s,;|]+")
 _UNKNOWN = "the knowledge base does not know the code; correct it, or remove the line"

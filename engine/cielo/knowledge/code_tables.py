@@ -7,10 +7,10 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from cielo.errors import TableError, UnfitError
+from cielo.errors import TableError
 from cielo.knowledge.code_columns import CODE, DESCRIPTION, PREFERRED, Chosen, choose_columns
 from cielo.tables import Cell, ColumnFinder, Format, RejectedRow, TableFormat, TableRow, read_table
-from cielo.tables.rows import NotText, check_text, text_of
+from cielo.tables.rows import NotText, UnfitError, check_text, text_of
 from cielo.text.normal import fold_spaces
 
 _TRUE = frozenset({"1", "true", "verdadero", "s", "si", "x", "y", "yes"})

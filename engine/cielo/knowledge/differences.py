@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cielo.errors import TableError, UnfitError
+from cielo.errors import TableError
 from cielo.knowledge.code_columns import CODE
 from cielo.knowledge.codes import comparison_key
 from cielo.knowledge.reading import KnowledgeBase
 from cielo.tables import ColumnFinder, RejectedRow, Role, TableFormat, TableRow, format_of, read_table
-from cielo.tables.rows import text_of
+from cielo.tables.rows import UnfitError, text_of
 from cielo.text.normal import fold_spaces
 
 _ROLES = (

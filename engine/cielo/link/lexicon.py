@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cielo.errors import TableError, UnfitError
+from cielo.errors import TableError
 from cielo.knowledge.codes import code_key, comparison_key
 from cielo.said import Said
 from cielo.tables import Cell, ColumnFinder, RejectedRow, Role, Table, TableFormat, TableRow, format_of, read_table
-from cielo.tables.rows import is_decoded, text_of
+from cielo.tables.rows import UnfitError, is_decoded, text_of
 from cielo.tables.writing import open_output, write_table
 from cielo.text.kinds import kind_of
 from cielo.text.normal import fold_name, fold_spaces, normal_form

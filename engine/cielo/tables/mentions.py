@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cielo.errors import MentionError, TableError, UnfitError
+from cielo.errors import MentionError, TableError
 from cielo.records import NAMES, Mention
 from cielo.said import Said
 from cielo.tables.columns import ColumnFinder, Role, looks_like_header, refuse_ambiguous, show_names
 from cielo.tables.formats import TableFormat
 from cielo.tables.reading import open_bytes, read_table
-from cielo.tables.rows import Cell, NotText, RejectedRow, shown, text_of
+from cielo.tables.rows import Cell, NotText, RejectedRow, UnfitError, shown, text_of
 from cielo.tables.table import Table
 
 TEXT = Role("text", ("text", "texto", "mention", "mencion", "entity", "entidad"))

@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from cielo.errors import UnfitError
 from cielo.records import Json, has_content
-from cielo.said import Said
+from cielo.said import Said, SayingError
 
 # The cells of text formats are strings; JSON, workbooks and Parquet have other types too.
 Cell: TypeAlias = "Json | NotText | list[Cell] | dict[str, Cell]"
@@ -64,6 +63,10 @@ class RejectedRow:
     line: int
     reason: str
     values: dict[str, Cell] = field(default_factory=dict, repr=False, compare=False)
+
+
+class UnfitError(SayingError, ValueError):
+    """A row cannot be taken; the message is the reason."""
 
 
 def text_of(cell: Cell, name: str, *, digits: bool = False) -> str:

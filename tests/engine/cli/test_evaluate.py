@@ -15,7 +15,7 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 from cielo.bundle.layout import CALIBRATION, Bundle, default_bundle
-from cielo.cli import evaluate as command
+from cielo.cli import calibrate as command
 from cielo.cli import main
 from click.testing import CliRunner, Result
 
@@ -313,6 +313,41 @@ def test_what_a_lexicon_adds_to_stored_outputs(stored: list[str | Path], tmp_pat
     assert {run["splits"]["all"]["normal_text_accuracy"] for run in told["runs"]} == {60.0}
     result = run("evaluate", *stored, *lexicon)
     assert "lexicon, line 4" in result.stderr and SECRET not in result.output
+
+
+def test_each_run_is_called_by_its_search_and_by_what_is_special_of_it(tmp_path: Path) -> None:
+    write(tmp_path, {"lexicon.tsv": LEXICON})
+    ways = [f"--beside={way}" for way in ("no-lexicon", "I", "published", "rerank")]
+    told = evaluated(rows(tmp_path), "--lexicon", tmp_path / "lexicon.tsv", *ways, code=3)
+    # Constrained outputs are descriptions: what needs free ones is a run of the search that linking takes then.
+    assert {run["name"]: (run["settings"]["decoding"], run["settings"]["matching"]) for run in told["runs"]} == {
+        "constrained, with the lexicon": ("constrained", "tiered"),
+        "constrained, without the lexicon": ("constrained", "tiered"),
+        "constrained, with the lexicon, pipeline I": ("constrained", "tiered"),
+        "probable, matched as in the paper": ("probable", "published"),
+        "probable, with the lexicon, re-ranked": ("probable", "tiered"),
+    }
+    assert [run["settings"]["lexicon"] is None for run in told["runs"]] == [False, True, False, True, False]
+
+
+def test_an_evaluation_in_spanish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"lexicon.tsv": LEXICON})
+    asked = (rows(tmp_path), "--lexicon", tmp_path / "lexicon.tsv", "--resamples", "100", "--with-text")
+    result = run("evaluate", *asked, "--html", tmp_path / "informe.html", "--language", "es")
+    assert result.exit_code == 3, result.output
+    assert "PLII 50,00 %: constrained, con el léxico; la base de conocimiento tiene" in result.stdout
+    assert "omitido: corpus.jsonl" in result.stderr and "contiene texto clínico" in result.stderr
+    page = (tmp_path / "informe.html").read_text(encoding="utf-8")
+    assert '<html lang="es">' in page and "Cómo leerlo" in page and "How to read" not in page
+    # What is for programs stays; the environment may say the language too.
+    english = evaluated(*asked, code=3)
+    monkeypatch.setenv("CIELO_LANGUAGE", "es")
+    spanish = evaluated(*asked, code=3)
+    for told in (english, spanish):
+        told["about"].pop("made"), told["about"].pop("options")
+        told["about"]["machine"].pop("load"), told["runs"][0].pop("seconds")
+    assert spanish == english
+    assert "la base de conocimiento tiene" in run("evaluate", *asked).stdout
 
 
 def test_the_command_that_replays_the_published_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

