@@ -6,16 +6,12 @@ tell neither which rows are hidden nor which formulas were never computed.
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from cielo.tables.sheets import EMPTY, SheetCell, SheetNotes
-
-_CHUNK = 1 << 18
-_EMPTY_CELL = re.compile(rb'<c r="[A-Z]{1,3}[0-9]{1,7}"(?: s="[0-9]+")?\s*(?:/>|></c>)')
 
 
 @dataclass(slots=True)
@@ -69,24 +65,6 @@ class XlsxSheet:
         from openpyxl.cell.read_only import ReadOnlyCell
 
         return str(ReadOnlyCell(self._sheet, 1, 1, None, "n", style).number_format)
-
-
-class _Filled:
-    """The XML of a sheet without the cells that are merely formatted: no parser has to make objects of them."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source, self._rest = source, b""
-
-    def read(self, _: int = -1) -> bytes:
-        """Return the next part of it, of any length; nothing at its end."""
-        while chunk := self._source.read(_CHUNK):
-            whole = self._rest + chunk
-            cut = whole.rfind(b"<")  # an element may go on in the next chunk
-            whole, self._rest = (whole, b"") if cut <= 0 else (whole[:cut], whole[cut:])
-            if found := _EMPTY_CELL.sub(b"", whole):
-                return found
-        last, self._rest = self._rest, b""
-        return last
 
 
 _PARSER: list[Any] = []
