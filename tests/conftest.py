@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,14 @@ def with_one_backend(one_backend: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """Let that copy be the bundle that is opened where none is named."""
     monkeypatch.setenv("CIELO_BUNDLE", str(one_backend))
     return one_backend
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Let processes that a test starts hear the signals that this one ignores, as `nohup` or a shell's `&` would it."""
+    ignored = [number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)

@@ -13,7 +13,10 @@ import pytest
 
 from tests.faults.kills import CODES, COMMAND, descendants, outlive
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+    pytest.mark.usefixtures("heard"),
+]
 _PATIENCE = 120  # seconds
 
 

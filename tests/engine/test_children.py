@@ -106,6 +106,7 @@ time.sleep(60)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell a child of its parent's end")
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_child_outlives_its_parent_however_that_ends(homes: tuple[Path, Path], number: signal.Signals) -> None:
     command = [sys.executable, "-c", PARENT, *map(str, homes)]
