@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,29 @@ from minis import mini_of_one_backend
 # A busy machine is no failure: no example has a deadline. In CI the examples are the same each time.
 settings.register_profile("cielo", settings(), deadline=None)
 settings.load_profile("cielo")
+
+# Before any library counts the processors of its threads.
+_ALL = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of several workers processors of its own: threads that wait for the neighbour's take minutes."""
+    worker = getattr(config, "workerinput", None)
+    if worker is not None and len(_ALL) >= worker["workercount"]:
+        number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+        os.sched_setaffinity(0, sorted(_ALL)[number::count])
+
+
+@pytest.fixture
+def every_processor() -> Iterator[None]:
+    """Let a test of threads that could disturb each other have all processors, and not those of its worker alone."""
+    if not _ALL:
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, _ALL)
+    yield
+    os.sched_setaffinity(0, own)
 
 
 @pytest.fixture(scope="session")
