@@ -113,7 +113,7 @@ def estimates(draw: st.DrawFn) -> Estimate:
 
 
 class TestIntervals:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(st.lists(st.builds(IntervalRow, NAMES, st.lists(estimates(), max_size=3), NAMES), min_size=1, max_size=8))
     def test_every_value_is_marked_within_the_picture(self, rows: list[IntervalRow]) -> None:
         if not any(row.estimates for row in rows):
@@ -164,7 +164,7 @@ class TestIntervals:
 
 
 class TestBars:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(st.lists(st.builds(Bar, NAMES, PERCENT, st.none() | PERCENT, NAMES, st.booleans()), min_size=1, max_size=30))
     def test_bars_are_as_long_as_their_values(self, rows: list[Bar]) -> None:
         root = drawn(plots.bars(rows, "%", "t"))
@@ -177,7 +177,7 @@ class TestBars:
 
 
 class TestCurves:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(
         st.lists(
             st.builds(Series, NAMES, st.lists(st.tuples(PERCENT, PERCENT), min_size=1, max_size=20)),
@@ -227,7 +227,7 @@ class TestStacked:
 
 
 class TestAgreement:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(st.lists(st.builds(Group, *[st.floats(0, 1)] * 4, st.integers(1, 9999)), min_size=1, max_size=20))
     def test_every_bin_is_marked_with_its_count(self, groups: list[Group]) -> None:
         root = drawn(plots.agreement([("confidence", "circle", groups)], "x", "y", "t"))
