@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,29 @@ settings.load_profile("cielo")
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
+
+# Before any library counts the processors of its threads.
+_ALL = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of several workers processors of its own: threads that wait for the neighbour's take minutes."""
+    worker = getattr(config, "workerinput", None)
+    if worker is not None and len(_ALL) >= worker["workercount"]:
+        number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+        os.sched_setaffinity(0, sorted(_ALL)[number::count])
+
+
+@pytest.fixture
+def every_processor() -> Iterator[None]:
+    """Let a test of threads that could disturb each other have all processors, and not those of its worker alone."""
+    if not _ALL:
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, _ALL)
+    yield
+    os.sched_setaffinity(0, own)
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,12 @@ _OF_STRINGS = ("strings", "texts", "generator_string_ids", "encoder_string_ids")
 
 
 def mini_of_one_backend(directory: Path) -> Bundle:
-    """Write a copy of the mini that holds the generator for CTranslate2 alone, decodes `probable`, and has no trie."""
+    """Write a copy of the mini that holds the generator for CTranslate2 alone, decodes `probable`, and has no trie.
+
+    Its parity is measured on few prompts, as that of `mini_of_few_references`.
+    """
     shutil.copytree(default_bundle(), directory, ignore=shutil.ignore_patterns("onnx", "trie"))
+    _cut_references(directory, 60)
     manifest = Bundle.open(default_bundle()).manifest
     own = {"ctranslate2": manifest.generator.backends["ctranslate2"]}
     generator = replace(manifest.generator, backends=own, decoding="probable")
@@ -27,9 +31,14 @@ def mini_of_one_backend(directory: Path) -> Bundle:
 
 def mini_of_few_references(directory: Path, prompts: int = 60) -> Bundle:
     """Write a copy of the mini whose parity is measured on few prompts, texts and strings, so that its gate is fast."""
-    own = Bundle.open(default_bundle())
-    shutil.copytree(own.path, directory)
-    whole = References.load(own.references, own.reference_vectors)
+    shutil.copytree(default_bundle(), directory)
+    _cut_references(directory, prompts)
+    return write_manifest(directory, Bundle.open(default_bundle()).manifest)
+
+
+def _cut_references(directory: Path, prompts: int) -> None:
+    layout = Layout(directory)
+    whole = References.load(layout.references, layout.reference_vectors)
     few, some = slice(0, prompts), slice(0, 3 * prompts)
     cut = {
         field.name: getattr(whole, field.name)[few if field.name not in _OF_STRINGS else some]
@@ -38,7 +47,5 @@ def mini_of_few_references(directory: Path, prompts: int = 60) -> Bundle:
     }
     searches = {decoding: found[few] for decoding, found in whole.searches.items()}
     outputs = ReferenceOutputs(**cut, searches=searches, num_beams=whole.num_beams, max_new_tokens=whole.max_new_tokens)
-    layout = Layout(directory)
     layout.references.write_bytes(schema.encode(outputs))
     np.savez(layout.reference_vectors, vectors=whole.vectors[some])
-    return write_manifest(directory, own.manifest)

@@ -27,9 +27,17 @@ def is_at(step: str, process: subprocess.Popen[str], folder: Path) -> bool:
     return (partial / "generator").is_dir()
 
 
-@pytest.mark.parametrize("step", ["references", "generator"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_nothing_is_left_of_a_conversion(tmp_path: Path, recipe: Path, number: signal.Signals, step: str) -> None:
+# One place handles all signals: each step gets one of them, and the others where slow tests run.
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [
+        ("references", signal.SIGHUP),
+        ("generator", signal.SIGTERM),
+        pytest.param("references", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("generator", signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
+def test_nothing_is_left_of_a_conversion(tmp_path: Path, recipe: Path, step: str, number: signal.Signals) -> None:
     for name in ("out", "temporary"):
         (tmp_path / name).mkdir()
     environment = {**os.environ, "CIELO_STATE": str(tmp_path / "state"), "TMPDIR": str(tmp_path / "temporary")}

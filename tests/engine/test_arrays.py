@@ -23,6 +23,7 @@ def test_arrays_come_whole_or_mapped_and_hold_no_objects(tmp_path: Path) -> None
         load_array(file)
 
 
+@pytest.mark.usefixtures("every_processor")
 def test_many_threads_load_at_once(tmp_path: Path) -> None:
     files = [tmp_path / f"{number}.npy" for number in range(8)]
     for number, file in enumerate(files):

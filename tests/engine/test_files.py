@@ -269,6 +269,7 @@ def test_what_is_not_a_leftover_of_ours_is_left_alone(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == others | {"ours"}
 
 
+@pytest.mark.usefixtures("every_processor")
 def test_writers_of_one_target_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "shared"
     wrong: list[str] = []

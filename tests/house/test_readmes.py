@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from graph import ROOT
+from minis import mini_of_few_references
 from test_papers import PAPERS
 
 # Commands in a `text` block: what would be missed if nobody said why it is not run.
@@ -68,10 +69,20 @@ def commands(block: Block) -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scratch")
-    for entry in ROOT.iterdir():
-        if not entry.name.startswith("."):
-            (folder / entry.name).symlink_to(entry)
+    link_to(ROOT, folder, but="models")
+    link_to(ROOT / "models", folder / "models", but="mini")
+    link_to(ROOT / "models" / "mini", folder / "models" / "mini", but="bundle")
+    # A command that runs the gate takes half a minute with all references; the tests of parity run it with all.
+    mini_of_few_references(folder / "models" / "mini" / "bundle")
     return folder
+
+
+def link_to(source: Path, folder: Path, but: str) -> None:
+    """Fill a folder with links to what is in another, one entry left out."""
+    folder.mkdir(exist_ok=True)
+    for entry in source.iterdir():
+        if entry.name != but and not entry.name.startswith("."):
+            (folder / entry.name).symlink_to(entry)
 
 
 @pytest.fixture(autouse=True)

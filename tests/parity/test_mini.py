@@ -217,6 +217,7 @@ def test_a_batch_does_not_change_the_answers() -> None:
     assert same >= 0.97
 
 
+@pytest.mark.slow
 def test_converting_the_recipe_again_gives_the_shipped_behaviour(bundle: Bundle, tmp_path: Path) -> None:
     folder = tmp_path / "models"
     shutil.copytree(MODELS, folder, ignore=shutil.ignore_patterns("bundle"))

@@ -66,6 +66,7 @@ def test_a_lease_that_was_only_begun_is_taken_over_after_the_time(tmp_path: Path
             assert late
 
 
+@pytest.mark.usefixtures("every_processor")
 @pytest.mark.parametrize("dead", [False, True])
 def test_of_many_at_once_one_gets_it(tmp_path: Path, dead: bool) -> None:
     if dead:

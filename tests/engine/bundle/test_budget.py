@@ -101,7 +101,7 @@ with Linker.open(device="cpu", plan=plan, memory=budget) as linker:
 peak = bytes_in(Path("/proc/self/status"), "VmHWM")  # getrusage would count the process that this one came from
 print(json.dumps({"peak": peak, "kept": held(links), "codes": [link.code for link in links]}))
 """
-CASES = ("plain", "rerank", "published", "one big call", "threads", "long")
+SHORT, LONG = ("rerank", "published", "long"), ("one big call", "threads")
 
 
 def work(budget: int, case: str) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def test_a_budget_holds_and_changes_no_code() -> None:
 
 
 @needs_proc
-@pytest.mark.parametrize("case", CASES[1:])
+@pytest.mark.parametrize("case", [*SHORT, *(pytest.param(case, marks=pytest.mark.slow) for case in LONG)])
 def test_a_budget_holds_for_all_kinds_of_work(case: str) -> None:
     done = work(BUDGET, case)
     # What the caller keeps, its mentions of 20 MB and its links, is the caller's.

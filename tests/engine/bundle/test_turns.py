@@ -18,6 +18,7 @@ def test_the_parts_make_the_batch_and_are_small(count: int, candidates: int) -> 
     assert all(len(part) <= 256 and len(part) * candidates <= 4096 for part in parts)
 
 
+@pytest.mark.usefixtures("every_processor")
 def test_one_caller_has_the_turn_and_memory_goes_back_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     given_back: list[int] = []
     monkeypatch.setattr(module, "give_back_memory", lambda: given_back.append(len(at_work)))

@@ -107,6 +107,7 @@ class TestMemory:
         cache.close()
         assert cache.get_many([digest(0)]) == {}
 
+    @pytest.mark.usefixtures("every_processor")
     def test_threads_get_what_belongs_to_their_keys(self) -> None:
         cache = MemoryCache(20)
         run_threads(6, hammer, cache, 300)

@@ -104,6 +104,7 @@ class TestMini:
             assert len(hits) >= 24  # all that were generated as a description
             assert [links[row] for row in hits] == [fresh[row] for row in hits]
 
+    @pytest.mark.usefixtures("every_processor")
     def test_a_hit_in_another_process_equals_a_fresh_link(
         self, linker: Linker, mentions: list[Mention], tmp_path: Path
     ) -> None:

@@ -82,6 +82,7 @@ class TestSecret:
         with pytest.raises(OSError):
             load_secret()
 
+    @pytest.mark.usefixtures("every_processor")
     def test_threads_that_make_it_at_once_have_the_same(self, tmp_path: Path) -> None:
         for round_ in range(20):
             secrets: list[bytes] = []
@@ -96,6 +97,7 @@ class TestSecret:
             assert len(set(secrets)) == 1
             assert [file.name for file in (tmp_path / str(round_)).iterdir()] == ["cache.key"]
 
+    @pytest.mark.usefixtures("every_processor")
     def test_processes_that_make_it_at_once_have_the_same(self, tmp_path: Path) -> None:
         start, results = SPAWN.Event(), SPAWN.Queue()
         with processes(3, secret_in, str(tmp_path / "new"), start, results):

@@ -62,6 +62,7 @@ def write_for_ever(path: str, base: str, begun: Any) -> None:
 
 
 class TestConcurrency:
+    @pytest.mark.usefixtures("every_processor")
     def test_threads_share_a_cache(self, opened: Callable[..., DiskCache]) -> None:
         cache = opened(entries=30)
         run_threads(6, hammer, cache, 40)
@@ -69,11 +70,13 @@ class TestConcurrency:
         assert cache.stats.hits + cache.stats.misses == 6 * 40 * 5
         assert entries_of(cache) == counted(cache) <= 30
 
+    @pytest.mark.usefixtures("every_processor")
     def test_threads_share_a_layered_cache(self, opened: Callable[..., DiskCache]) -> None:
         cache = LayeredCache(opened(entries=30), entries=5)
         run_threads(6, hammer, cache, 40)
         assert cache.stats.hits + cache.stats.misses == 6 * 40 * 5
 
+    @pytest.mark.usefixtures("every_processor")
     def test_threads_that_open_one_file_at_once_make_one_cache(
         self, tmp_path: Path, base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -90,6 +93,7 @@ class TestConcurrency:
 
             run_threads(6, open_and_use, path, barrier)
 
+    @pytest.mark.usefixtures("every_processor")
     def test_processes_share_a_file(self, tmp_path: Path, base_path: Path, opened: Callable[..., DiskCache]) -> None:
         path, start = tmp_path / "cache.sqlite", SPAWN.Event()
         with processes(3, hammer_file, str(path), str(base_path), None, start):

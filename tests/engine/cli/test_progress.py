@@ -192,6 +192,7 @@ class TestRate:
             clock.now += 42
             assert progress.line() == "generator: 42 s so far"
 
+    @pytest.mark.usefixtures("every_processor")
     def test_threads_count_together(self, clock: FakeClock) -> None:
         with Progress("linking", 8000, clock=clock) as progress, ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: [progress.advance() for _ in range(1000)], range(8)))

@@ -101,6 +101,7 @@ class BackendContract:
         with subject.open(plan) as other:
             subject.assert_equal(other.generate(prompts, search), generator.generate(prompts, search))
 
+    @pytest.mark.usefixtures("every_processor")
     def test_threads_that_call_at_once_get_their_own_answers(
         self, subject: Subject, generator: Generator, prompts: list[Encoded], search: BeamSearch
     ) -> None:

@@ -79,6 +79,7 @@ class TestMatch:
             assert codes(base.match(wanted)) == list(dict.fromkeys(exact + alike))
         base.close()
 
+    @pytest.mark.usefixtures("every_processor")
     def test_many_threads_get_the_same_answers(self, base: KnowledgeBase) -> None:
         wrong: list[object] = []
 

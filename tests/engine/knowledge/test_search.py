@@ -118,6 +118,7 @@ class TestSearch:
         assert row.code in codes(shared.search(begin).found)
         assert row.code in codes(shared.search(f'"{begin.upper()}*').found)
 
+    @pytest.mark.usefixtures("every_processor")
     def test_many_threads_get_the_same_answers(self, words: KnowledgeBase) -> None:
         subset = Subset(chapters=frozenset({"IX"}), leaf=True)
 

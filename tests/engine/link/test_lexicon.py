@@ -447,6 +447,7 @@ def test_its_identity_is_that_of_its_answers() -> None:
     assert Lexicon(()).sha256 == hashlib.sha256(b'["cielo lexicon 1", []]').hexdigest()
 
 
+@pytest.mark.usefixtures("every_processor")
 def test_it_cannot_be_changed_and_is_shared_by_threads() -> None:
     lexicon = Lexicon(tuple(LexiconEntry(f"texto {number}", f"A{number}") for number in range(200)))
     with pytest.raises(AttributeError):

@@ -76,6 +76,7 @@ class TestLinker:
             linker.link(mentions_of(MANY), progress=stop)
         assert len(linker.link(mentions_of(3))) == 3
 
+    @pytest.mark.usefixtures("every_processor")
     def test_threads_hear_of_their_own_mentions(self, linker: Linker) -> None:
         def told_of(count: int) -> int:
             told: list[int] = []

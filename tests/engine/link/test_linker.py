@@ -552,6 +552,7 @@ class TestClosed:
                 use()
         assert bench.generator.closed == 1
 
+    @pytest.mark.usefixtures("every_processor")
     def test_closing_waits_for_the_call_at_work(self, bench: Bench) -> None:
         entered, go_on, closed_at_the_end = threading.Event(), threading.Event(), []
         generate = bench.generator.generate
@@ -573,6 +574,7 @@ class TestClosed:
         assert closed_at_the_end == [0]
         assert bench.generator.closed == 1
 
+    @pytest.mark.usefixtures("every_processor")
     def test_daemon_threads_that_link_at_the_end_end_with_the_process(self) -> None:
         code = """
 import threading, time

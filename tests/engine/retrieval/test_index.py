@@ -369,6 +369,7 @@ class TestAllowed:
         assert index.search(random_vectors(1)[:0], 5, allowed) == []
         assert index.search_exactly(random_vectors(1)[:0], 5, allowed) == []
 
+    @pytest.mark.usefixtures("every_processor")
     @pytest.mark.parametrize("options", [SETTINGS, REDUCED])
     def test_an_opened_index_answers_the_same_in_many_threads(self, tmp_path: Path, options: IndexSettings) -> None:
         built = Index.build(names(300), random_vectors(300, 32), options)
@@ -624,6 +625,7 @@ class TestReadingInPlace:
         gc.collect()
         assert open_here() == 0
 
+    @pytest.mark.usefixtures("every_processor")
     def test_many_threads_get_the_answers_of_one(self, reduced: Index, tmp_path: Path) -> None:
         reduced.save(tmp_path / "index")
         loaded, queries = Index.load(tmp_path / "index", 64, 40), random_vectors(200, 32, seed=1)

@@ -156,6 +156,7 @@ def test_while_there_is_no_worker_it_says_so(hardy: Served) -> None:
     answers(hardy)
 
 
+@pytest.mark.usefixtures("every_processor")
 def test_sigterm_under_load_answers_what_was_asked(tmp_path: Path) -> None:
     with serving(tmp_path) as served, ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(served.link, *SLOW[number::20]) for number in range(16)]

@@ -49,6 +49,12 @@ def result() -> BenchResult:
 
 
 @pytest.fixture(scope="module")
+def page(result: BenchResult) -> str:
+    """The page of `result`; its plots take a second."""
+    return to_html(result)
+
+
+@pytest.fixture(scope="module")
 def overloaded() -> BenchResult:
     return make_result(FakeLinker(FakeTime()), rate=50.0, seconds=2.0)
 
@@ -146,39 +152,35 @@ class TestPage:
             assert tag in reader.tags
         assert len(pictures_of(page)) == 9
 
-    def test_it_refers_to_nothing_outside_and_runs_nothing(self, result: BenchResult) -> None:
-        refers_to_nothing(to_html(result))
+    def test_it_refers_to_nothing_outside_and_runs_nothing(self, page: str) -> None:
+        refers_to_nothing(page)
 
-    def test_it_is_dark_where_that_is_preferred(self, result: BenchResult) -> None:
-        page = to_html(result)
+    def test_it_is_dark_where_that_is_preferred(self, page: str) -> None:
         assert "prefers-color-scheme: dark" in page
         assert "tabular-nums" in page
         light, dark = (set(re.findall(r"--(\w+):", block)) for block in re.findall(r":root {(.*?)}", page, re.DOTALL))
         assert light == dark
 
-    def test_its_title_is_the_bundle_and_what_it_shows_is_escaped(self, result: BenchResult) -> None:
-        page = to_html(result)
+    def test_its_title_is_the_bundle_and_what_it_shows_is_escaped(self, page: str) -> None:
         assert "de prueba <1>" not in page
         assert "de prueba &lt;1&gt;" in page
         assert "abababababab" in page
 
-    def test_each_plot_says_how_to_read_it(self, result: BenchResult) -> None:
-        page = to_html(result)
+    def test_each_plot_says_how_to_read_it(self, page: str) -> None:
         assert page.count("How to read it") == len(pictures_of(page)) == 9
 
-    def test_it_can_be_made_of_a_kept_json(self, result: BenchResult) -> None:
-        assert to_html(from_json(to_json(result))) == to_html(result)
+    def test_it_can_be_made_of_a_kept_json(self, result: BenchResult, page: str) -> None:
+        assert to_html(from_json(to_json(result))) == page
 
-    def test_its_tables_have_the_figures(self, result: BenchResult) -> None:
-        overview, stages, memory = tables_of(to_html(result))
+    def test_its_tables_have_the_figures(self, result: BenchResult, page: str) -> None:
+        overview, stages, memory = tables_of(page)
         assert [row[0] for row in overview[1:]] == ["Single stream", "Multi-stream", "Offline", "Server"]
         assert [row[1] for row in overview[1:]] == [f"{entry.queries:,}" for entry in result.scenarios]
         assert overview[3][2:7] == ["–"] * 5
         assert stages[0] == ["", "tokenize", "generate", "match", "embed", "search", "other", "all"]
         assert len(memory) == 1 + 1 + len(result.scenarios)
 
-    def test_a_phone_gets_every_plot_with_letters_that_can_be_read(self, result: BenchResult) -> None:
-        page = to_html(result)
+    def test_a_phone_gets_every_plot_with_letters_that_can_be_read(self, page: str) -> None:
         for desk, phone in zip(pictures_of(page), pictures_of(page, "at-phone"), strict=True):
             assert desk.attrib["aria-label"] == phone.attrib["aria-label"]
             assert titles_of(desk) == titles_of(phone)
