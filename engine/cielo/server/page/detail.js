@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { at, complain, element, say } from "./dom.js";
 import { final, isProposed, level, review } from "./rows.js";
-import { number, t } from "./texts.js";
+import { number, reason, t } from "./texts.js";
 
 const evidence = (one) =>
   [one.log_prob === null ? "" : t("logProb", { value: number(one.log_prob, 2) }), one.distance === null ? "" : t("distance", { value: number(one.distance, 3) })]
@@ -91,7 +91,7 @@ function searchBox(row) {
       total.textContent = found.found.length ? t("total", { shown: found.found.length, all: found.total }) : t("nothing");
       if (found.suggestions.length) total.textContent += ` ${t("maybe", { text: found.suggestions.join(", ") })}`;
     } catch (error) {
-      complain(t("failure", { message: error.message || t("offline") }));
+      complain(t("failure", { message: reason(error) }));
     }
   };
   return element("form", { onsubmit: go }, element("label", { for: "search" }, t("search")), element("div", { class: "line" }, words, element("button", {}, t("searchGo"))), total, list);

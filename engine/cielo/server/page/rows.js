@@ -1,5 +1,7 @@
 // The rows of the worklist, and what the coder decided. They live in this page's memory alone.
 
+import { reason } from "./texts.js";
+
 export const rows = [];
 const past = [];
 let listener = () => {};
@@ -17,7 +19,7 @@ export function add(entries) {
 
 export function settle(row, result) {
   row.link = result.link;
-  row.error = result.error ? result.error.message : null;
+  row.error = result.error ? reason(result.error) : null;
   listener(row);
 }
 

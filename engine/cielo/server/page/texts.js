@@ -33,6 +33,13 @@ const es = {
   others: "Otras posibilidades", use: "Usar este", logProb: "log-prob. {value}", distance: "distancia {value}",
   search: "Buscar por palabras o código", searchGo: "Buscar", nothing: "Nada encontrado.", maybe: "¿Quiso decir {text}?", total: "{shown} de {all}",
   near: "Parecido", timings: "Tiempo", alone: "{value} ms", seconds: "{value} ms para {mentions} menciones", origin: "Procedencia", truncated: "La frase era más larga de lo que el modelo lee, y se cortó.",
+  // The server's own sentences are English: in Spanish each kind of its errors has one here.
+  problem_bad_request: "la petición no se entiende", problem_unauthorized: "hace falta una clave válida", problem_not_found: "no existe en este servidor",
+  problem_method_not_allowed: "esta dirección no admite esa petición", problem_timeout: "los datos tardaron demasiado en llegar; inténtelo de nuevo",
+  problem_too_large: "es más largo de lo que admite el servidor; envíe menos de una vez", problem_unsupported_media_type: "el servidor no lee este tipo de archivo",
+  problem_invalid: "el servidor no puede leerlo", problem_overloaded: "el servidor está ocupado; inténtelo dentro de un momento", problem_failed: "el servidor falló; su registro dice dónde",
+  problem_not_ready: "el modelo se está cargando; inténtelo dentro de un momento", problem_draining: "el servidor se está deteniendo", problem_deadline: "no dio tiempo a codificarlo; inténtelo de nuevo",
+  reason: "{what} (el servidor dice: {message})",
   your: "Su decisión", exportTitle: "Exportar:", reviewedOnly: "solo lo revisado", csvExcel: "CSV para Excel",
   kept: "Todo queda en esta página: el servidor no guarda nada, y al cerrarla se pierde. Exporte antes.",
   keyAsked: "Este servidor pide una clave", keyUse: "Usar", keyKept: "Se guarda hasta cerrar esta pestaña.",
@@ -88,6 +95,13 @@ export function language() {
 export function t(name, values = {}) {
   const text = languages[chosen][name] ?? name;
   return text.replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? ""));
+}
+
+// What the server says went wrong, in the page's language.
+export function reason({ code, message }) {
+  if (!message) return t("offline");
+  const what = languages[chosen][`problem_${code}`];
+  return what ? t("reason", { what, message }) : message;
 }
 
 export function number(value, digits) {

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { at, complain, say } from "./dom.js";
 import * as store from "./rows.js";
-import { t } from "./texts.js";
+import { reason, t } from "./texts.js";
 
 const CHUNK = 32;
 let stop = null;
@@ -22,7 +22,7 @@ function progress(done, all) {
 }
 
 export function failed(error) {
-  complain(t("failure", { message: error.code === "offline" ? t("offline") : error.message }));
+  complain(t("failure", { message: reason(error) }));
   if (error.code === "unauthorized") {
     at("key-form").hidden = false;
     at("key").focus();
@@ -92,7 +92,7 @@ export async function linkTable(content, name) {
   let rows = [];
   await during(async () => {
     const table = await api.readTable(content, name, cancelling());
-    if (!table.rows.length) throw new api.Problem(t("noRows"), "invalid");
+    if (!table.rows.length) throw new api.Problem(t("noRows"), "page");
     rows = store.add(table.rows.map((row) => ({ ...row, ask: askMentions })));
     await link(rows.filter((row) => !row.error));
     return [summary(rows), ...table.warnings].join(" ");
