@@ -20,6 +20,7 @@ from cielo.link.steps import look_up
 from cielo.link.timing import StageTimer
 from cielo.options import LinkOptions
 from cielo.records import BundleIdentity, Hypothesis, Link, Provenance
+from cielo.said import Said
 from cielo.text.kinds import named_kind
 from cielo.text.normal import fold_spaces
 from cielo.text.tokenizer import Encoded
@@ -229,7 +230,7 @@ def stored_only(corpus: Corpus, kinds: Sequence[str]) -> Corpus:
     skipped = list(corpus.skipped)
     for number, entry in enumerate(corpus.mentions, start=1):
         if entry.generated is None:
-            skipped.append(Skipped(f"mention {number}", "no stored output; expected a column `pred`"))
+            skipped.append(Skipped(f"mention {number}", Said("no stored output; expected a column `pred`")))
         else:
             try:
                 kept.append(replace(entry, mention=named_kind(entry.mention, kinds)))

@@ -14,6 +14,7 @@ from pathlib import Path
 from cielo.errors import MentionError, TableError
 from cielo.link.documents import DocumentMention, Span, mention_of
 from cielo.link.sentences import sentences
+from cielo.said import Said
 from cielo.workbench.evaluation.corpora.code_map import CUI, MappedCode
 from cielo.workbench.evaluation.corpora.codiesp import fragments_of
 from cielo.workbench.evaluation.corpora.concepts import add_linked, files_under, needs_map
@@ -86,10 +87,10 @@ class _File:
         """Pass over a line that begins like none of BRAT's, and the note that it breaks."""
         if self.last_is_note:
             broken = self.notes.pop()
-            self.gathering.skip(broken.place, "the note is broken across lines; its CUIs are not certain")
+            self.gathering.skip(broken.place, Said("the note is broken across lines; its CUIs are not certain"))
             self.last_is_note = False
         else:
-            self.gathering.skip(place, "the line begins like none of BRAT's; expected T, #, A, E, R, N, M or *")
+            self.gathering.skip(place, Said("the line begins like none of BRAT's; expected T, #, A, E, R, N, M or *"))
 
     def cuis(self) -> dict[str, list[str]]:
         """Return the CUIs of each annotation that has some."""
@@ -98,10 +99,10 @@ class _File:
             marked = self.marked.get(note.target)
             noted = _noted(note.content)
             if marked is None:
-                self.gathering.skip(note.place, "the note belongs to no annotation that could be read")
+                self.gathering.skip(note.place, Said("the note belongs to no annotation that could be read"))
             elif not noted and note.target not in found:
                 self.gathering.skip(
-                    note.place, "the note names no CUI; expected `CUI; name; type | CUI; …` or `name (CUI)`"
+                    note.place, Said("the note names no CUI; expected `CUI; name; type | CUI; …` or `name (CUI)`")
                 )
             elif not CUI.fullmatch(marked.type):
                 found.setdefault(note.target, []).extend(noted)
@@ -138,13 +139,13 @@ def read_brat(path: Path, code_map: Mapping[str, tuple[MappedCode, ...]] | None 
         try:
             text = read_text(file.with_suffix(".txt"))
             if text is None:
-                gathering.skip(file.name, "its text is not UTF-8; save it as UTF-8")
+                gathering.skip(file.name, Said("its text is not UTF-8; save it as UTF-8"))
                 continue
             annotations, before = _File(file.name, gathering), len(gathering.skipped)
             for number, line in read_lines(file):
                 annotations.add(number, line)
         except TableError:
-            gathering.skip(file.name, "the file, or its text beside it (`.txt`), cannot be read")
+            gathering.skip(file.name, Said("the file, or its text beside it (`.txt`), cannot be read"))
             continue
         gathering.read += bool(annotations.marked) or len(gathering.skipped) == before
         _add(gathering, annotations, text, found, name)

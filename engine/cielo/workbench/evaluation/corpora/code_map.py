@@ -11,6 +11,7 @@ from pathlib import Path
 from cielo.errors import TableError
 from cielo.knowledge.code_columns import CODE, looks_like_code
 from cielo.knowledge.codes import System, canonical_code
+from cielo.said import Said
 from cielo.tables import Cell, RejectedRow, Role, Table, TableFormat, TableRow, format_of, read_table
 from cielo.tables.columns import refuse_twice
 from cielo.tables.rows import UnfitError, text_of
@@ -20,7 +21,7 @@ from cielo.workbench.evaluation.records import Skipped
 
 CUI = re.compile(r"C\d{7}")
 CONCEPT = re.compile(r"C[0-9]{7}|[1-9][0-9]{5,17}")  # a CUI, or an identifier of SNOMED CT
-CONCEPT_EXPECTED = "expected a CUI (`C` and seven digits) or an identifier of SNOMED CT (6 to 18 digits)"
+CONCEPT_EXPECTED = Said("expected a CUI (`C` and seven digits) or an identifier of SNOMED CT (6 to 18 digits)")
 _EXPECTED = (
     "two columns `cui` or `snomed`, and `code` (and `kind`, if wanted), or columns CUI and ICD10CM…, ICD10PCS… or SAB "
     "and CODE, with tabs, commas, semicolons or `|` between them"
@@ -184,9 +185,9 @@ def _reason(row: TableRow | RejectedRow, layout: _Layout) -> str | None:
         return row.reason
     count = len(row.values)
     if count < layout.width or (count > layout.width and layout.kind is None):
-        return f"the row has {count} columns; expected {layout.width}"
+        return Said("the row has {count} columns; expected {width}", count=count, width=layout.width)
     if not CONCEPT.fullmatch(_concept(row.values.get(layout.concept))):
-        return f"the line's concept is none; {CONCEPT_EXPECTED}"
+        return Said("the line's concept is none; {expected}", expected=CONCEPT_EXPECTED)
     return None
 
 

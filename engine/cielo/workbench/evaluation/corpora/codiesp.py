@@ -231,4 +231,6 @@ def _document_rows(file: Path, kind: str, gathering: Gathering) -> Iterator[tupl
         elif len(cells) == 2 and all(cells):
             yield (cells[0], kind), cells[1]
         elif line.strip():
-            gathering.skip(f"{file.name}, line {number}", "expected an article and a code, with a tab between them")
+            gathering.skip(
+                f"{file.name}, line {number}", Said("expected an article and a code, with a tab between them")
+            )

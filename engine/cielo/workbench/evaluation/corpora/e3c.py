@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from cielo.errors import MentionError, TableError
 from cielo.link.documents import mention_of
 from cielo.link.sentences import sentence_at, sentences
+from cielo.said import Said, SayingError
 from cielo.workbench.evaluation.corpora.code_map import MappedCode
 from cielo.workbench.evaluation.corpora.concepts import add_linked, files_under, needs_map
 from cielo.workbench.evaluation.corpora.line_ends import readings
@@ -25,7 +26,7 @@ _CUI = re.compile(r"\bC\d{7}\b")
 _DEEPEST = 64
 
 
-class _RefusedError(Exception):
+class _RefusedError(SayingError):
     """A file that is no corpus of this format; the message says why."""
 
 
@@ -42,7 +43,7 @@ class _Document:
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise _RefusedError(f"its elements are nested more than {_DEEPEST} deep")
+            raise _RefusedError("its elements are nested more than {deepest} deep", deepest=_DEEPEST)
         name = tag.rpartition("}")[2]
         plain = {key.rpartition("}")[2]: value for key, value in attributes.items()}
         if name == "Sofa" and "sofaString" in plain:
@@ -90,10 +91,14 @@ class _Text:
             raise MentionError("the offsets are not as expected: whole numbers in begin and end")
         units = len(self.text) if self._characters is None else len(self._characters) - 1
         if int(digits) > units:
-            raise MentionError(f"the offset {int(digits)} lies beyond the text, which has {units} UTF-16 units")
+            raise MentionError(
+                "the offset {offset} lies beyond the text, which has {units} UTF-16 units",
+                offset=int(digits),
+                units=units,
+            )
         at = int(digits) if self._characters is None else self._characters[int(digits)]
         if at is None:
-            raise MentionError(f"the offset {int(digits)} splits a character of two UTF-16 units")
+            raise MentionError("the offset {offset} splits a character of two UTF-16 units", offset=int(digits))
         return at
 
     def borders(self, at: int) -> list[tuple[int, int]]:
@@ -120,7 +125,9 @@ def read_e3c(path: Path, code_map: Mapping[str, tuple[MappedCode, ...]] | None =
         try:
             document = _parsed(file)
         except (_RefusedError, TableError) as error:
-            gathering.skip(file.name, str(error) if isinstance(error, _RefusedError) else "the file cannot be read")
+            gathering.skip(
+                file.name, error.said if isinstance(error, _RefusedError) else Said("the file cannot be read")
+            )
             continue
         gathering.read += 1
         texts = {key: _with_sentences(_reread(gathering, document, key), key, document) for key in document.texts}
@@ -142,7 +149,7 @@ def _parsed(file: Path) -> _Document:
         parser.close()
     except (ElementTree.ParseError, ValueError) as error:
         line = getattr(error, "position", (0, 0))[0]
-        raise _RefusedError(f"the file is not well-formed XML (line {line})") from error
+        raise _RefusedError("the file is not well-formed XML (line {line})", line=line) from error
     return document
 
 
@@ -192,13 +199,15 @@ def _add(
     cuis = _cuis(entity)
     text = texts.get(entity.get("sofa", next(iter(texts))))
     if cuis is None:
-        gathering.skip(place, f"its entityID is neither a CUI nor {CUILESS}")
+        gathering.skip(place, Said("its entityID is neither a CUI nor {cuiless}", cuiless=CUILESS))
         return
     if text is None:
-        gathering.skip(place, "its sofa names no text of the file")
+        gathering.skip(place, Said("its sofa names no text of the file"))
         return
     if text.changed:
-        gathering.skip(place, "the text is not as long as when it was annotated; were line ends or the text changed?")
+        gathering.skip(
+            place, Said("the text is not as long as when it was annotated; were line ends or the text changed?")
+        )
         return
     try:
         start, end = text.span(entity)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cielo.errors import MentionError
 from cielo.knowledge.code_columns import CODE
+from cielo.said import Said
 from cielo.tables import Cell, ColumnFinder, Role, TableFormat, read_table
 from cielo.tables.mentions import InputRow, MentionColumns, read_mentions
 from cielo.tables.rows import UnfitError, text_of
@@ -99,7 +100,9 @@ def _add(gathering: Gathering, row: InputRow, finder: ColumnFinder, place: str) 
         gathering.skip(place, error.said)
         return
     if not given:
-        gathering.skip(place, "the row has no code; expected one in the column code (--code-column names another)")
+        gathering.skip(
+            place, Said("the row has no code; expected one in the column code (--code-column names another)")
+        )
         return
     gathering.read += 1
     text = generated if generated is not None else stored

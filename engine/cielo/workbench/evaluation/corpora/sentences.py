@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cielo.errors import MentionError, TableError
 from cielo.records import Mention
+from cielo.said import Said
 from cielo.tables import Cell, ColumnFinder, RejectedRow, Role, TableFormat, format_of, read_table
 from cielo.tables.columns import refuse_twice
 from cielo.workbench.evaluation.corpora.codiesp import KINDS
@@ -50,7 +51,8 @@ def read_sentences(path: Path) -> Corpus:
         if isinstance(row, RejectedRow):
             gathering.skip(place, row.reason)
         elif width and len(row.values) != width:
-            gathering.skip(place, f"the row has {len(row.values)} columns; the header has {width}")
+            said = Said("the row has {count} columns; the header has {width}", count=len(row.values), width=width)
+            gathering.skip(place, said)
         else:
             _add(gathering, [_text(cell) for cell in finder.cells(row.values)], place, row.number)
     return gathering.corpus(path, EXPECTED)
@@ -65,10 +67,10 @@ def _add(gathering: Gathering, cells: list[str | None], place: str, number: int)
     codes = in_order((label, codigo))
     label_type = (label_type or "").strip()
     if not codes:
-        gathering.skip(place, "the line has no code; expected one in the column label")
+        gathering.skip(place, Said("the line has no code; expected one in the column label"))
         return
     if label_type and label_type not in KINDS:
-        gathering.skip(place, f"the label_type is another than {' and '.join(KINDS)}")
+        gathering.skip(place, Said("the label_type is none of {kinds}", kinds=", ".join(KINDS)))
         return
     document = (file_id or "").strip() or None
     name = f"{document}:{number}" if document else str(number)

@@ -173,11 +173,17 @@ def _line(cells: Iterable[Cell], place: str, number: int) -> _Line:
     document = file.strip().removesuffix(".txt")
     concepts = in_order(_BETWEEN.split(code))
     if not document or not concepts:
-        raise MentionError(f"the line has no filename or no code; expected both, {_NO_CODE} where there is none")
+        raise MentionError(
+            "the line has no filename or no code; expected both, {no_code} where there is none", no_code=_NO_CODE
+        )
     if concepts == (_NO_CODE,):
         concepts = ()
     if not all(map(CONCEPT.fullmatch, concepts)):
-        raise MentionError(f"the line's code is none of a concept; {CONCEPT_EXPECTED}, or {_NO_CODE}")
+        raise MentionError(
+            "the line's code is none of a concept; {expected}, or {no_code}",
+            expected=CONCEPT_EXPECTED,
+            no_code=_NO_CODE,
+        )
     name = f"{document}:{mark.strip() or number}"
     kind = _KINDS.get(label.strip().upper())
     return _Line(place, document, fragments_of(f"{start.strip()} {end.strip()}"), text, concepts, kind, name)
