@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from minis import mini_of_one_backend
 
 # A busy machine is no failure: no example has a deadline. In CI the examples are the same each time.
 settings.register_profile("cielo", settings(), deadline=None)
@@ -20,16 +19,18 @@ for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
 
-# Before any library counts the processors of its threads.
 _ALL = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def _take_a_share() -> None:
     """Give each of several workers processors of its own: threads that wait for the neighbour's take minutes."""
-    worker = getattr(config, "workerinput", None)
-    if worker is not None and len(_ALL) >= worker["workercount"]:
-        number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if 1 < count <= len(_ALL):
+        number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
         os.sched_setaffinity(0, sorted(_ALL)[number::count])
+
+
+_take_a_share()  # here, before any library is loaded that counts the processors
 
 
 @pytest.fixture
@@ -47,6 +48,8 @@ def every_processor() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def one_backend(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the mini that holds the generator for CTranslate2 alone, decodes `probable`, and has no trie."""
+    from minis import mini_of_one_backend
+
     return mini_of_one_backend(tmp_path_factory.mktemp("one") / "mini").path
 
 
