@@ -58,7 +58,7 @@ def values(language: Language) -> Mapping[str, str]:
 
 def decided(decision: str, language: Language) -> str:
     """Return a decision (see `cielo.decisions`) in a coder's words."""
-    return words(language)["byHand" if decision == "none" else decision]
+    return words(language).get("byHand" if decision == "none" else decision, decision)
 
 
 def found_by(method: Method, *, normal: bool, unsure: bool, language: Language) -> str:
