@@ -51,6 +51,11 @@ def test_a_workbook_is_written_and_read(served: Served) -> None:
     assert read(served, answer.content, "x.xlsx")[1]["rows"][0]["text"] == "TC abdominal"
 
 
+def test_a_table_that_is_called_a_workbook_is_read(served: Served) -> None:
+    status, table = read(served, EXCEL, "x.xlsx")
+    assert (status, table["columns"]) == (200, ["Texto", "Frase", "Nº historia"])
+
+
 def bomb() -> bytes:
     stream = io.BytesIO()
     with (
@@ -69,8 +74,7 @@ def bomb() -> bytes:
         (b"a,b\n1,2\n", "x.csv", 422),
         (EXCEL, "x", 422),
         (EXCEL, "x.doc", 422),
-        (EXCEL, "x.xlsx", 422),
-        (EXCEL, "x.parquet", 422),
+        (b"<html><table><tr><td>text</td></tr><tr><td>tos</td></tr></table></html>", "x.xls", 422),
         (EXCEL, "../../etc/x.gz", 422),
         (b"text\n" + b"a\n" * 20_001, "x.csv", 413),
         (b"text\n" + b"a" * 300_000, "x.csv", 413),
@@ -82,9 +86,10 @@ def test_what_is_no_table_is_refused(served: Served, content: bytes, name: str, 
 
 
 def test_a_workbook_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
-    with serving(tmp_path) as served:  # its limit of bytes lets it through
-        status, body = read(served, bomb(), "x.xlsx")
-    assert (status, "unpacked" in body["error"]["message"]) == (422, True)
+    for name in ("x.xlsx", "x.csv"):
+        with serving(tmp_path) as served:  # its limit of bytes lets it through
+            status, body = read(served, bomb(), name)
+        assert (status, "unpacked" in body["error"]["message"]) == (422, True)
 
 
 @pytest.mark.parametrize(
