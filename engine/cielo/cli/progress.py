@@ -106,9 +106,9 @@ class Progress:
             self._counts = deque((when, done + count) for when, done in self._counts)
 
     def step(self, task: str, done: int, total: int | None) -> None:
-        """Say how far a step is that counts for itself; where it is another one, the one before is done."""
+        """Say how far a step is that counts for itself; where it is another one, or begins anew, the last is done."""
         with self._lock:
-            if task != self._task:
+            if task != self._task or done < self._done:
                 self.begin(task, total, unit="")
             self._total = total
             self.advance(done - self._done)

@@ -39,6 +39,7 @@ _NAMED = ("kind", "method", "match")
 _DIGITS = 3  # of a figure, after the point
 _PARTS = ("code", "title", "evidence")
 _ALTERNATIVE = re.compile(r"alternative_[0-9]+_(code|title|evidence)")
+_NUMBER = re.compile("[0-9]+")
 # Before the name of an input's column that is like one of ours within, but not where people see it: shown without.
 _OWN = "\0"
 _PREFIXES: dict[Language, str] = {"en": "input_", "es": "entrada_"}
@@ -263,7 +264,7 @@ def _figure(value: float, style: OutputStyle) -> str:
 def _free_of_ours(name: str, others: Iterable[str], language: Language) -> str:
     """Return the key of an input's column: another name where one of ours for people is shown under its own."""
     bare, ours = name.removeprefix(_OWN), name == "found" or _ALTERNATIVE.fullmatch(name) is not None
-    if fold_name(bare) in _labelled(language) or (ours and language == "en"):
+    if _NUMBER.sub("1", fold_name(bare)) in _labelled(language) or (ours and language == "en"):
         return _free_name(bare, others, language)
     return f"{_OWN}{name}" if ours else name
 
@@ -299,15 +300,22 @@ def _labels(language: Language, named: Sequence[str]) -> Callable[[str], str]:
         if not labels or not _ALTERNATIVE.fullmatch(name):
             return labels.get(name, name) if name in _PEOPLE or name in named else name.removeprefix(_OWN)
         _, number, part = name.split("_")
-        return f"{labels['alternative']} {number}: {labels[part]}"
+        return _alternative_label(labels, number, part)
 
     return label
 
 
+def _alternative_label(labels: Mapping[str, str], number: str, part: str) -> str:
+    return f"{labels['alternative']} {number}: {labels[part]}"
+
+
 @cache
 def _labelled(language: Language) -> frozenset[str]:
+    """Return what people see our columns called, folded; of the runners-up those of the first."""
     labels = wording.labels(language)
-    return frozenset(fold_name(labels[name]) for name in _PEOPLE if name in labels)
+    named = [labels[name] for name in _PEOPLE if name in labels]
+    alternatives = [_alternative_label(labels, "1", part) for part in _PARTS] if labels else []
+    return frozenset(map(fold_name, named + alternatives))
 
 
 def _tones(language: Language) -> Callable[[Mapping[str, OutCell]], dict[str, Tone]]:

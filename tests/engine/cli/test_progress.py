@@ -152,6 +152,15 @@ class TestWithoutATerminal:
             "cielo: vectors: 200 of 1,000, 5.0 a second, 3 min left",
         ]
 
+    def test_a_step_of_the_same_name_that_begins_anew(self, clock: FakeClock) -> None:
+        with Progress(clock=clock) as progress:
+            progress.step("scores", 90, 90)
+            clock.now += 40
+            progress.step("scores", 0, 10)
+            clock.now += 1
+            progress.step("scores", 5, 10)
+            assert progress.line() == "scores: 5 of 10, 5.0 a second, 1 s left"
+
     def test_a_line_comes_though_nothing_is_counted(
         self, clock: FakeClock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -119,6 +119,17 @@ def test_in_spanish_only_what_is_called_like_a_spanish_column_is_renamed() -> No
         assert found["código"] == "0210" and found["alternativa 1: código"] == "J18"
 
 
+@pytest.mark.parametrize("columns", [True, False])
+def test_an_output_that_is_read_again_gives_each_column_a_name_of_its_own(columns: bool) -> None:
+    (before,) = cells(written("csv", row(), style=SPANISH))
+    again = [joined_row(InputRow(2, dict(before)), link_columns(link()), "es")]
+    known = OutputColumns(kept_columns(list(before), "es"), alternatives=2) if columns else None
+    content = written("csv", *again, style=SPANISH, columns=known)
+    names = content.decode("utf-8-sig").splitlines()[0].split(",")
+    assert len({*names}) == len(names) and "entrada_alternativa 1: código" in names
+    assert "alternativa 2: prueba" in names
+
+
 @pytest.mark.parametrize("form", ["csv", "xlsx", "jsonl"])
 def test_an_error_is_spanish_for_people_and_english_for_machines(form: Format, tmp_path: Path) -> None:
     with pytest.raises(MentionError) as raised:
