@@ -86,7 +86,10 @@ main(["link", "tos"], standalone_mode=False)
 sys.stdout = sys.__stdout__
 print([name for name in {unwanted!r} if name in sys.modules])
 print(sorted(name for name in sys.modules if name.startswith("cielo.cli.")))"""
-    loaded = [f"cielo.cli.{name}" for name in ("base", "link", "options", "outputs", "showing", "tabular", "verbosity")]
+    loaded = [
+        f"cielo.cli.{name}"
+        for name in ("base", "link", "linkers", "options", "outputs", "showing", "tabular", "verbosity")
+    ]
     assert run(code) == f"[]\n{loaded}\n"
 
 

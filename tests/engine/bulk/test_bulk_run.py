@@ -143,7 +143,7 @@ def test_an_empty_table_gives_a_finished_run_without_parts(linker: Linker, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"", "text"), (b"a,b\n1,2\n", "text"), (b"text,text\nHTA,tos\n", "more than once")]
+    ("content", "told"), [(b"", "text"), (b"a,b\n1,2\n", "text"), (b"text,text\nHTA,tos\n", "name each column once")]
 )
 def test_files_without_their_column_or_with_it_twice_are_refused(
     linker: Linker, tmp_path: Path, content: bytes, told: str

@@ -71,14 +71,14 @@ def test_it_says_so_and_leaves_what_was_there(tmp_path: Path, number: signal.Sig
 # The interpreter drops what is raised in the callback of a weak reference; each import has such a callback.
 DROPPING = """
 import os, sys, time, weakref
-from cielo.cli import base, main
+from cielo.cli import link, main
 class Thing: pass
 def at_work(**opening):
     thing = Thing()
     reference = weakref.ref(thing, lambda gone: [os.kill(os.getpid(), int(sys.argv.pop())), len("now it is handled")])
     del thing
     time.sleep(60)
-base.open_linker = at_work
+link.open_linker = at_work
 main(["link", "tos"], prog_name="cielo")
 """
 

@@ -332,11 +332,11 @@ def test_each_run_is_called_by_its_search_and_by_what_is_special_of_it(tmp_path:
 
 def test_an_evaluation_in_spanish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, {"lexicon.tsv": LEXICON})
-    asked = (rows(tmp_path), "--lexicon", tmp_path / "lexicon.tsv", "--resamples", "100", "--with-text")
-    result = run("evaluate", *asked, "--html", tmp_path / "informe.html", "--language", "es")
+    asked = (rows(tmp_path), "--lexicon", tmp_path / "lexicon.tsv", "--resamples", "100")
+    result = run("evaluate", *asked, "--html", tmp_path / "informe.html", "--with-text", "--language", "es")
     assert result.exit_code == 3, result.output
     assert "PLII 50,00 %: constrained, con el léxico; la base de conocimiento tiene" in result.stdout
-    assert "omitido: corpus.jsonl" in result.stderr and "contiene texto clínico" in result.stderr
+    assert "omitido: corpus.jsonl, línea 5: el campo" in result.stderr and "contiene texto clínico" in result.stderr
     page = (tmp_path / "informe.html").read_text(encoding="utf-8")
     assert '<html lang="es">' in page and "Cómo leerlo" in page and "How to read" not in page
     # What is for programs stays; the environment may say the language too.

@@ -292,7 +292,7 @@ def test_a_carriage_return_begins_no_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"\n\n# text\tcode\n", b"text\n", b"code\tkind\nI10\td\n", b"text,code\nHTA,I10\n", b"text\tcode\ttext\n",
+        b"", b"\n\n# text\tcode\n", b"text\n", b"code\tkind\nI10\td\n", b"text\tcode\ttext\n",
         b"text\tcode\tkind\tkind\n", b"\xff\xfe\x00",
     ],
 )  # fmt: skip

@@ -106,7 +106,7 @@ def _of_the_run(run: RunScores) -> Iterator[str]:
         ("pipeline", settings.pipeline, "II"),
     ):
         if value != card:
-            yield Said("{setting} is {value}; the card's is {card}", setting=name, value=value, card=card)
+            yield Said("{setting} is {value}; the card's is {card}", setting=Said(name), value=value, card=card)
     if settings.rerank or settings.subset is not None or settings.min_confidence is not None or settings.lexicon:
         yield Said("a lexicon, re-ranking, a subset or a threshold was asked for; the card has none")
 

@@ -62,7 +62,7 @@ def linkable(corpus: Corpus, linker: Linker) -> Corpus:
         try:
             kept.append(replace(entry, mention=linker.named(entry.mention)))
         except MentionError as error:
-            skipped.append(Skipped(f"mention {number}", error.said))
+            skipped.append(Skipped(Said("mention {number}", number=number), error.said))
     return replace(corpus, mentions=tuple(kept), skipped=tuple(skipped))
 
 
@@ -230,12 +230,14 @@ def stored_only(corpus: Corpus, kinds: Sequence[str]) -> Corpus:
     skipped = list(corpus.skipped)
     for number, entry in enumerate(corpus.mentions, start=1):
         if entry.generated is None:
-            skipped.append(Skipped(f"mention {number}", Said("no stored output; expected a column `pred`")))
+            skipped.append(
+                Skipped(Said("mention {number}", number=number), Said("no stored output; expected a column `pred`"))
+            )
         else:
             try:
                 kept.append(replace(entry, mention=named_kind(entry.mention, kinds)))
             except MentionError as error:
-                skipped.append(Skipped(f"mention {number}", error.said))
+                skipped.append(Skipped(Said("mention {number}", number=number), error.said))
     return replace(corpus, mentions=tuple(kept), skipped=tuple(skipped))
 
 

@@ -108,9 +108,10 @@ class TestOwn:
 
     def test_a_format_can_be_named(self, tmp_path: Path) -> None:
         (tmp_path / "m").write_text("text,kind\nfiebre,\n")
-        assert load_workload(tmp_path / "m", "csv").mentions == (Mention("fiebre"),)
-        with pytest.raises(TableError, match="csv, tsv, jsonl"):
-            load_workload(tmp_path / "m")
+        for form in ("csv", None):  # without a name that tells, what it holds does
+            assert load_workload(tmp_path / "m", form).mentions == (Mention("fiebre"),)
+        with pytest.raises(TableError, match="none of its 2 row"):
+            load_workload(tmp_path / "m", "json")
 
     def test_standard_input_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"text\nfiebre\n")))

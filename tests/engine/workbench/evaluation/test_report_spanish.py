@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 
 import pytest
 from cielo.cli import evaluation_shown
+from cielo.said import Said
 from cielo.text.language import catalogue, speaking
 from cielo.workbench.evaluation.breakdowns import SETTINGS
 from cielo.workbench.evaluation.gold import GoldCount, GoldSummary
@@ -34,12 +35,19 @@ CARD = CardComparison(
         CardScore(measure="PLII", split="unseen", card=53.49, spread=1.34, measured=None),
     ),
     seconds=12.345,
-    hardware="CPU, 2 cores",
+    hardware=Said("{processor}, {count} cores", processor="CPU", count=2),
     differences=(
-        "decoding is probable; the card's is published",
-        "no training mentions were given or found beside the corpus: what is unseen is not known",
-        "the corpus has 1,286 mentions, of the split dev; CodiEsp's test split has 4,777",
-        "the knowledge base holds the right code of 99.07 % of the mentions",
+        Said(
+            "{setting} is {value}; the card's is {card}", setting=Said("decoding"), value="probable", card="published"
+        ),
+        Said("no training mentions were given or found beside the corpus: what is unseen is not known"),
+        Said(
+            "the corpus has {count:,} mentions, of the split {split}; CodiEsp's test split has {most:,}",
+            count=1286,
+            split="dev",
+            most=4777,
+        ),
+        Said("the knowledge base holds the right code of {share:.2f} % of the mentions", share=99.07),
     ),
 )
 EXAMPLE = Example(
@@ -66,7 +74,10 @@ def rich() -> Evaluation:
             training=(TrainingSource("train.tsv", 1234, 1),),
         ),
         corpus=replace(
-            KEPT.corpus, split="test", notes=("2 documents were read with LF line ends, as their annotations count",)
+            KEPT.corpus, split="test", notes=(Said(
+                "{count:,} documents were read {change}, as their annotations count",
+                count=2, change=Said("with LF line ends"),
+            ),),
         ),
     )  # fmt: skip
 

@@ -48,7 +48,7 @@ def looked_at(picture: Picture) -> str:
         lambda: plots.bars([Bar("a", 30, 40, "b"), Bar(HOSTILE, 7, faint=True)], "%", "t"),
         lambda: plots.curves([Series("a", [(0, 1), (50, 60)]), Series("b", [(1, 2)])], "%", "%", "t"),
         lambda: plots.stacked([Stack("a", "1", {"b": 0.1, "c": 0.2})], "t", COLOURS),
-        lambda: plots.agreement([("c", "circle", [Group(0.2, 0.4, 0.3, 0.3, 7)])], "x", "y", "t"),
+        lambda: agreement([("c", "circle", [Group(0.2, 0.4, 0.3, 0.3, 7)])], "x", "y", "t"),
     ],
 )
 def test_the_same_numbers_give_the_same_bytes(make: Callable[[], Picture]) -> None:

@@ -19,7 +19,7 @@ from cielo.workbench.evaluation.corpora.code_map import CUI, MappedCode
 from cielo.workbench.evaluation.corpora.codiesp import fragments_of
 from cielo.workbench.evaluation.corpora.concepts import add_linked, files_under, needs_map
 from cielo.workbench.evaluation.corpora.line_ends import fitting_text
-from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, Gathering, read_lines, read_text
+from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, Gathering, line_of, read_lines, read_text
 from cielo.workbench.evaluation.records import Corpus
 
 EXPECTED = "BRAT's `NAME.ann` beside `NAME.txt` with CUIs as types or in AnnotatorNotes, a file or a folder of them"
@@ -60,7 +60,7 @@ class _File:
 
     def add(self, number: int, line: str | None) -> None:
         """Take the next line."""
-        place = f"{self.name}, line {number}"
+        place = line_of(self.name, number)
         note = _NOTE.fullmatch(line) if line is not None else None
         if line is None:
             self.gathering.skip(place, NOT_UTF8)

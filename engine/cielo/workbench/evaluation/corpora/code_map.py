@@ -16,7 +16,7 @@ from cielo.tables import Cell, RejectedRow, Role, Table, TableFormat, TableRow, 
 from cielo.tables.columns import refuse_twice
 from cielo.tables.rows import UnfitError, text_of
 from cielo.text.kinds import kind_of
-from cielo.workbench.evaluation.corpora.lines import in_order, split_codes
+from cielo.workbench.evaluation.corpora.lines import in_order, line_of, split_codes
 from cielo.workbench.evaluation.records import Skipped
 
 CUI = re.compile(r"C\d{7}")
@@ -160,7 +160,7 @@ def _mapped(path: Path, layout: _Layout, rows: Iterable[TableRow | RejectedRow])
         reason = _reason(row, layout)
         if isinstance(row, RejectedRow) or reason is not None:
             number = row.line if isinstance(row, RejectedRow) else row.number
-            skipped.append(Skipped(f"{path.name}, line {number}", reason or ""))
+            skipped.append(Skipped(line_of(path.name, number), reason or ""))
             continue
         cells = {name: _concept(cell) for name, cell in row.values.items()}
         if codes := dict.fromkeys(_codes(cells, layout)):

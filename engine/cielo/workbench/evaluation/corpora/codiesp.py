@@ -10,7 +10,7 @@ from pathlib import Path
 from cielo.errors import MentionError, TableError
 from cielo.link.documents import Span, mention_of
 from cielo.said import Said
-from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, Gathering, read_lines
+from cielo.workbench.evaluation.corpora.lines import NOT_UTF8, Gathering, line_of, read_lines
 from cielo.workbench.evaluation.corpora.splits import split_of
 from cielo.workbench.evaluation.corpora.texts import Documents
 from cielo.workbench.evaluation.records import Annotated, Corpus, Skipped
@@ -95,7 +95,7 @@ def _file_of(directory: Path, split: str | None) -> Path:
 
 def _lines(file: Path, gathering: Gathering) -> Iterator[_Line]:
     for number, line in read_lines(file):
-        place = f"{file.name}, line {number}"
+        place = line_of(file.name, number)
         if line is None:
             gathering.skip(place, NOT_UTF8)
         elif line.strip():
@@ -227,10 +227,8 @@ def _document_rows(file: Path, kind: str, gathering: Gathering) -> Iterator[tupl
     for number, line in read_lines(file):
         cells = [cell.strip() for cell in (line or "").split("\t")]
         if line is None:
-            gathering.skip(f"{file.name}, line {number}", NOT_UTF8)
+            gathering.skip(line_of(file.name, number), NOT_UTF8)
         elif len(cells) == 2 and all(cells):
             yield (cells[0], kind), cells[1]
         elif line.strip():
-            gathering.skip(
-                f"{file.name}, line {number}", Said("expected an article and a code, with a tab between them")
-            )
+            gathering.skip(line_of(file.name, number), Said("expected an article and a code, with a tab between them"))

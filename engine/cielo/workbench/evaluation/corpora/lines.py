@@ -81,6 +81,11 @@ class Gathering:
             )
 
 
+def line_of(name: str, number: int) -> str:
+    """Return the place of a line of a file."""
+    return Said("{name}, line {number}", name=name, number=number)
+
+
 def has_header(line: str, roles: Sequence[Role]) -> bool:
     """Tell whether a first line names the columns of `roles`, each column once."""
     names = find_dialect([line], roles, DELIMITERS, "lenient").columns

@@ -12,7 +12,7 @@ from cielo.tables import Cell, ColumnFinder, Role, TableFormat, read_table
 from cielo.tables.mentions import InputRow, MentionColumns, read_mentions
 from cielo.tables.rows import UnfitError, text_of
 from cielo.text.kinds import kind_of
-from cielo.workbench.evaluation.corpora.lines import Gathering, in_order, split_codes
+from cielo.workbench.evaluation.corpora.lines import Gathering, in_order, line_of, split_codes
 from cielo.workbench.evaluation.records import Annotated, Corpus
 
 EXPECTED = (
@@ -80,9 +80,10 @@ def read_rows(path: Path, reading: RowsReading | None = None) -> Corpus:
     reading, gathering = reading or RowsReading(), Gathering()
     mentions = read_mentions(path, reading.table, columns=reading.columns)
     finder = reading.finder()
-    unit = "line" if mentions.table.format in ("csv", "tsv", "jsonl") else "row"
+    in_lines = mentions.table.format in ("csv", "tsv", "jsonl")
     for row in mentions:
-        _add(gathering, row, finder, f"{path.name}, {unit} {row.number}")
+        where = Said("{name}, row {number}", name=path.name, number=row.number)
+        _add(gathering, row, finder, line_of(path.name, row.number) if in_lines else where)
     return gathering.corpus(path, EXPECTED)
 
 

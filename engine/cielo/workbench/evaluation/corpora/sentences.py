@@ -10,7 +10,7 @@ from cielo.said import Said
 from cielo.tables import Cell, ColumnFinder, RejectedRow, Role, TableFormat, format_of, read_table
 from cielo.tables.columns import refuse_twice
 from cielo.workbench.evaluation.corpora.codiesp import KINDS
-from cielo.workbench.evaluation.corpora.lines import Gathering, has_header, in_order
+from cielo.workbench.evaluation.corpora.lines import Gathering, has_header, in_order, line_of
 from cielo.workbench.evaluation.records import Annotated, Corpus
 
 NEEDED = ("sentence", "words", "label")
@@ -47,7 +47,7 @@ def read_sentences(path: Path) -> Corpus:
     finder = ColumnFinder(*_ROLES, *_FURTHER)
     width = len(table.columns)
     for row in table:
-        place = f"{path.name}, line {row.line if isinstance(row, RejectedRow) else row.number}"
+        place = line_of(path.name, row.line if isinstance(row, RejectedRow) else row.number)
         if isinstance(row, RejectedRow):
             gathering.skip(place, row.reason)
         elif width and len(row.values) != width:

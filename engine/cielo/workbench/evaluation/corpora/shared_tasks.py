@@ -20,7 +20,7 @@ from cielo.tables.columns import refuse_twice
 from cielo.workbench.evaluation.corpora.code_map import CONCEPT, CONCEPT_EXPECTED, MappedCode
 from cielo.workbench.evaluation.corpora.codiesp import fragments_of
 from cielo.workbench.evaluation.corpora.concepts import add_linked, files_under, needs_map
-from cielo.workbench.evaluation.corpora.lines import Gathering, has_header, in_order, read_lines
+from cielo.workbench.evaluation.corpora.lines import Gathering, has_header, in_order, line_of, read_lines
 from cielo.workbench.evaluation.corpora.texts import NO_TEXT, Documents
 from cielo.workbench.evaluation.records import Corpus
 
@@ -157,7 +157,7 @@ def _lines(file: Path, gathering: Gathering) -> Iterator[_Line]:
         )
     refuse_twice(table.name, table.raw_columns)
     for row in table:
-        place = f"{file.name}, line {row.line if isinstance(row, RejectedRow) else row.number}"
+        place = line_of(file.name, row.line if isinstance(row, RejectedRow) else row.number)
         try:
             if isinstance(row, RejectedRow):
                 raise MentionError(row.reason)
