@@ -40,12 +40,12 @@ def _head(linked: Link, decision: Decision) -> str:
 
     if not linked.code:
         return f"[bold]{say('no code')}[/]"
-    sure = ""
-    if linked.confidence is not None:
-        decided = wording.decided(decision, spoken())
+    decided = wording.decided(decision, spoken())
+    if linked.confidence is None:
+        told = say("no confidence: {decision}", decision=decided)
+    else:
         told = say("confidence {value}: {decision}", value=numeral(f"{linked.confidence:.2f}"), decision=decided)
-        sure = f"  [bold]({told})[/]"
-    return f"[bold]{escape(linked.code)}[/]  {escape(linked.description or '')}{sure}"
+    return f"[bold]{escape(linked.code)}[/]  {escape(linked.description or '')}  [bold]({told})[/]"
 
 
 def _facts(linked: Link) -> Iterator[tuple[str, str]]:

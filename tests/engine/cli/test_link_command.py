@@ -322,3 +322,9 @@ def test_formulas_are_guarded_where_it_is_asked_for(tmp_path: Path, option: list
     assert run("link", "--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv", *option).exit_code == 0
     (row,) = rows_of(tmp_path / "out.csv")
     assert (row["id"], row["log_prob"][0]) == (id, "-")
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "(no confidence: review)"), ("es", "(sin confianza: revisar)")])
+def test_a_code_without_a_confidence_is_to_be_reviewed(language: str, said: str) -> None:
+    shown = run("link", "fiebre", "--chapter", "X", "--language", language).stdout
+    assert shown.splitlines()[0].endswith(said)  # a subset has no calibration
