@@ -18,7 +18,7 @@ from cielo.files import sha256_of
 from cielo.said import Said
 from cielo.tables import Format, TableFormat, format_of
 from cielo.tables.mentions import InputRow, MentionColumns, read_mentions
-from cielo.tables.reading import open_bytes
+from cielo.tables.reading import open_bytes, possible_formats
 from cielo.workbench.evaluation.corpora import detect_format
 
 _ZSTD = ".zst"
@@ -103,7 +103,8 @@ def formats_of(sources: Sequence[Source]) -> set[Format]:
     Raises:
         TableError: where the name of one does not tell it.
     """
-    return {format_of(_plain_name(source.path)) for source in sources if source.corpus is None}
+    paths = [source.path for source in sources if source.corpus is None]
+    return {form for path in paths for form in (format_of(_plain_name(path)), *possible_formats(path))}
 
 
 def input_files(sources: Sequence[Source]) -> tuple[InputFile, ...]:

@@ -174,7 +174,7 @@ def _on_ray(
     cores = opening["threads"] or 1
     opened = functools.partial(Linker.open, **{**opening, "threads": cores, "cache": False, "use": "bulk"})
     wanted = RayOptions(address=where[0], actors=where[1], cores=cores)
-    with Progress("linking", lambda: planned(output)) as progress:
+    with Progress(say("linking"), lambda: planned(output)) as progress:
         return run_on_ray(
             inputs, output, opened, linking, options, ray_options=wanted, bundle=opening["bundle"],
             started=lambda actors: _say_actors(len(actors), cores), watcher=progress,
@@ -183,11 +183,8 @@ def _on_ray(
 
 def _say_actors(count: int, cores: int) -> None:
     if not is_quiet():
-        echo(f"cielo: {_actor_words(count, cores)}", err=True)
-
-
-def _actor_words(actors: int, cores: int) -> str:
-    return say("{actors} actor(s) of Ray, {cores} core(s) each", actors=actors, cores=cores)
+        told = say("{actors} actor(s) of Ray, {cores} core(s) each", actors=count, cores=cores)
+        echo(f"cielo: {told}", err=True)
 
 
 def _show_estimate(run: Run) -> None:

@@ -84,7 +84,7 @@ def calibrate(
             corpora.require_mentions(others, corpora.NONE_LINKABLE)
         chosen = decodings or (linker.provenance().decoding,)
         mentions = len(annotated.mentions) + (0 if others is None else len(others.mentions))
-        with Progress("linking", len(chosen) * mentions) as progress:
+        with Progress(say("linking"), len(chosen) * mentions) as progress:
             found = fit(linker, annotated, chosen, outside=others, progress=progress.advance)
         progress.show_summary()
     for decoding, entry in found.items():

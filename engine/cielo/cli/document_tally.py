@@ -15,7 +15,7 @@ from cielo.tables.formats import OutputStyle
 from cielo.tables.links import language_of
 from cielo.tables.writing import open_output, write_table
 from cielo.text import wording
-from cielo.text.language import in_language, spoken
+from cielo.text.language import in_language, retell
 
 _FIRST = 10
 _COLUMNS = ("place", "document", "id", "error")
@@ -75,7 +75,7 @@ class Tally:
         if span is not None:
             place = Said("{place}, span {number}", place=place, number=span.line)
         if len(self.first) < _FIRST:
-            self.first.append(f"{in_language(place, spoken())}: {in_language(reason, spoken())}")
+            self.first.append(f"{retell(place)}: {retell(reason)}")
         if self.wanted:
             self.reasons.append((place, document.name, None if span is None else span.name, reason))
 

@@ -131,7 +131,7 @@ def documents(
         report_problems(linker.lexicon_problems())
         _check_kinds(linker, [kind or "", *(named for _, named in types)])
         drawn = target != "-" or not sys.stdout.isatty()  # what is printed on the terminal is progress enough
-        with Progress("linking", functools.partial(_count, sources, split, encoding), drawn=drawn) as progress:
+        with Progress(say("linking"), functools.partial(_count, sources, split, encoding), drawn=drawn) as progress:
             linked = tally.counted(
                 link_documents(
                     _documents(sources, split, encoding), linker, options, kind=kind, kinds=dict(types),

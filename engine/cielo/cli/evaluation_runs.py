@@ -19,7 +19,7 @@ from cielo.cli.options import link_options, searched
 from cielo.cli.progress import Progress, waiting
 from cielo.files import temporary_folder
 from cielo.options import LinkOptions
-from cielo.text.language import sentence
+from cielo.text.language import say, sentence
 
 if TYPE_CHECKING:
     from cielo.bundle.calibration import Reliability
@@ -59,11 +59,12 @@ def evaluate_links(corpus: Corpus, seen: frozenset[str] | None, **given: Any) ->
     Args:
         corpus: its mentions.
         seen: texts of the training mentions; None: not known.
-        asked: the command's options.
+        given: the command's options.
 
     Raises:
         TableError: where no mention can be linked.
     """
+    from cielo.workbench.evaluation.headline import shown_run
     from cielo.workbench.evaluation.results import About
     from cielo.workbench.evaluation.run import link_corpus, linkable
 
@@ -80,7 +81,7 @@ def evaluate_links(corpus: Corpus, seen: frozenset[str] | None, **given: Any) ->
         runs = []
         with Progress() as progress:
             for name, changed in _ways(linker, options, names, beside):
-                progress.begin(f"linking, {name}", len(corpus.mentions))
+                progress.begin(f"{say('linking')}, {shown_run(name)}", len(corpus.mentions))
                 runs.append(link_corpus(linker, corpus, name, seen, changed, progress.advance))
         progress.show_summary()
         bundle = linker.bundle

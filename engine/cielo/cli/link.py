@@ -131,6 +131,7 @@ def link(
     opening = {**given, "cache": cache or True, "decoding": decoding, "use": "single" if source is None else "bulk"}
     if source is not None:
         from cielo.cli.rows import Rows, link_rows, reading_of, written_form  # loads all that reads and writes tables
+        from cielo.tables.reading import possible_formats
 
         if resume:
             _require_resumable(source, target)
@@ -138,7 +139,7 @@ def link(
         columns, named = mention_columns(tabular), table_format(tabular, input_format)
         reading = reading_of(source, named, target, form)
         written = written_form(target, form, reading)
-        refuse_idle([reading.format] if reading.format else [], [written])
+        refuse_idle(possible_formats(Path(source), reading.format), [written])
         rows = Rows(
             source=source, reading=reading, columns=columns, target=target, form=written,
             style=style_of(tabular), thresholds=thresholds, kind=kind, resumed=resume,

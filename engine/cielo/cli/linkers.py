@@ -11,7 +11,7 @@ import click
 from cielo.cli.base import echo
 from cielo.cli.options import LISTED
 from cielo.cli.verbosity import is_verbose
-from cielo.text.language import in_language, numeral, say, spoken
+from cielo.text.language import numeral, retell, say
 
 if TYPE_CHECKING:
     from cielo.knowledge.code_list import CodeList
@@ -89,7 +89,7 @@ def report_withheld(linker: Linker, subset: Subset | None, without: int, linked:
 def report_problems(problems: Sequence[LexiconProblem]) -> None:
     """Report the lines of a lexicon that are not used, on standard error."""
     for problem in problems[:_SHOWN]:
-        reason = in_language(problem.reason, spoken())
+        reason = retell(problem.reason)
         echo(f"  {say('lexicon, line {line}: {reason}', line=problem.line, reason=reason)}", err=True)
     if (rest := len(problems) - _SHOWN) > 0:
         echo(f"  {say('lexicon: {count} more lines; `cielo lexicon check` names them', count=rest)}", err=True)

@@ -32,7 +32,7 @@ from cielo.tables.mentions import InputRow, MentionColumns, open_input, read_men
 from cielo.tables.reading import sniffed_format
 from cielo.tables.writing import LIVE, open_output
 from cielo.text import wording
-from cielo.text.language import in_language, numeral, say, spoken
+from cielo.text.language import numeral, retell, say
 
 if TYPE_CHECKING:
     from cielo.options import LinkOptions
@@ -221,7 +221,7 @@ def _known_columns(rows: Rows, table: Table, options: LinkOptions, linker: Linke
 def _report_table(table: Table) -> None:
     """Report what is odd about the input as a whole, and that no row of it was lost, on standard error."""
     for warning in table.warnings():
-        echo(f"cielo: {click.format_filename(table.name)}: {in_language(warning, spoken())}", err=True)
+        echo(f"cielo: {click.format_filename(table.name)}: {retell(warning)}", err=True)
     if table.rejected:
         lines, given = numeral(f"{table.lines:,}"), numeral(f"{table.rows:,}")
         told = say("{lines} lines were read, {rows} rows given", lines=lines, rows=given)

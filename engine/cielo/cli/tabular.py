@@ -186,11 +186,9 @@ def _of_formats(read: Collection[Format], written: Collection[Format]) -> str:
 
 
 def formats_of(paths: Iterable[Path]) -> set[Format]:
-    """Return the formats of tables, as their names tell; where one tells none, all of them: its reader says so."""
-    from cielo.errors import TableError
-    from cielo.tables.formats import INPUT_FORMATS, format_of
+    """Return the formats of tables, as names and contents tell; where they tell none, all: the reader says so."""
+    from cielo.tables.formats import INPUT_FORMATS
+    from cielo.tables.reading import possible_formats
 
-    try:
-        return {format_of(path) for path in paths}
-    except TableError:
-        return set(INPUT_FORMATS)
+    found = [possible_formats(path) for path in paths]
+    return set().union(*found) if all(found) else set(INPUT_FORMATS)

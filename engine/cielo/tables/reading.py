@@ -86,10 +86,33 @@ def sniffed_format(path: Path) -> Format | None:
     Raises:
         TableError: where it is plainly no table.
     """
+    content = _content(path, None)
+    return None if content is None else _format(content)
+
+
+def possible_formats(path: Path, named: Format | None = None) -> set[Format]:
+    """Return the formats whose options can have an effect on a file: as it is called, and as what it holds.
+
+    Args:
+        path: of the file; where it cannot be read, its name alone counts.
+        named: as it is said to be; None: as its name tells.
+    """
+    known = known_format(str(path), named)
+    found: set[Format] = set() if known is None else {known}
+    with contextlib.suppress(TableError):
+        content = _content(path, known)
+        if content is not None:
+            found.add(_format(content))
+        if content == "html":
+            found.add("csv")  # a page is text, and has an encoding
+    return found
+
+
+def _content(path: Path, named: Format | None) -> Content | None:
     try:
         with open_bytes(path) as stream:
             head, _ = beginning_of(stream)
-            return _format(content_of(stream, head, str(path), None))
+            return content_of(stream, head, str(path), named)
     except OSError:
         return None
 

@@ -114,3 +114,21 @@ def test_an_option_of_one_of_several_inputs_is_taken() -> None:
     assert "has no effect" not in result.output
     shown = run("documents", "notes.jsonl", "--format", "bigbio", "--terminology", "MIA")
     assert shown.exit_code == 0, shown.output
+
+
+def test_an_option_counts_by_what_a_file_holds_too(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(["text"])
+    second = book.create_sheet("dos")
+    second.append(["text"])
+    second.append(["HTA"])
+    book.save(tmp_path / "b.xlsx")
+    (tmp_path / "b.xlsx").rename(tmp_path / "book.csv")
+    (tmp_path / "page.xls").write_bytes(
+        "<table><tr><td>text</td></tr><tr><td>ictus de ñu</td></tr></table>".encode("cp1252")
+    )
+    for name, *option in (("book.csv", "--sheet", "dos"), ("page.xls", "--encoding", "cp1252")):
+        asked = ["link", "--input", str(tmp_path / name), "--output", "-", "--format", "jsonl", *option]
+        result = CliRunner().invoke(main, asked)
+        assert result.exit_code == 0, result.output
